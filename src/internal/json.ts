@@ -1,0 +1,140 @@
+/**
+ * The one walk by which a value enters a session: it refuses what is not JSON, with its path, and returns a frozen copy.
+ * What has been through it before is recognized and shared, so that an update costs what is new in it, not what is there.
+ */
+
+/** @internal */
+export type Json = string | number | boolean | null | ReadonlyArray<Json> | JsonObject
+
+/** @internal */
+export interface JsonObject {
+  readonly [key: string]: Json
+}
+
+/** A value that JSON has no form for, or one past a limit. @internal */
+export class NotJson {
+  constructor(readonly path: string, readonly problem: string) {}
+}
+
+/** Every value that was adopted, with its size in characters of JSON text, near enough to hold a limit. */
+const adopted = new WeakMap<object, number>()
+
+const maximumDepth = 100
+
+const member = (path: string, key: string): string =>
+  /^[A-Za-z_$][\w$]*$/.test(key)
+    ? path === "" ? key : `${path}.${key}`
+    : `${path}[${JSON.stringify(key)}]`
+
+const describe = (value: unknown): string => {
+  switch (typeof value) {
+    case "function":
+      return "a function"
+    case "symbol":
+      return "a symbol"
+    case "bigint":
+      return "a bigint; keep it as a string"
+    case "undefined":
+      return "undefined; remove the key, or keep null"
+    case "number":
+      return String(value)
+    default:
+      return "an unknown value"
+  }
+}
+
+/** The size of an adopted value in characters of JSON text. @internal */
+export const size = (value: Json): number => {
+  switch (typeof value) {
+    case "string":
+      return value.length + 2
+    case "number":
+      return 8
+    case "boolean":
+      return 5
+    default:
+      return value === null ? 4 : adopted.get(value) ?? 0
+  }
+}
+
+const walk = (value: unknown, path: string, ancestors: ReadonlyArray<object>): Json => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return value
+    case "number":
+      if (!Number.isFinite(value)) {
+        throw new NotJson(path, describe(value))
+      }
+      return value === 0 ? 0 : value
+    case "object":
+      break
+    default:
+      throw new NotJson(path, describe(value))
+  }
+  if (value === null || adopted.has(value)) {
+    return value as Json
+  }
+  if (ancestors.includes(value)) {
+    throw new NotJson(path, "a cycle")
+  }
+  if (ancestors.length >= maximumDepth) {
+    throw new NotJson(path, `nested deeper than ${maximumDepth} levels`)
+  }
+  return Array.isArray(value)
+    ? walkArray(value, path, [...ancestors, value])
+    : walkObject(value, path, [...ancestors, value])
+}
+
+const walkArray = (value: ReadonlyArray<unknown>, path: string, ancestors: ReadonlyArray<object>): Json => {
+  const copy: Array<Json> = []
+  let total = 2
+  for (let index = 0; index < value.length; index++) {
+    const item = walk(value[index], `${path}[${index}]`, ancestors)
+    total += size(item) + 1
+    copy.push(item)
+  }
+  Object.freeze(copy)
+  adopted.set(copy, total)
+  return copy
+}
+
+const walkObject = (value: object, path: string, ancestors: ReadonlyArray<object>): JsonObject => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) {
+    const name = (value.constructor as { readonly name?: unknown } | undefined)?.name
+    throw new NotJson(path, `an instance of ${typeof name === "string" && name !== "" ? name : "a class"}`)
+  }
+  const copy: Record<string, Json> = {}
+  let total = 2
+  for (const key of Object.keys(value)) {
+    if (key === "__proto__") {
+      throw new NotJson(member(path, key), "a key named __proto__")
+    }
+    const field = (value as Record<string, unknown>)[key]
+    if (field === undefined) {
+      continue
+    }
+    const item = walk(field, path === "" && ancestors.length === 1 ? key : member(path, key), ancestors)
+    total += key.length + 4 + size(item)
+    copy[key] = item
+  }
+  Object.freeze(copy)
+  adopted.set(copy, total)
+  return copy
+}
+
+/** A frozen copy of a value, or of itself when it was adopted before. Throws `NotJson`. @internal */
+export const adopt = (value: unknown): Json => walk(value, "", [])
+
+/** The same for what must be an object. Throws `NotJson`. @internal */
+export const adoptObject = (value: unknown): JsonObject => {
+  const json = adopt(value)
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new NotJson("", "not an object")
+  }
+  return json as JsonObject
+}
+
+/** @internal */
+export const empty: JsonObject = adoptObject({})

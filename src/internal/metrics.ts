@@ -1,0 +1,24 @@
+/**
+ * What is counted. Only what is rare in a healthy service: a plain read or write costs no metric.
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+
+const counter = (name: string, description: string) =>
+  Metric.counter(`effect_session_${name}`, { description, incremental: true })
+
+const rejections = counter("rejected", "Tokens that named no session, by reason")
+const failures = counter("store_failures", "Store calls that failed, by method")
+const events = counter("events", "Sessions created, renewed and destroyed; conflicts replayed; updates lost")
+
+const tagged = (metric: Metric.Metric.Counter<number>, key: string, value: string): Effect.Effect<void> =>
+  Metric.increment(Metric.tagged(metric, key, value))
+
+/** A token that named no session. @internal */
+export const rejected = (reason: string): Effect.Effect<void> => tagged(rejections, "reason", reason)
+
+/** A store call that failed. @internal */
+export const storeFailed = (method: string): Effect.Effect<void> => tagged(failures, "method", method)
+
+/** Something in a session's life worth a count. @internal */
+export const event = (name: string): Effect.Effect<void> => tagged(events, "event", name)
