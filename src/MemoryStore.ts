@@ -1,0 +1,242 @@
+/**
+ * Sessions in the memory of one process: for development, tests, and services of one instance that may forget on a
+ * restart. Records are frozen and shared, so nothing is encoded or copied on the way. Knows nothing of HTTP.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Json from "./internal/json.js"
+import * as SessionRecord from "./SessionRecord.js"
+import * as SessionToken from "./SessionToken.js"
+import * as Store from "./Store.js"
+
+/**
+ * Options of `layer`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How many sessions are kept at most; the least recently used is evicted for a new one. Default: no bound. */
+  readonly capacity?: number | undefined
+}
+
+type Id = SessionToken.SessionId
+
+/** How far apart deadlines may lie and still be swept together, in milliseconds. */
+const bucketWidth = 60_000
+
+const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
+
+/**
+ * Sessions by id, in order of use where a capacity asks for it, and their ids again by deadline. A deadline that moves
+ * leaves its id where it is: the sweep finds it alive when that time comes and files it anew. So a sweep costs what is
+ * due, however many sessions live, and a touch costs nothing here.
+ */
+class Sessions {
+  readonly records = new Map<Id, SessionRecord.SessionRecord>()
+  readonly tombstones = new Map<Id, number>()
+  readonly due = new Map<number, Array<Id>>()
+
+  constructor(readonly capacity: number) {}
+
+  live(id: Id, now: number): SessionRecord.SessionRecord | undefined {
+    const record = this.records.get(id)
+    if (record === undefined || SessionRecord.isExpired(record, now)) {
+      return undefined
+    }
+    if (this.capacity !== Number.POSITIVE_INFINITY) {
+      this.records.delete(id)
+      this.records.set(id, record)
+    }
+    return record
+  }
+
+  isSuperseded(id: Id, now: number): boolean {
+    const until = this.tombstones.get(id)
+    return until !== undefined && now < until
+  }
+
+  insert(id: Id, record: SessionRecord.SessionRecord): void {
+    const bucket = bucketOf(SessionRecord.endsAt(record))
+    const ids = this.due.get(bucket)
+    if (ids === undefined) {
+      this.due.set(bucket, [id])
+    } else {
+      ids.push(id)
+    }
+    this.records.set(id, record)
+    if (this.records.size > this.capacity) {
+      for (const eldest of this.records.keys()) {
+        this.records.delete(eldest)
+        break
+      }
+    }
+  }
+
+  bury(id: Id, now: number): void {
+    this.records.delete(id)
+    this.tombstones.set(id, now + Duration.toMillis(Store.tombstoneTimeToLive))
+  }
+
+  sweep(limit: number, now: number): number {
+    let done = 0
+    for (const [id, until] of this.tombstones) {
+      if (now < until || done === limit) {
+        break
+      }
+      this.tombstones.delete(id)
+      done++
+    }
+    for (const [bucket, ids] of this.due) {
+      if ((bucket + 1) * bucketWidth > now) {
+        continue
+      }
+      while (done < limit && ids.length > 0) {
+        this.settle(ids.pop() as Id, now)
+        done++
+      }
+      if (ids.length > 0) {
+        break
+      }
+      this.due.delete(bucket)
+    }
+    return done
+  }
+
+  private settle(id: Id, now: number): void {
+    const record = this.records.get(id)
+    if (record === undefined) {
+      return
+    }
+    if (SessionRecord.isExpired(record, now)) {
+      this.records.delete(id)
+    } else {
+      this.insert(id, record)
+    }
+  }
+}
+
+/** The store's own copy: what the caller holds can't change it, and what is handed out can't be changed. */
+const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
+  Object.freeze({ ...record, data: Json.adoptObject(record.data), revision })
+
+/**
+ * Makes a memory store whose sweep runs in the scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope> => {
+  const capacity = options?.capacity ?? Number.POSITIVE_INFINITY
+  if (!(capacity >= 1)) {
+    return Effect.fail(
+      ConfigError.InvalidData(["MemoryStore", "capacity"], "write a number of sessions, 1 or more, such as 100000")
+    )
+  }
+  const sessions = new Sessions(capacity)
+
+  const withId = <A>(token: SessionToken.Token, f: (id: Id, now: number) => A): Effect.Effect<A> =>
+    Effect.clockWith((clock) => {
+      const id = SessionToken.unsafeToId(token)
+      return id === undefined
+        ? Effect.map(SessionToken.toId(token), (id) => f(id, clock.unsafeCurrentTimeMillis()))
+        : Effect.succeed(f(id, clock.unsafeCurrentTimeMillis()))
+    })
+
+  const store = Store.make({
+    accepts: SessionToken.isDrawn,
+    load: (token) =>
+      withId(token, (id, now) => {
+        const record = sessions.live(id, now)
+        return record !== undefined ? Store.live(record) : sessions.isSuperseded(id, now) ? Store.superseded : Store.none
+      }),
+    create: (token, record) =>
+      withId(token, (id, now) => {
+        if (sessions.live(id, now) !== undefined || sessions.isSuperseded(id, now)) {
+          return Store.exists
+        }
+        sessions.insert(id, own(record, record.revision))
+        return Store.created(token)
+      }),
+    update: (token, revision, record) =>
+      withId(token, (id, now) => {
+        const current = sessions.live(id, now)
+        if (current === undefined) {
+          return Store.gone
+        }
+        if (current.revision !== revision) {
+          return Store.conflict(current)
+        }
+        sessions.records.set(id, own(record, revision + 1))
+        return Store.updated(token, revision + 1)
+      }),
+    renew: (token, revision, next, record) =>
+      Effect.zipRight(
+        SessionToken.toId(next),
+        withId(token, (id, now) => {
+          const current = sessions.live(id, now)
+          if (current === undefined) {
+            return Store.gone
+          }
+          if (current.revision !== revision) {
+            return Store.conflict(current)
+          }
+          sessions.bury(id, now)
+          sessions.insert(SessionToken.unsafeToId(next) as Id, own(record, revision + 1))
+          return Store.updated(next, revision + 1)
+        })
+      ),
+    touch: (token, revision, deadline) =>
+      withId(token, (id, now) => {
+        const current = sessions.live(id, now)
+        if (current === undefined) {
+          return Store.gone
+        }
+        if (current.revision === revision && deadline > current.deadline) {
+          sessions.records.set(id, Object.freeze({ ...current, deadline, touchedAt: now }))
+        }
+        return Store.touched(token)
+      }),
+    remove: (token) =>
+      withId(token, (id, now) => {
+        if (sessions.live(id, now) !== undefined) {
+          sessions.bury(id, now)
+        }
+      })
+  })
+
+  return Effect.as(
+    Store.sweeping("MemoryStore", (limit, now) => Effect.sync(() => sessions.sweep(limit, now))),
+    store
+  )
+}
+
+/**
+ * Keeps sessions in memory. A session beyond `capacity` ends early; tombstones do not count.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { MemoryStore } from "effect-session"
+ *
+ * const store = MemoryStore.layer({ capacity: 100_000 })
+ * ```
+ */
+export const layer = (options?: Options): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
+  Layer.scoped(Store.Store, make(options))
+
+/**
+ * The same with options from `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (options: Config.Config.Wrap<Options>): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
