@@ -1,0 +1,141 @@
+/**
+ * The few Redis commands a session store needs, over any of the clients people have. Clients are typed by their shape, so
+ * that neither package has to be installed. Knows nothing of sessions, nor of what its scripts do.
+ */
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+
+/**
+ * What is used of a client of the package `redis`, version 5 or newer: `createClient`, `createClientPool`,
+ * `createCluster` and `createSentinel` all make one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NodeRedis {
+  readonly get: (key: string) => Promise<unknown>
+  readonly eval: (script: string, options: { keys: Array<string>; arguments: Array<string> }) => Promise<unknown>
+  readonly evalSha: (sha1: string, options: { keys: Array<string>; arguments: Array<string> }) => Promise<unknown>
+  /** Where there, an interrupted command that is still queued is not sent. */
+  readonly withAbortSignal?: (signal: AbortSignal) => Pick<NodeRedis, "eval" | "evalSha" | "get">
+}
+
+/**
+ * What is used of a client of the package `ioredis`, version 5 or newer: `new Redis` (Sentinel too) and `new Cluster`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface IoRedis {
+  readonly get: (key: string) => Promise<unknown>
+  readonly eval: (script: string, numberOfKeys: number, ...keysAndArguments: Array<string>) => Promise<unknown>
+  readonly evalsha: (sha1: string, numberOfKeys: number, ...keysAndArguments: Array<string>) => Promise<unknown>
+}
+
+/** A script and its name on the server. @internal */
+export interface Script {
+  readonly source: string
+  readonly sha1: string
+}
+
+/** A bulk reply as text; `undefined` where there is none. @internal */
+export type Reply = string | undefined
+
+/** @internal */
+export interface Commands {
+  readonly get: (key: string) => Effect.Effect<Reply, Error>
+  readonly run: (script: Script, keys: Array<string>, args: Array<string>) => Effect.Effect<Reply, Error>
+}
+
+/** Names a script as the server will, once, so that no trip is spent on loading it. @internal */
+export const script = (source: string): Effect.Effect<Script> =>
+  Effect.map(
+    Effect.promise(() => globalThis.crypto.subtle.digest("SHA-1", new TextEncoder().encode(source))),
+    (digest) => ({ source, sha1: Encoding.encodeHex(new Uint8Array(digest)) })
+  )
+
+/**
+ * What may be kept of a client's error: name and message. ioredis hangs the command's arguments on it, and those hold a
+ * session's data, which has no place in a log. A refused connection to a name with two addresses has a code alone.
+ */
+const withoutArguments = (error: unknown): Error => {
+  if (!(error instanceof Error)) {
+    return new Error(String(error))
+  }
+  const { code } = error as { readonly code?: unknown }
+  const copy = new Error(error.message === "" ? String(code ?? error.name) : error.message)
+  copy.name = error.name
+  return copy
+}
+
+/** A client may be set up to answer with bytes. */
+const text = (reply: unknown): Reply =>
+  reply === null || reply === undefined
+    ? undefined
+    : reply instanceof Uint8Array
+    ? new TextDecoder().decode(reply)
+    : String(reply)
+
+/** @internal */
+export const startsWith = (prefix: string) => (error: Error): boolean => error.message.startsWith(prefix)
+
+/** The script by its name, and by its text where this server has not seen it, which is once after it started. */
+const bySha1 = (
+  run: (command: "eval" | "evalSha", script: string, keys: Array<string>, args: Array<string>) => Effect.Effect<
+    Reply,
+    Error
+  >
+): Commands["run"] =>
+(script, keys, args) =>
+  Effect.catchIf(
+    run("evalSha", script.sha1, keys, args),
+    startsWith("NOSCRIPT"),
+    () => run("eval", script.source, keys, args)
+  )
+
+const fromNodeRedis = (client: NodeRedis): Commands => {
+  const { withAbortSignal } = client
+  const call = (f: (client: Pick<NodeRedis, "eval" | "evalSha" | "get">) => Promise<unknown>) =>
+    Effect.map(
+      Effect.tryPromise({
+        try: withAbortSignal === undefined
+          ? () => f(client)
+          : (signal) => f(withAbortSignal.call(client, signal)),
+        catch: withoutArguments
+      }),
+      text
+    )
+  return {
+    get: (key) => call((client) => client.get(key)),
+    run: bySha1((command, script, keys, args) => call((client) => client[command](script, { keys, arguments: args })))
+  }
+}
+
+const fromIoRedis = (client: IoRedis): Commands => {
+  const call = (f: () => Promise<unknown>) => Effect.map(Effect.tryPromise({ try: f, catch: withoutArguments }), text)
+  return {
+    get: (key) => call(() => client.get(key)),
+    run: bySha1((command, script, keys, args) =>
+      call(() =>
+        command === "eval"
+          ? client.eval(script, keys.length, ...keys, ...args)
+          : client.evalsha(script, keys.length, ...keys, ...args)
+      )
+    )
+  }
+}
+
+const has = (client: object, method: string): boolean =>
+  typeof (client as Record<string, unknown>)[method] === "function"
+
+/** The commands of a client; `undefined` for what is none. @internal */
+export const fromClient = (client: unknown): Commands | undefined => {
+  if (typeof client !== "object" || client === null || !has(client, "get") || !has(client, "eval")) {
+    return undefined
+  }
+  return has(client, "evalSha")
+    ? fromNodeRedis(client as NodeRedis)
+    : has(client, "evalsha")
+    ? fromIoRedis(client as IoRedis)
+    : undefined
+}
