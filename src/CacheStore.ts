@@ -1,0 +1,347 @@
+/**
+ * Sessions in a cache: anything that can get, set with a time to live, and remove. Constructors for such an object, for
+ * the platform's `KeyValueStore`, for `@effect/experimental`'s `Persistence` and for Keyv. Knows nothing of HTTP, and
+ * imports none of those libraries but the platform.
+ *
+ * **What a cache can't do.** It has no compare-and-set and no create-if-absent, so the contract of `Store` is kept by a
+ * queue for each session within one process, and only narrowed between processes: there, two writers within one round
+ * trip of each other can lose the earlier update, a write or touch that read before another process's logout and wrote
+ * after it can undo that logout, and a renewal is two writes (the new session first, so that none is lost). Tombstones
+ * close the longer window: a request that comes later with a removed or renewed token is told so. An app that runs as
+ * several processes and must not have these races takes `RedisStore` or `SqlStore`.
+ *
+ * A cache may also evict: a session can end before its time. What is kept under a key is the hash of a token, never a
+ * token (S06).
+ *
+ * @since 0.1.0
+ */
+import * as KeyValueStore from "@effect/platform/KeyValueStore"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as backend from "./internal/cacheBackend.js"
+import * as Store from "./Store.js"
+
+/**
+ * What is asked of a cache. Keys are printable ASCII, at most 200 characters; values are text of any length.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Cache {
+  /** The text under a key, if it is still there. */
+  readonly get: (key: string) => Effect.Effect<Option.Option<string>, unknown>
+  /**
+   * Keeps a text under a key, whatever was there. The cache may drop it after the time to live, and need not: the expiry
+   * that counts is inside the text.
+   */
+  readonly set: (key: string, value: string, timeToLive: Duration.Duration) => Effect.Effect<unknown, unknown>
+  /** Drops what is under a key. Not an error where nothing is. */
+  readonly remove: (key: string) => Effect.Effect<unknown, unknown>
+}
+
+/**
+ * The same by promises, with the time to live in whole milliseconds: the shape of most clients. See `fromPromises`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PromiseCache {
+  readonly get: (key: string) => Promise<string | null | undefined>
+  readonly set: (key: string, value: string, timeToLive: number) => Promise<unknown>
+  readonly remove: (key: string) => Promise<unknown>
+}
+
+/**
+ * Options of every layer here. All have defaults.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** What every key begins with: printable ASCII, at most 128 characters. Default `session:`. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * What is used of a Keyv, of version 5 or newer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Keyv {
+  readonly get: (key: string) => Promise<unknown>
+  readonly set: (key: string, value: string, timeToLive: number) => Promise<unknown>
+  readonly delete: (key: string) => Promise<unknown>
+  throwOnErrors: boolean
+}
+
+/**
+ * What is used of `@effect/experimental`'s `BackingPersistence`. Its own type is not named, so that an app without that
+ * package compiles.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Persistence {
+  readonly make: (storeId: string) => Effect.Effect<
+    {
+      readonly get: (key: string) => Effect.Effect<Option.Option<unknown>, unknown>
+      readonly set: (
+        key: string,
+        value: unknown,
+        timeToLive: Option.Option<Duration.Duration>
+      ) => Effect.Effect<void, unknown>
+      readonly remove: (key: string) => Effect.Effect<void, unknown>
+    },
+    never,
+    Scope.Scope
+  >
+}
+
+/**
+ * Options of `layerPersistence` that are data.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PersistenceOptions extends Options {
+  /** Names the store to the persistence, which puts it before every key. Default `sessions`. */
+  readonly storeId?: string | undefined
+}
+
+const invalid = (option: string, problem: string): Effect.Effect<never, ConfigError.ConfigError> =>
+  Effect.fail(ConfigError.InvalidData(["CacheStore", option], problem))
+
+const checkPrefix = (prefix = "session:"): Effect.Effect<string, ConfigError.ConfigError> =>
+  /^[\x21-\x7e]{0,128}$/.test(prefix)
+    ? Effect.succeed(prefix)
+    : invalid("prefix", "write at most 128 printable ASCII characters without spaces, such as \"shop:session:\"")
+
+const methods = (object: unknown, names: ReadonlyArray<string>): boolean =>
+  typeof object === "object" && object !== null &&
+  names.every((name) => typeof (object as Record<string, unknown>)[name] === "function")
+
+const given = <A, E, R>(value: A | Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.isEffect(value) ? value : Effect.succeed(value)
+
+const checkStoreId = (storeId = "sessions"): Effect.Effect<string, ConfigError.ConfigError> =>
+  /^[\x21-\x7e]{1,128}$/.test(storeId)
+    ? Effect.succeed(storeId)
+    : invalid("storeId", "write 1 to 128 printable ASCII characters without spaces, such as \"sessions\"")
+
+/** Found by its key, so that nothing is imported for those who use another cache. */
+const BackingPersistence = Context.GenericTag<Persistence>("@effect/experimental/BackingPersistence")
+
+const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.flatMap(
+  Effect.serviceOption(BackingPersistence),
+  Option.match({
+    onNone: () => invalid("persistence", "provide a BackingPersistence, such as Persistence.layerMemory"),
+    onSome: Effect.succeed
+  })
+)
+
+/**
+ * A cache of three functions that answer by promise. A rejection becomes a `StoreError`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { CacheStore } from "effect-session"
+ *
+ * declare const memcached: {
+ *   get(key: string): Promise<string | undefined>
+ *   set(key: string, value: string, options: { expires: number }): Promise<void>
+ *   delete(key: string): Promise<void>
+ * }
+ *
+ * const store = CacheStore.layer(CacheStore.fromPromises({
+ *   get: (key) => memcached.get(key),
+ *   set: (key, value, millis) => memcached.set(key, value, { expires: Math.ceil(millis / 1000) }),
+ *   remove: (key) => memcached.delete(key)
+ * }))
+ * ```
+ */
+export const fromPromises = (cache: PromiseCache): Cache => ({
+  get: (key) =>
+    Effect.map(
+      Effect.tryPromise({ try: () => cache.get(key), catch: (cause) => cause }),
+      (value) => Option.fromNullable(value)
+    ),
+  set: (key, value, timeToLive) =>
+    Effect.tryPromise({ try: () => cache.set(key, value, Duration.toMillis(timeToLive)), catch: (cause) => cause }),
+  remove: (key) => Effect.tryPromise({ try: () => cache.remove(key), catch: (cause) => cause })
+})
+
+/**
+ * Sessions in a cache. Give the object, or a scoped Effect of it, which is run when the layer is built and released with
+ * it. Each entry is set with a time to live of one minute past its deadline, so that the reader's clock judges and the
+ * cache only sweeps.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { CacheStore } from "effect-session"
+ * import { Effect, Option } from "effect"
+ *
+ * const kept = new Map<string, string>()
+ *
+ * const store = CacheStore.layer({
+ *   get: (key) => Effect.sync(() => Option.fromNullable(kept.get(key))),
+ *   set: (key, value, _timeToLive) => Effect.sync(() => kept.set(key, value)),
+ *   remove: (key) => Effect.sync(() => kept.delete(key))
+ * }, { prefix: "shop:session:" })
+ * ```
+ */
+export const layer = <E = never, R = never>(
+  cache: Cache | Effect.Effect<Cache, E, R>,
+  options: Options = {}
+): Layer.Layer<Store.Store, ConfigError.ConfigError | E, Exclude<R, Scope.Scope>> =>
+  Layer.scoped(
+    Store.Store,
+    Effect.gen(function*() {
+      const prefix = yield* checkPrefix(options.prefix)
+      const found = yield* given(cache)
+      if (!methods(found, ["get", "set", "remove"])) {
+        return yield* invalid("cache", "give an object with the functions get, set and remove")
+      }
+      return yield* Store.fromBackend(backend.make(found, { prefix }), { name: "CacheStore" })
+    })
+  )
+
+/**
+ * Sessions in the platform's `KeyValueStore`: in memory, in a folder, in the browser's storage, or in one of your own.
+ *
+ * It has no time to live, so expiry is kept inside the value and what has expired is deleted when it is met, or within
+ * about a minute of its time by the process that wrote it. What an earlier process left is deleted only when a client
+ * comes with its token. The platform's folder store writes in place: a crash in the middle of a write costs that one
+ * session. For sessions in a folder take `FileStore`, which has neither limit.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { KeyValueStore } from "@effect/platform"
+ * import { CacheStore } from "effect-session"
+ * import { Layer } from "effect"
+ *
+ * const store = CacheStore.layerKeyValueStore({ prefix: "shop:session:" }).pipe(
+ *   Layer.provide(KeyValueStore.layerMemory)
+ * )
+ * ```
+ */
+export const layerKeyValueStore = (
+  options: Options = {}
+): Layer.Layer<Store.Store, ConfigError.ConfigError, KeyValueStore.KeyValueStore> =>
+  Layer.scoped(
+    Store.Store,
+    Effect.gen(function*() {
+      const prefix = yield* checkPrefix(options.prefix)
+      const cache = backend.ofKeyValueStore(yield* KeyValueStore.KeyValueStore)
+      return yield* Store.fromBackend(backend.make(cache, { prefix, expiring: true }), { name: "CacheStore" })
+    })
+  )
+
+/**
+ * `layerKeyValueStore` with options from `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerKeyValueStoreConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<Store.Store, ConfigError.ConfigError, KeyValueStore.KeyValueStore> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layerKeyValueStore))
+
+/**
+ * Sessions in `@effect/experimental`'s `Persistence`: its Redis (`Persistence/Redis`), its LMDB (`Persistence/Lmdb`), or
+ * any other `BackingPersistence`.
+ *
+ * Name the service in `persistence`, as in the example, and the layer's type asks for it. Left out, the layer takes the
+ * `BackingPersistence` it is provided with, and fails with a `ConfigError` where there is none: the compiler can't tell,
+ * because to name that type here would make every app install the package. An object is taken too, or a scoped Effect.
+ *
+ * LMDB and the in-memory one drop an expired entry only when it is read.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Persistence } from "@effect/experimental"
+ * import { CacheStore } from "effect-session"
+ * import { Layer } from "effect"
+ *
+ * const store = CacheStore.layerPersistence({
+ *   storeId: "shop-sessions",
+ *   persistence: Persistence.BackingPersistence
+ * }).pipe(Layer.provide(Persistence.layerMemory))
+ * ```
+ */
+export const layerPersistence = <E = never, R = never>(
+  options: PersistenceOptions & { readonly persistence?: Persistence | Effect.Effect<Persistence, E, R> | undefined } =
+    {}
+): Layer.Layer<Store.Store, ConfigError.ConfigError | E, Exclude<R, Scope.Scope>> =>
+  Layer.scoped(
+    Store.Store,
+    Effect.gen(function*() {
+      const prefix = yield* checkPrefix(options.prefix ?? "")
+      const storeId = yield* checkStoreId(options.storeId)
+      const persistence = yield* given<Persistence, ConfigError.ConfigError | E, R>(options.persistence ?? provided)
+      if (!methods(persistence, ["make"])) {
+        return yield* invalid("persistence", "give a BackingPersistence of @effect/experimental, or leave it out")
+      }
+      const cache = backend.ofPersistence(yield* persistence.make(storeId))
+      return yield* Store.fromBackend(backend.make(cache, { prefix }), { name: "CacheStore" })
+    })
+  )
+
+/**
+ * `layerPersistence` with options from `Config`, over the `BackingPersistence` it is provided with.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerPersistenceConfig = (
+  options: Config.Config.Wrap<PersistenceOptions>
+): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layerPersistence(options)))
+
+/**
+ * Sessions in a Keyv of version 5 or newer, and so in whatever it has an adapter for. Give the Keyv, or a scoped Effect
+ * of it.
+ *
+ * Keyv answers a failed read as "nothing there" unless told otherwise, which would log everybody out at the first
+ * hiccup: its `throwOnErrors` is switched on here, on the Keyv you give. An adapter may have a switch of its own, such as
+ * `throwOnErrors` of `@keyv/redis`: switch that on too.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { CacheStore } from "effect-session"
+ * import Keyv from "keyv"
+ *
+ * const store = CacheStore.layerKeyv(new Keyv({ namespace: "shop" }))
+ * ```
+ */
+export const layerKeyv = <E = never, R = never>(
+  keyv: Keyv | Effect.Effect<Keyv, E, R>,
+  options: Options = {}
+): Layer.Layer<Store.Store, ConfigError.ConfigError | E, Exclude<R, Scope.Scope>> =>
+  layer<ConfigError.ConfigError | E, R>(
+    Effect.flatMap(given(keyv), (keyv) => {
+      if (!methods(keyv, ["get", "set", "delete"])) {
+        return invalid("keyv", "give a Keyv of version 5 or newer: new Keyv(...)")
+      }
+      keyv.throwOnErrors = true
+      return Effect.succeed(backend.ofKeyv(keyv))
+    }),
+    options
+  )

@@ -1,0 +1,490 @@
+import { KeyValueStore } from "@effect/platform"
+import { NodeFileSystem, NodePath } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Config,
+  ConfigProvider,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  FastCheck,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Scope,
+  TestClock
+} from "effect"
+import * as CacheStore from "effect-session/CacheStore"
+import * as SessionToken from "effect-session/SessionToken"
+import * as Store from "effect-session/Store"
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Entry from "../src/internal/entry.js"
+import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
+
+interface Kept {
+  readonly value: string
+  readonly timeToLive: number
+}
+
+/** A cache in a Map that writes down what it was asked, and can be made to wait or fail. */
+const makeCache = (map = new Map<string, Kept>()) => {
+  const calls: Array<string> = []
+  const control: {
+    before: (call: string, key: string) => Effect.Effect<void, unknown>
+  } = { before: () => Effect.void }
+  const step = (call: string, key: string) =>
+    Effect.suspend(() => {
+      calls.push(call)
+      return control.before(call, key)
+    })
+  const cache: CacheStore.Cache = {
+    get: (key) => Effect.zipRight(step("get", key), Effect.sync(() => Option.fromNullable(map.get(key)?.value))),
+    set: (key, value, timeToLive) =>
+      Effect.zipRight(
+        step("set", key),
+        Effect.sync(() => map.set(key, { value, timeToLive: Duration.toMillis(timeToLive) }))
+      ),
+    remove: (key) => Effect.zipRight(step("remove", key), Effect.sync(() => map.delete(key)))
+  }
+  return { cache, calls, control, map }
+}
+
+const build = <E>(layer: Layer.Layer<Store.Store, E>) => Effect.map(Layer.build(layer), Context.get(Store.Store))
+
+const storeOver = (cache: CacheStore.Cache, options?: CacheStore.Options) => build(CacheStore.layer(cache, options))
+
+const problem = <A, E>(layer: Layer.Layer<A, E>) =>
+  Effect.map(Effect.scoped(Effect.flip(Layer.build(layer))), (error) => String(error))
+
+const folder = Effect.acquireRelease(
+  Effect.promise(() => mkdtemp(join(tmpdir(), "effect-session-cache-"))),
+  (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+)
+
+describe("CacheStore over a cache", () => {
+  it.scoped("P01 P03 P05: what was created is loaded, and what was updated replaces it", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const token = yield* createSession(store, { foo: "foo", bar: "bar" })
+      const record = yield* recordOf(store, token)
+      assert.deepStrictEqual(record.data, { foo: "foo", bar: "bar" })
+
+      const updated = yield* store.update(token, record.revision, withData(record, { bar: "bar", baz: 1 }))
+      assert.deepStrictEqual(updated, Store.updated(token, 1))
+      assert.deepStrictEqual(yield* dataOf(store, token), { bar: "bar", baz: 1 })
+    }))
+
+  it.scoped("P02 P04 P08: sessions do not see each other", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const first = yield* createSession(store, { foo: "foo" })
+      const second = yield* createSession(store, { foo: "baz" })
+      yield* store.remove(first)
+      assert.deepStrictEqual(yield* dataOf(store, second), { foo: "baz" })
+    }))
+
+  it.scoped("P06 P07 S25: a removed session is superseded, and after the tombstone's time nothing", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const token = yield* createSession(store, { foo: "foo" })
+      yield* store.remove(token)
+      yield* store.remove(token)
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+      yield* TestClock.adjust(Store.tombstoneTimeToLive)
+      assert.strictEqual(yield* dataOf(store, token), "None")
+    }))
+
+  it.scoped("P09 X02 X03 S03: a malformed token is refused without a call", () =>
+    Effect.gen(function*() {
+      const { cache, calls } = makeCache()
+      const store = yield* storeOver(cache)
+      const good = Redacted.value(yield* drawToken())
+      for (const bad of ["../wrong", "", good + "\n", good.slice(1), good + "A", good.toUpperCase() + "!", "\0"]) {
+        assert.isFalse(store.accepts(SessionToken.fromString(bad)), JSON.stringify(bad))
+      }
+      assert.isTrue(store.accepts(SessionToken.fromString(good)))
+      assert.deepStrictEqual(calls, [])
+    }))
+
+  it.scoped("X01 S04: an unknown token loads as nothing, and no operation makes a session of it", () =>
+    Effect.gen(function*() {
+      const { cache, map } = makeCache()
+      const store = yield* storeOver(cache)
+      const token = yield* drawToken()
+      const record = yield* makeRecord({ foo: 1 })
+      assert.strictEqual(yield* dataOf(store, token), "None")
+      assert.deepStrictEqual(yield* store.update(token, 0, record), Store.gone)
+      assert.deepStrictEqual(yield* store.touch(token, 0, record.deadline + 1), Store.gone)
+      assert.deepStrictEqual(yield* store.renew(token, 0, yield* drawToken(token), record), Store.gone)
+      yield* store.remove(token)
+      assert.strictEqual(map.size, 0)
+    }))
+
+  it.scoped("X05 X06 S13: renew keeps the data under the new token and leaves the old one superseded", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const token = yield* createSession(store, { user: "ann" })
+      const next = yield* drawToken(token)
+      const record = yield* recordOf(store, token)
+      assert.deepStrictEqual(yield* store.renew(token, 0, next, record), Store.updated(next, 1))
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+      const renewed = yield* recordOf(store, next)
+      assert.deepStrictEqual(renewed.data, { user: "ann" })
+      assert.strictEqual(renewed.expiresAt, record.expiresAt)
+    }))
+
+  it.scoped("X06 S13: a renewal that fails between its two writes leaves the old session and no other", () =>
+    Effect.gen(function*() {
+      const { cache, control, map } = makeCache()
+      const store = yield* storeOver(cache)
+      const token = yield* createSession(store, { user: "ann" })
+      const removed = yield* Deferred.make<void>()
+      let sets = 0
+      control.before = (call) => {
+        if (call === "set" && ++sets === 2) {
+          return Effect.fail("cache is down")
+        }
+        return call === "remove" ? Effect.asVoid(Deferred.succeed(removed, void 0)) : Effect.void
+      }
+      const error = yield* Effect.flip(
+        store.renew(token, 0, yield* drawToken(token), yield* recordOf(store, token))
+      )
+      assert.strictEqual(error.reason, "Unavailable")
+      yield* Deferred.await(removed)
+      yield* Effect.yieldNow()
+      assert.strictEqual(map.size, 1)
+      assert.deepStrictEqual(yield* dataOf(store, token), { user: "ann" })
+    }))
+
+  it.scoped("X09 X10: what was read can be changed by nobody, and the cache keeps the old value until a write", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const token = yield* createSession(store, { list: [1] })
+      const record = yield* recordOf(store, token)
+      assert.isTrue(Object.isFrozen(record.data) && Object.isFrozen(record.data["list"]))
+      assert.throws(() => (record.data["list"] as Array<number>).push(2))
+      assert.deepStrictEqual(yield* dataOf(store, token), { list: [1] })
+    }))
+
+  it.scoped("X19 S61: what can't be read is no session and is put aside; a newer release's is left in peace", () =>
+    Effect.gen(function*() {
+      const { cache, map } = makeCache()
+      const store = yield* storeOver(cache)
+      for (const text of ["", "garbage", "s1 0 0 9999999999999\n{\"v\":1,\"da", "s1 0 0", "{\"cookie\":{}}", "\0"]) {
+        const token = yield* drawToken()
+        const key = `session:${yield* SessionToken.toId(token)}`
+        map.set(key, { value: text, timeToLive: 0 })
+        assert.strictEqual(yield* dataOf(store, token), "None", JSON.stringify(text))
+        assert.isFalse(map.has(key))
+        assert.strictEqual(map.get(key.replace("session:", "session:aside:"))?.value, text)
+      }
+      for (const text of ["s2 what ever\n", "s2 0 0 1 1 1\n{}", "s1 0 0 9999999999999\n{\"v\":2}"]) {
+        const token = yield* drawToken()
+        const key = `session:${yield* SessionToken.toId(token)}`
+        map.set(key, { value: text, timeToLive: 0 })
+        assert.strictEqual(yield* dataOf(store, token), "None")
+        assert.deepStrictEqual(yield* store.create(token, yield* makeRecord({})), Store.exists)
+        assert.deepStrictEqual(yield* store.update(token, 0, yield* makeRecord({})), Store.gone)
+        assert.strictEqual(map.get(key)?.value, text)
+      }
+    }))
+
+  it.scoped("X20 S05: create never overwrites a session or its tombstone", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const token = yield* createSession(store, { user: "victim" })
+      assert.deepStrictEqual(yield* store.create(token, yield* makeRecord({ user: "new" })), Store.exists)
+      assert.deepStrictEqual(yield* dataOf(store, token), { user: "victim" })
+      yield* store.remove(token)
+      assert.deepStrictEqual(yield* store.create(token, yield* makeRecord({ user: "new" })), Store.exists)
+      yield* TestClock.adjust(Store.tombstoneTimeToLive)
+      assert.deepStrictEqual(yield* store.create(token, yield* makeRecord({ user: "new" })), Store.created(token))
+    }))
+
+  it.scoped("X22 S17 S20: an expired session is gone for every operation at exactly its deadline, cache or no cache", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const token = yield* createSession(store, { foo: 1 })
+      const record = yield* recordOf(store, token)
+      yield* TestClock.adjust(hour - 1)
+      assert.deepStrictEqual(yield* dataOf(store, token), { foo: 1 })
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* dataOf(store, token), "None")
+      assert.deepStrictEqual(yield* store.update(token, 0, record), Store.gone)
+      assert.deepStrictEqual(yield* store.renew(token, 0, yield* drawToken(), record), Store.gone)
+      assert.deepStrictEqual(yield* store.touch(token, 0, record.deadline + hour), Store.gone)
+    }))
+
+  it.scoped("S21: touch moves the deadline forward, never back, and leaves the revision", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const token = yield* createSession(store, { foo: 1 })
+      const before = yield* recordOf(store, token)
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(yield* store.touch(token, 0, before.deadline + 600_000), Store.touched(token))
+      yield* store.touch(token, 0, before.deadline)
+      yield* store.touch(token, 7, before.deadline + hour)
+      const after = yield* recordOf(store, token)
+      assert.strictEqual(after.deadline, before.deadline + 600_000)
+      assert.strictEqual(after.touchedAt, before.touchedAt + 600_000)
+      assert.strictEqual(after.revision, 0)
+      assert.deepStrictEqual(after.data, { foo: 1 })
+    }))
+
+  it.scoped("wishes 12 to 14: every entry has a time to live of a minute past its end, and the prefix that was asked for", () =>
+    Effect.gen(function*() {
+      const { cache, map } = makeCache()
+      const store = yield* storeOver(cache, { prefix: "shop:" })
+      const token = yield* createSession(store, { foo: 1 })
+      const key = `shop:${yield* SessionToken.toId(token)}`
+      assert.deepStrictEqual([...map.keys()], [key])
+      assert.strictEqual(map.get(key)?.timeToLive, hour + 60_000)
+      yield* TestClock.adjust("30 minutes")
+      yield* store.touch(token, 0, (yield* recordOf(store, token)).deadline + 1000)
+      assert.strictEqual(map.get(key)?.timeToLive, hour / 2 + 1000 + 60_000)
+      yield* store.remove(token)
+      assert.strictEqual(map.get(key)?.timeToLive, 120_000)
+    }))
+
+  it.scoped("wish 11: the cache may be an Effect, acquired with the layer and released with it", () =>
+    Effect.gen(function*() {
+      const events: Array<string> = []
+      const acquired = Effect.acquireRelease(
+        Effect.sync(() => {
+          events.push("open")
+          return makeCache().cache
+        }),
+        () => Effect.sync(() => events.push("close"))
+      )
+      const scope = yield* Scope.make()
+      const store = yield* Scope.extend(build(CacheStore.layer(acquired)), scope)
+      const token = yield* createSession(store, { foo: 1 })
+      assert.deepStrictEqual(yield* dataOf(store, token), { foo: 1 })
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(events, ["open", "close"])
+    }))
+
+  it.scoped("S06 S07: no token and no part of one is in the cache", () =>
+    Effect.gen(function*() {
+      const { cache, map } = makeCache()
+      const store = yield* storeOver(cache)
+      const token = yield* createSession(store, { foo: 1 })
+      const dump = JSON.stringify([...map])
+      assert.notInclude(dump, Redacted.value(token))
+      assert.include(dump, yield* SessionToken.toId(token))
+    }))
+
+  it.scoped("S26: a write that had begun when the logout came does not undo it", () =>
+    Effect.gen(function*() {
+      const { cache, control } = makeCache()
+      const store = yield* storeOver(cache)
+      const token = yield* createSession(store, { user: "ann" })
+      const record = yield* recordOf(store, token)
+      const reached = yield* Deferred.make<void>()
+      const proceed = yield* Deferred.make<void>()
+      control.before = (call) =>
+        call === "set" ? Effect.zipRight(Deferred.succeed(reached, void 0), Deferred.await(proceed)) : Effect.void
+      const write = yield* Effect.fork(store.update(token, 0, withData(record, { user: "ann", n: 1 })))
+      yield* Deferred.await(reached)
+      const logout = yield* Effect.fork(store.remove(token))
+      const late = yield* Effect.fork(store.update(token, 1, withData(record, { user: "ann", n: 2 })))
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(proceed, void 0)
+      assert.deepStrictEqual(yield* Fiber.join(write), Store.updated(token, 1))
+      yield* Fiber.join(logout)
+      assert.deepStrictEqual(yield* Fiber.join(late), Store.gone)
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+    }))
+
+  it.scoped("S26: the same from another process, when its write comes after the logout", () =>
+    Effect.gen(function*() {
+      const { cache } = makeCache()
+      const here = yield* storeOver(cache)
+      const there = yield* storeOver(cache)
+      const token = yield* createSession(here, { user: "ann" })
+      const record = yield* recordOf(there, token)
+      yield* here.remove(token)
+      assert.deepStrictEqual(yield* there.update(token, 0, withData(record, { n: 1 })), Store.gone)
+      assert.deepStrictEqual(yield* there.touch(token, 0, record.deadline + 1), Store.gone)
+      assert.strictEqual(yield* dataOf(there, token), "Superseded")
+    }))
+
+  it.scoped("S65: 100 writers of one revision: one lands, the others get the record that it left", () =>
+    Effect.gen(function*() {
+      const { cache, control } = makeCache()
+      // every call gives way, so that writers that were not queued would all read before the first writes
+      control.before = () => Effect.yieldNow()
+      const store = yield* storeOver(cache)
+      const token = yield* createSession(store, { n: 0 })
+      const record = yield* recordOf(store, token)
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 100 }, (_, n) => n),
+        (n) => store.update(token, 0, withData(record, { n })),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(answers.filter((answer) => answer._tag === "Updated").length, 1)
+      const kept = yield* recordOf(store, token)
+      for (const answer of answers) {
+        if (answer._tag === "Conflict") {
+          assert.deepStrictEqual(answer.record, kept)
+        }
+      }
+    }))
+
+  it.scoped("S66 S67: a failing cache is a StoreError; a waiter that is interrupted holds up nobody", () =>
+    Effect.gen(function*() {
+      const { cache, control } = makeCache()
+      const store = yield* storeOver(cache)
+      const token = yield* createSession(store, { n: 0 })
+      control.before = () => Effect.fail(new Error("connection refused"))
+      const error = yield* Effect.flip(store.load(token))
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.strictEqual(error.method, "CacheStore.load")
+      assert.notInclude(JSON.stringify(error) + String(error), Redacted.value(token))
+
+      const reached = yield* Deferred.make<void>()
+      control.before = (call) =>
+        call === "get" ? Effect.zipRight(Deferred.succeed(reached, void 0), Effect.never) : Effect.void
+      const holder = yield* Effect.fork(store.remove(token))
+      yield* Deferred.await(reached)
+      const waiter = yield* Effect.fork(store.remove(token))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(waiter)
+      yield* Fiber.interrupt(holder)
+      control.before = () => Effect.void
+      yield* store.remove(token)
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+    }))
+
+  it.effect("a wrong option or object fails the layer and says what to write", () =>
+    Effect.gen(function*() {
+      assert.include(yield* problem(CacheStore.layer(makeCache().cache, { prefix: "a b" })), "printable ASCII")
+      assert.include(yield* problem(CacheStore.layer({} as CacheStore.Cache)), "get, set and remove")
+      assert.include(yield* problem(CacheStore.layerKeyv({ get: 1 } as unknown as CacheStore.Keyv)), "new Keyv(")
+      assert.include(yield* problem(CacheStore.layerPersistence()), "Persistence.layerMemory")
+      assert.include(yield* problem(CacheStore.layerPersistence({ storeId: "" })), "storeId")
+    }))
+
+  it.scoped("fromPromises: values, the absent in both spellings, milliseconds, and rejections", () =>
+    Effect.gen(function*() {
+      const map = new Map<string, string>()
+      const times: Array<number> = []
+      let down = false
+      const store = yield* storeOver(CacheStore.fromPromises({
+        get: (key) => down ? Promise.reject(new Error("down")) : Promise.resolve(map.get(key) ?? null),
+        set: (key, value, millis) => {
+          times.push(millis)
+          map.set(key, value)
+          return Promise.resolve()
+        },
+        remove: (key) => Promise.resolve(map.delete(key))
+      }))
+      const token = yield* createSession(store, { foo: 1 })
+      assert.deepStrictEqual(yield* dataOf(store, token), { foo: 1 })
+      assert.strictEqual(yield* dataOf(store, yield* drawToken()), "None")
+      assert.deepStrictEqual(times, [hour + 60_000])
+      down = true
+      assert.strictEqual((yield* Effect.flip(store.load(token))).reason, "Unavailable")
+    }))
+})
+
+describe("the text of an entry", () => {
+  it.prop(
+    "S61: any text reads as an entry, and none but our own as a session",
+    { text: FastCheck.fullUnicodeString() },
+    ({ text }) => {
+      const entry = Entry.fromText(text)
+      assert.isTrue(entry._tag === "Entry" && entry.revision === -1)
+    }
+  )
+
+  it.prop("what was written reads back", {
+    body: FastCheck.fullUnicodeString(),
+    revision: FastCheck.nat(),
+    touchedAt: FastCheck.maxSafeNat(),
+    deadline: FastCheck.double({ noNaN: true, noDefaultInfinity: true, min: 0 })
+  }, (stamp) => {
+    const entry: Store.Entry = { _tag: "Entry", ...stamp }
+    assert.deepStrictEqual(Entry.fromText(Entry.toText(entry)), entry)
+    const tombstone: Store.Entry = { _tag: "Tombstone", until: stamp.touchedAt }
+    assert.deepStrictEqual(Entry.fromText(Entry.toText(tombstone)), tombstone)
+  })
+})
+
+describe("CacheStore over KeyValueStore", () => {
+  const memory = Layer.memoize(KeyValueStore.layerMemory)
+
+  it.scoped("P01 P06 wish 13: create, load, remove, under the prefix", () =>
+    Effect.gen(function*() {
+      const context = yield* Layer.build(
+        CacheStore.layerKeyValueStore({ prefix: "shop:" }).pipe(Layer.provideMerge(yield* memory))
+      )
+      const store = Context.get(context, Store.Store)
+      const values = Context.get(context, KeyValueStore.KeyValueStore)
+      const token = yield* createSession(store, { foo: 1 })
+      assert.isTrue(yield* values.has(`shop:${yield* SessionToken.toId(token)}`))
+      assert.deepStrictEqual(yield* dataOf(store, token), { foo: 1 })
+      yield* store.remove(token)
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+    }))
+
+  it.scoped("S20 S68: what has expired is deleted when it is met, and by the sweep within two minutes of its end", () =>
+    Effect.gen(function*() {
+      const context = yield* Layer.build(CacheStore.layerKeyValueStore().pipe(Layer.provideMerge(yield* memory)))
+      const store = Context.get(context, Store.Store)
+      const values = Context.get(context, KeyValueStore.KeyValueStore)
+      const met = yield* createSession(store, { foo: 1 })
+      yield* Effect.forEach(Array.from({ length: 20 }), () => createSession(store, { foo: 1 }))
+      const touched = yield* createSession(store, { foo: 1 })
+      const removed = yield* createSession(store, { foo: 1 })
+      yield* store.remove(removed)
+      yield* store.touch(touched, 0, (yield* recordOf(store, touched)).deadline + hour / 2)
+      assert.strictEqual(yield* values.size, 23)
+      yield* TestClock.adjust(hour)
+      assert.strictEqual(yield* dataOf(store, met), "None")
+      assert.isFalse(yield* values.has(`session:${yield* SessionToken.toId(met)}`))
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(yield* values.size, 1)
+      assert.deepStrictEqual(yield* dataOf(store, touched), { foo: 1 })
+      yield* TestClock.adjust(hour)
+      assert.strictEqual(yield* values.size, 0)
+    }))
+
+  it.scopedLive("X19: in a folder: a session outlives the process, and a torn file is a fresh session", () =>
+    Effect.gen(function*() {
+      const directory = yield* folder
+      const layer = CacheStore.layerKeyValueStore().pipe(
+        Layer.provide(KeyValueStore.layerFileSystem(directory)),
+        Layer.provide([NodeFileSystem.layer, NodePath.layer])
+      )
+      const token = yield* Effect.scoped(Effect.flatMap(build(layer), (store) => createSession(store, { foo: 1 })))
+      const store = yield* build(layer)
+      assert.deepStrictEqual(yield* dataOf(store, token), { foo: 1 })
+      const [name = ""] = yield* Effect.promise(() => readdir(directory))
+      const text = yield* Effect.promise(() => readFile(join(directory, name), "utf8"))
+      yield* Effect.promise(() => writeFile(join(directory, name), text.slice(0, -9)))
+      assert.strictEqual(yield* dataOf(store, token), "None")
+      assert.deepStrictEqual((yield* Effect.promise(() => readdir(directory))).map((name) => name.includes("aside")), [
+        true
+      ])
+      yield* store.remove(token)
+    }))
+
+  it.scoped("layerKeyValueStoreConfig reads its options from Config", () =>
+    Effect.gen(function*() {
+      const context = yield* Layer.build(
+        CacheStore.layerKeyValueStoreConfig({ prefix: Config.string("PREFIX") }).pipe(
+          Layer.provideMerge(yield* memory),
+          Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["PREFIX", "from-config:"]]))))
+        )
+      )
+      const token = yield* createSession(Context.get(context, Store.Store), { foo: 1 })
+      const values = Context.get(context, KeyValueStore.KeyValueStore)
+      assert.isTrue(yield* values.has(`from-config:${yield* SessionToken.toId(token)}`))
+    }))
+})
