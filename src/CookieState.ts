@@ -1,0 +1,233 @@
+/**
+ * The session's token in a cookie, which is what a browser wants. The defaults are the strictest that a site of one host
+ * can have, and what browsers would silently drop is refused when the layer is built. Knows nothing of stores, nor of
+ * what a session holds.
+ *
+ * @since 0.1.0
+ */
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as cookie from "./internal/cookie.js"
+import * as internal from "./internal/response.js"
+import * as signature from "./internal/signature.js"
+import * as SessionToken from "./SessionToken.js"
+import * as State from "./State.js"
+
+/**
+ * How cookies are signed: `s:<token>.<signature>`, the signature an HMAC-SHA256 in base64 without padding, which is what
+ * express-session and cookie-signature write and read. A drawn token needs no signature to be safe, for it can't be
+ * guessed; this form is for reading and writing the cookies of an Express app.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Signing {
+  /** One secret or several: the first signs, all verify. None may be empty; an Express app's are used as they are. */
+  readonly secrets: Redacted.Redacted | ReadonlyArray<Redacted.Redacted>
+}
+
+/**
+ * Options of `layer`. All have defaults, and the defaults together are a `__Host-` cookie.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Default `__Host-session`; `__Secure-session` where a domain or a path other than "/" is given (S39); `session` where
+   * `secure` is false. The prefixes `__Host-`, `__Secure-`, `__Http-` and `__Host-Http-` are held to their rules in any
+   * case (RFC 6265bis section 4.1.3; S40, S41, S42).
+   */
+  readonly name?: string | undefined
+  /** The path below which the cookie is sent. Default "/". */
+  readonly path?: string | undefined
+  /** A domain whose subdomains get the cookie too. Default: this host alone (S45). */
+  readonly domain?: string | undefined
+  /** Whether the cookie travels over HTTPS alone. Default true; false is for plain-HTTP development (S38). */
+  readonly secure?: boolean | undefined
+  /** Whether scripts are kept from the cookie. Default true (S37). */
+  readonly httpOnly?: boolean | undefined
+  /** Whether other sites' requests carry the cookie. Default "lax", or "none" for a partitioned cookie (S43, S44). */
+  readonly sameSite?: "lax" | "strict" | "none" | undefined
+  /** Whether the cookie is kept apart for each top-level site (CHIPS). Needs `secure`. Default false (S44). */
+  readonly partitioned?: boolean | undefined
+  /** Which cookies Chromium evicts first. Default: unsaid, which it takes for medium. */
+  readonly priority?: "low" | "medium" | "high" | undefined
+  /**
+   * Keeps the cookie when the browser is closed, for so long and never longer than the session lives (S22). From 1 second
+   * to 400 days (S48). Default: the cookie ends with the browser's session (S52).
+   */
+  readonly maxAge?: Duration.DurationInput | undefined
+  /** Signs the cookie as express-session does. Default: unsigned. */
+  readonly signed?: Signing | undefined
+}
+
+interface Jar {
+  readonly name: string
+  readonly attributes: cookie.Attributes
+  readonly room: number
+}
+
+/** What the cookie of each transport made here is, for `attributes`. */
+const jars = new WeakMap<State.Transport, Jar>()
+
+const invalid = (problem: cookie.Problem): ConfigError.ConfigError =>
+  ConfigError.InvalidData(["CookieState", problem.option], problem.message)
+
+const drawnLength = 43
+const signedPrefix = "s:"
+/** What `s:`, the dot and a signature add to a token, each of the characters + / : taking three bytes. */
+const signedOverhead = 4 + 1 + 3 * signature.length
+
+const signers = (
+  signed: Signing | undefined
+): Effect.Effect<ReadonlyArray<signature.Sign>, ConfigError.ConfigError> => {
+  if (signed === undefined) {
+    return Effect.succeed([])
+  }
+  const secrets = (Redacted.isRedacted(signed.secrets) ? [signed.secrets] : signed.secrets).map(Redacted.value)
+  return secrets.length > 0 && secrets.every((secret) => typeof secret === "string" && secret !== "")
+    ? Effect.succeed(secrets.map(signature.sign))
+    : Effect.fail(invalid({
+      option: "signed",
+      message: "write one or more secrets, none of them empty, such as " +
+        "{ secrets: Redacted.make(\"32 random bytes in base64\") }"
+    }))
+}
+
+const verified = (all: ReadonlyArray<signature.Sign>) => (value: string): Effect.Effect<string | undefined> => {
+  const dot = value.lastIndexOf(".")
+  if (dot === -1 || !value.startsWith(signedPrefix)) {
+    return Effect.succeed(undefined)
+  }
+  const text = value.slice(signedPrefix.length, dot)
+  return Effect.map(signature.verify(all, text, value.slice(dot + 1)), (valid) => valid ? text : undefined)
+}
+
+const none: Effect.Effect<ReadonlyArray<SessionToken.Token>> = Effect.succeed([])
+
+const extractor = (name: string, all: ReadonlyArray<signature.Sign>) => {
+  const verify = verified(all)
+  return (request: HttpServerRequest.HttpServerRequest): Effect.Effect<ReadonlyArray<SessionToken.Token>> => {
+    const header = request.headers["cookie"]
+    if (header === undefined) {
+      return none
+    }
+    const values = cookie.values(header, name)
+    if (all.length === 0 || values.length === 0) {
+      return Effect.succeed(values.map(SessionToken.fromString))
+    }
+    return Effect.map(
+      Effect.forEach(values, verify),
+      (tokens) => tokens.filter((token) => token !== undefined).map(SessionToken.fromString)
+    )
+  }
+}
+
+const emitter = (jar: Jar, signer: signature.Sign | undefined): State.Transport["emit"] => {
+  const put = (response: HttpServerResponse.HttpServerResponse, value: string, emission: State.Emission) => {
+    const encoded = cookie.encode(value)
+    if (encoded === undefined || encoded.length + jar.name.length > cookie.maximumSize) {
+      return Effect.as(
+        Effect.logError(`effect-session: a token of the store doesn't fit the cookie ${jar.name} and was not sent`),
+        response
+      )
+    }
+    const removed = emission.attributes !== undefined && "maxAge" in emission.attributes &&
+      emission.attributes.maxAge === undefined
+    const attributes = cookie.setting(
+      cookie.merge(jar.attributes, emission.attributes),
+      emission.now,
+      emission.endsAt,
+      emission.persistent && !removed
+    )
+    return Effect.succeed(internal.setCookie(response, jar.name, value, encoded, attributes))
+  }
+  return (response, token, emission) => {
+    const text = Redacted.value(token)
+    return Effect.suspend(() =>
+      signer === undefined
+        ? put(response, text, emission)
+        : Effect.flatMap(signer(text), (made) => put(response, `${signedPrefix}${text}.${made}`, emission))
+    )
+  }
+}
+
+/**
+ * Checks options, fills in defaults and makes the state. Fails with a `ConfigError` that says what to write instead.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Effect.Effect<State.State, ConfigError.ConfigError> =>
+  Effect.gen(function*() {
+    const all = yield* signers(options.signed)
+    const attributes = cookie.withDefaults(options)
+    const name = options.name ?? cookie.defaultName(attributes)
+    const overhead = all.length === 0 ? 0 : signedOverhead
+    const jar: Jar = { name, attributes, room: drawnLength + overhead }
+    const problem = cookie.check(name, attributes, jar.room)
+    if (problem !== undefined) {
+      return yield* Effect.fail(invalid(problem))
+    }
+    const transport: State.Transport = {
+      audience: name,
+      limit: cookie.maximumSize - name.length - overhead,
+      vary: ["Cookie"],
+      persistent: attributes.maxAge !== undefined,
+      extract: extractor(name, all),
+      emit: emitter(jar, all[0]),
+      expire: (response, override) =>
+        internal.setCookie(response, name, "", "", cookie.removal(cookie.merge(attributes, override)))
+    }
+    jars.set(transport, jar)
+    return State.make(transport)
+  })
+
+/**
+ * Carries the session in a cookie.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { CookieState } from "effect-session"
+ *
+ * // __Host-session; Path=/; HttpOnly; Secure; SameSite=Lax
+ * const production = CookieState.layer()
+ *
+ * // plain HTTP on the developer's machine
+ * const development = CookieState.layer({ secure: false })
+ *
+ * // one login for all hosts of a domain, kept for two weeks
+ * const shared = CookieState.layer({ domain: "example.com", maxAge: "14 days" })
+ * ```
+ */
+export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
+  Layer.effect(State.State, make(options))
+
+/**
+ * The same with options from `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { CookieState } from "effect-session"
+ *
+ * const state = CookieState.layerConfig({
+ *   secure: Config.boolean("COOKIE_SECURE").pipe(Config.withDefault(true))
+ * })
+ * ```
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<State.State, ConfigError.ConfigError> =>
+  Layer.effect(State.State, Effect.flatMap(Config.unwrap(options), make))

@@ -1,0 +1,292 @@
+/**
+ * The rules of cookies as values: which attributes may stand together, how long a cookie may live, what of a request's
+ * `Cookie` header is ours. Pure, and without a thought of the HTTP platform that carries it out.
+ */
+import * as Duration from "effect/Duration"
+
+/** The attributes of one cookie. @internal */
+export interface Attributes {
+  readonly domain?: string | undefined
+  readonly expires?: Date | undefined
+  readonly httpOnly?: boolean | undefined
+  readonly maxAge?: Duration.DurationInput | undefined
+  readonly partitioned?: boolean | undefined
+  readonly path?: string | undefined
+  readonly priority?: "low" | "medium" | "high" | undefined
+  readonly sameSite?: "lax" | "strict" | "none" | undefined
+  readonly secure?: boolean | undefined
+}
+
+/** A broken rule: the option it is about, and what to write instead. @internal */
+export interface Problem {
+  readonly option: string
+  readonly message: string
+}
+
+/** Name and value together, encoded, in bytes (RFC 6265bis section 5.6; S46). @internal */
+export const maximumSize = 4096
+
+/** One attribute's value, in bytes; a browser ignores a longer one (RFC 6265bis section 5.6; S47). @internal */
+export const maximumAttributeSize = 1024
+
+/** The longest life a browser grants, in milliseconds (RFC 6265bis section 5.5; S48). @internal */
+export const maximumAge = Duration.toMillis(Duration.days(400))
+
+const nameForm = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const valueForm = /^[\x20-\x3a\x3c-\x7e]+$/
+
+const problem = (option: string, message: string): Problem => ({ option, message })
+
+const quote = (value: unknown): string => JSON.stringify(value) ?? String(value)
+
+const checkName = (name: string, room: number): Problem | undefined => {
+  if (!nameForm.test(name)) {
+    return problem(
+      "name",
+      `${quote(name)} is no cookie name: write letters, digits and any of !#$%&'*+-.^_\`|~, such as "session"`
+    )
+  }
+  if (name.length + room > maximumSize) {
+    return problem(
+      "name",
+      `a name of ${name.length} bytes leaves no room for a token: write one of at most ${maximumSize - room} bytes`
+    )
+  }
+  return undefined
+}
+
+/** A prefix and what it demands; the longer of two that both fit stands first. */
+const prefixes: ReadonlyArray<{ readonly prefix: string; readonly host: boolean; readonly http: boolean }> = [
+  { prefix: "__Host-Http-", host: true, http: true },
+  { prefix: "__Host-", host: true, http: false },
+  { prefix: "__Http-", host: false, http: true },
+  { prefix: "__Secure-", host: false, http: false }
+]
+
+/** Browsers compare prefixes without regard to case, and so do we (S41). */
+const checkPrefix = (name: string, attributes: Attributes): Problem | undefined => {
+  const rule = prefixes.find(({ prefix }) => name.toLowerCase().startsWith(prefix.toLowerCase()))
+  if (rule === undefined) {
+    return undefined
+  }
+  const because = `a browser drops a cookie named ${rule.prefix}… otherwise`
+  if (attributes.secure !== true) {
+    return problem("secure", `write secure: true, or a name without the prefix: ${because}`)
+  }
+  if (rule.http && attributes.httpOnly !== true) {
+    return problem("httpOnly", `write httpOnly: true, or a name without the prefix: ${because}`)
+  }
+  if (rule.host && attributes.domain !== undefined) {
+    return problem("domain", `leave domain out, or write a name that begins with __Secure-: ${because}`)
+  }
+  if (rule.host && attributes.path !== "/") {
+    return problem("path", `write path: "/", or a name that begins with __Secure-: ${because}`)
+  }
+  return undefined
+}
+
+const checkText = (option: "domain" | "path", value: string | undefined, example: string): Problem | undefined => {
+  if (value === undefined) {
+    return undefined
+  }
+  if (!valueForm.test(value)) {
+    return problem(
+      option,
+      `${quote(value)} can't stand in a cookie: write printable ASCII without ";", such as ${quote(example)}`
+    )
+  }
+  if (value.length > maximumAttributeSize) {
+    return problem(option, `a browser ignores it beyond ${maximumAttributeSize} bytes: write a shorter one`)
+  }
+  return undefined
+}
+
+const checkChoice = (option: string, value: unknown, choices: ReadonlyArray<string>): Problem | undefined =>
+  value === undefined || choices.includes(value as string)
+    ? undefined
+    : problem(option, `${quote(value)} is none of them: write ${choices.map(quote).join(", ")}`)
+
+const checkAge = (maxAge: Duration.DurationInput | undefined): Problem | undefined => {
+  if (maxAge === undefined) {
+    return undefined
+  }
+  const millis = Duration.decodeUnknown(maxAge)
+  return millis._tag === "Some" && Duration.toMillis(millis.value) >= 1000 &&
+      Duration.toMillis(millis.value) <= maximumAge
+    ? undefined
+    : problem(
+      "maxAge",
+      "write a duration of at least 1 second and at most 400 days, such as \"14 days\", " +
+        "or leave it out for a cookie that ends with the browser's session"
+    )
+}
+
+/**
+ * The first rule that a cookie breaks, if any. `room` is what its value must at least have.
+ *
+ * @internal
+ */
+export const check = (name: string, attributes: Attributes, room: number): Problem | undefined => {
+  const first = checkName(name, room) ??
+    checkText("domain", attributes.domain, "example.com") ??
+    checkText("path", attributes.path, "/app") ??
+    checkChoice("sameSite", attributes.sameSite, ["lax", "strict", "none"]) ??
+    checkChoice("priority", attributes.priority, ["low", "medium", "high"]) ??
+    checkAge(attributes.maxAge) ??
+    checkPrefix(name, attributes)
+  if (first !== undefined) {
+    return first
+  }
+  if (attributes.path !== undefined && !attributes.path.startsWith("/")) {
+    return problem("path", `a browser ignores a path that begins otherwise: write ${quote(`/${attributes.path}`)}`)
+  }
+  if (attributes.partitioned === true && attributes.secure !== true) {
+    return problem("secure", "write secure: true, or leave partitioned out: a browser drops the cookie otherwise")
+  }
+  if (attributes.sameSite === "none" && attributes.secure !== true) {
+    return problem(
+      "secure",
+      "write secure: true, or another sameSite: a browser drops a SameSite=None cookie otherwise"
+    )
+  }
+  if (attributes.expires !== undefined && Number.isNaN(attributes.expires.getTime())) {
+    return problem("expires", "it is no valid date: write one, or maxAge: \"14 days\"")
+  }
+  return undefined
+}
+
+/**
+ * The configured attributes with defaults filled in: as closed as a cookie can be (S37, S38, S43, S45).
+ *
+ * @internal
+ */
+export const withDefaults = (options: Attributes): Attributes => ({
+  domain: options.domain,
+  httpOnly: options.httpOnly ?? true,
+  maxAge: options.maxAge,
+  partitioned: options.partitioned,
+  path: options.path ?? "/",
+  priority: options.priority,
+  sameSite: options.sameSite ?? (options.partitioned === true ? "none" : "lax"),
+  secure: options.secure ?? true
+})
+
+/** The strictest prefix that the attributes allow (S09, S39). @internal */
+export const defaultName = (attributes: Attributes): string => {
+  if (attributes.secure !== true) {
+    return "session"
+  }
+  return attributes.domain === undefined && attributes.path === "/" ? "__Host-session" : "__Secure-session"
+}
+
+/**
+ * One response's attributes over the configured ones. A key that is present and `undefined` takes its attribute away; a
+ * partitioned cookie is Secure whatever was asked, and one that this response makes partitioned is SameSite=None. A date
+ * given for this response alone takes the place of the configured age.
+ *
+ * @internal
+ */
+export const merge = (configured: Attributes, response: Attributes | undefined): Attributes => {
+  if (response === undefined) {
+    return configured
+  }
+  const merged = {
+    ...configured,
+    ...(response.expires === undefined ? undefined : { maxAge: undefined }),
+    ...response
+  }
+  if (merged.partitioned !== true) {
+    return merged
+  }
+  return { ...merged, secure: true, sameSite: response.partitioned === true ? "none" : merged.sameSite }
+}
+
+/**
+ * What a cookie that is set carries at a given time. Its life is never longer than the session's, and is cut to whole
+ * seconds (S22). Max-Age alone states it: every client of the last decade knows it, it doesn't depend on the client's
+ * clock, and an Expires beside it would be ignored. A date that the app asked for stays one.
+ *
+ * @internal
+ */
+export const setting = (attributes: Attributes, now: number, endsAt: number, persistent: boolean): Attributes => {
+  const { expires, maxAge } = attributes
+  const dated = expires === undefined ? attributes : {
+    ...attributes,
+    expires: new Date(Math.min(expires.getTime(), endsAt))
+  }
+  if (maxAge === undefined && (expires !== undefined || !persistent)) {
+    return dated
+  }
+  const age = Math.min(maxAge === undefined ? maximumAge : Duration.toMillis(maxAge), endsAt - now)
+  return { ...dated, maxAge: Duration.seconds(Math.max(0, Math.floor(age / 1000))) }
+}
+
+/** What the removal of the same cookie carries: all that identifies it, and an end in the past (S27). @internal */
+export const removal = (attributes: Attributes): Attributes => ({
+  ...attributes,
+  expires: new Date(0),
+  maxAge: Duration.zero
+})
+
+const space = 0x20
+const tab = 0x09
+const quotation = 0x22
+
+const isBlank = (code: number): boolean => code === space || code === tab
+
+/** Text without the blanks around it; only those of RFC 6265, or U+00A0 before a name would get past its prefix. */
+const strip = (text: string, from: number, to: number): string => {
+  let start = from
+  let end = to
+  while (start < end && isBlank(text.charCodeAt(start))) {
+    start++
+  }
+  while (end > start && isBlank(text.charCodeAt(end - 1))) {
+    end--
+  }
+  return text.slice(start, end)
+}
+
+const unquote = (value: string): string =>
+  value.length >= 2 && value.charCodeAt(0) === quotation && value.charCodeAt(value.length - 1) === quotation
+    ? value.slice(1, -1)
+    : value
+
+const decode = (value: string): string => {
+  if (!value.includes("%")) {
+    return value
+  }
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}
+
+/** The values of all cookies of a name, in the header's order (S51). @internal */
+export const values = (header: string, name: string): Array<string> => {
+  const found: Array<string> = []
+  let start = 0
+  while (start < header.length) {
+    const semicolon = header.indexOf(";", start)
+    const end = semicolon === -1 ? header.length : semicolon
+    const equals = header.indexOf("=", start)
+    if (equals === -1) {
+      break
+    }
+    if (equals < end && strip(header, start, equals) === name) {
+      found.push(decode(unquote(strip(header, equals + 1, end))))
+    }
+    start = end + 1
+  }
+  return found
+}
+
+/** A value as it travels; `undefined` for one that has no such form (a lone surrogate). @internal */
+export const encode = (value: string): string | undefined => {
+  try {
+    return encodeURIComponent(value)
+  } catch {
+    return undefined
+  }
+}
