@@ -1,8 +1,12 @@
+import { Persistence } from "@effect/experimental"
+import * as PersistenceLmdb from "@effect/experimental/Persistence/Lmdb"
+import * as PersistenceRedis from "@effect/experimental/Persistence/Redis"
 import { KeyValueStore } from "@effect/platform"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Config,
+  type ConfigError,
   ConfigProvider,
   Context,
   Deferred,
@@ -20,6 +24,9 @@ import {
 import * as CacheStore from "effect-session/CacheStore"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
+import { Redis } from "ioredis"
+import Keyv from "keyv"
+import { execFileSync } from "node:child_process"
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -189,7 +196,7 @@ describe("CacheStore over a cache", () => {
         map.set(key, { value: text, timeToLive: 0 })
         assert.strictEqual(yield* dataOf(store, token), "None")
         assert.deepStrictEqual(yield* store.create(token, yield* makeRecord({})), Store.exists)
-        assert.deepStrictEqual(yield* store.update(token, 0, yield* makeRecord({})), Store.gone)
+        assert.deepStrictEqual(yield* store.update(token, 7, yield* makeRecord({})), Store.gone)
         assert.strictEqual(map.get(key)?.value, text)
       }
     }))
@@ -486,5 +493,158 @@ describe("CacheStore over KeyValueStore", () => {
       const token = yield* createSession(Context.get(context, Store.Store), { foo: 1 })
       const values = Context.get(context, KeyValueStore.KeyValueStore)
       assert.isTrue(yield* values.has(`from-config:${yield* SessionToken.toId(token)}`))
+    }))
+})
+
+describe("CacheStore over Persistence", () => {
+  const memory = CacheStore.layerPersistence({
+    storeId: "shop",
+    persistence: Persistence.BackingPersistence
+  })
+
+  // the requirement is Persistence's own type: without the provide, this does not compile
+  const typed: Layer.Layer<Store.Store, ConfigError.ConfigError> = memory.pipe(Layer.provide(Persistence.layerMemory))
+
+  const lmdb = Layer.unwrapScoped(
+    Effect.map(
+      folder,
+      (path) => CacheStore.layerPersistence({ storeId: "shop" }).pipe(Layer.provide(PersistenceLmdb.layer({ path })))
+    )
+  )
+
+  const kept = (store: Store.Store) =>
+    Effect.gen(function*() {
+      const token = yield* createSession(store, { foo: "foo" })
+      const record = yield* recordOf(store, token)
+      assert.deepStrictEqual(record.data, { foo: "foo" })
+      assert.deepStrictEqual(yield* store.update(token, 0, withData(record, { foo: 2 })), Store.updated(token, 1))
+      const conflict = yield* store.update(token, 0, withData(record, { foo: 3 }))
+      assert.deepStrictEqual(conflict._tag === "Conflict" && conflict.record.data, { foo: 2 })
+      const next = yield* drawToken(token)
+      assert.deepStrictEqual(yield* store.renew(token, 1, next, record), Store.updated(next, 2))
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+      yield* store.remove(next)
+      assert.strictEqual(yield* dataOf(store, next), "Superseded")
+      assert.strictEqual(yield* dataOf(store, yield* drawToken()), "None")
+    })
+
+  it.scoped("P01 P03 P06 X05: in memory, named by its service", () => Effect.flatMap(build(typed), kept))
+
+  it.scopedLive("P01 P03 P06 X05: in LMDB, found by its key, and a session outlives the process", () =>
+    Effect.gen(function*() {
+      yield* Effect.flatMap(build(lmdb), kept)
+      const path = yield* folder
+      const layer = CacheStore.layerPersistence().pipe(Layer.provide(PersistenceLmdb.layer({ path })))
+      const token = yield* Effect.scoped(Effect.flatMap(build(layer), (store) => createSession(store, { foo: 1 })))
+      assert.deepStrictEqual(yield* dataOf(yield* build(layer), token), { foo: 1 })
+    }))
+
+  it.scoped("layerPersistenceConfig reads its options from Config", () =>
+    Effect.gen(function*() {
+      const ids: Array<string> = []
+      const persistence: CacheStore.Persistence = {
+        make: (storeId) => {
+          ids.push(storeId)
+          return Effect.map(Effect.succeed(makeCache().cache), ({ get, remove, set }) => ({
+            get: (key) => Effect.map(get(key), (value): Option.Option<unknown> => value),
+            set: (key, value, ttl) =>
+              Effect.asVoid(set(key, String(value), Option.getOrElse(ttl, () => Duration.infinity))),
+            remove: (key) => Effect.asVoid(remove(key))
+          }))
+        }
+      }
+      yield* Layer.build(
+        CacheStore.layerPersistenceConfig({ storeId: Config.string("STORE"), prefix: Config.succeed("p:") }).pipe(
+          Layer.provide([
+            Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["STORE", "shop"]]))),
+            Layer.succeed(Context.GenericTag<CacheStore.Persistence>(Persistence.BackingPersistence.key), persistence)
+          ])
+        )
+      )
+      assert.deepStrictEqual(ids, ["shop"])
+    }))
+
+  const url = process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379"
+  const { hostname, port } = new URL(url)
+  const reachable = Effect.runSync(Effect.orElseSucceed(
+    Effect.try(() => {
+      execFileSync(process.execPath, [
+        "-e",
+        `require("net").connect(${
+          Number(port || 6379)
+        }, "${hostname}", () => process.exit(0)).on("error", () => process.exit(1))`
+      ], { timeout: 5000 })
+      return true
+    }),
+    () => process.env["CI"] === "true"
+  ))
+
+  it.scopedLive.skipIf(!reachable)(
+    reachable ? "P01 P03 P06 X05: in Redis, with the server's time to live" : `skipped: no Redis at ${url}`,
+    () =>
+      Effect.gen(function*() {
+        const storeId = `effect-session-cache-test-${process.pid}`
+        const redis = yield* Effect.acquireRelease(
+          Effect.sync(() => new Redis(url)),
+          (redis) =>
+            Effect.promise(async () => {
+              const keys = await redis.keys(`${storeId}:*`)
+              await Promise.all(keys.map((key) => redis.del(key)))
+              await redis.quit()
+            })
+        )
+        const store = yield* build(
+          CacheStore.layerPersistence({ storeId }).pipe(
+            Layer.provide(PersistenceRedis.layer({ host: hostname, port: Number(port || 6379) }))
+          )
+        )
+        yield* kept(store)
+        const token = yield* createSession(store, { foo: 1 })
+        const key = `${storeId}:${yield* SessionToken.toId(token)}`
+        const left = yield* Effect.promise(() => redis.pttl(key))
+        assert.isTrue(left > hour && left <= hour + 60_000, String(left))
+      })
+  )
+})
+
+describe("CacheStore over Keyv", () => {
+  it.scopedLive("P01 P03 P06 X05 wish 12: keeps sessions with a time to live, under Keyv's namespace", () =>
+    Effect.gen(function*() {
+      const map = new Map<string, string>()
+      const store = yield* build(CacheStore.layerKeyv(new Keyv({ store: map, namespace: "shop" })))
+      const token = yield* createSession(store, { foo: 1 })
+      const id = yield* SessionToken.toId(token)
+      const text = map.get(`shop:session:${id}`)
+      assert.isDefined(text)
+      const { expires } = JSON.parse(text ?? "{}") as { expires: number }
+      assert.isTrue(expires > Date.now() + hour && expires <= Date.now() + hour + 60_000)
+      const next = yield* drawToken(token)
+      assert.deepStrictEqual(yield* store.renew(token, 0, next, yield* recordOf(store, token)), Store.updated(next, 1))
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+      assert.deepStrictEqual(yield* dataOf(store, next), { foo: 1 })
+      yield* store.remove(next)
+      assert.strictEqual(yield* dataOf(store, next), "Superseded")
+    }))
+
+  it.scopedLive("S66: a Keyv that swallows errors is told not to, and a write that it did not keep is an error", () =>
+    Effect.gen(function*() {
+      let down = false
+      const adapter = Object.assign(new Map<string, string>(), { opts: {} })
+      const get = adapter.get.bind(adapter)
+      adapter.get = (key) => {
+        if (down) {
+          throw new Error("connection refused")
+        }
+        return get(key)
+      }
+      const keyv = new Keyv({ store: adapter })
+      assert.isFalse(keyv.throwOnErrors)
+      const store = yield* build(CacheStore.layerKeyv(Effect.succeed(keyv)))
+      const token = yield* createSession(store, { foo: 1 })
+      down = true
+      assert.strictEqual((yield* Effect.flip(store.load(token))).reason, "Unavailable")
+      down = false
+      keyv.set = () => Promise.resolve(false)
+      assert.strictEqual((yield* Effect.flip(createSession(store, { foo: 1 }))).reason, "Unavailable")
     }))
 })
