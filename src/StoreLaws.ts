@@ -1,0 +1,194 @@
+/**
+ * What every store promises, as laws that anyone can try on theirs. Each law is a program over the `Store` service that
+ * fails with `LawBroken`; `suite` tries them all under `@effect/vitest`. What a backend can't do is waived by name, and
+ * what is waived stays visible as a skipped test. Knows nothing of how a store keeps what it keeps.
+ *
+ * @since 0.1.0
+ */
+import { layer as layerTests } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as answers from "./internal/storeLaws/answers.js"
+import * as internal from "./internal/storeLaws/law.js"
+import * as model from "./internal/storeLaws/model.js"
+import * as races from "./internal/storeLaws/races.js"
+import * as values from "./internal/storeLaws/values.js"
+import type * as Store from "./Store.js"
+
+/**
+ * What a store may declare that it can't do:
+ *
+ * - `keeping`: it keeps nothing, and answers `NotKept`
+ * - `revocation`: a token is good until it expires, since it is the data (sealed sessions): nothing ends an old one
+ * - `revisions`: it can't see that another writer was there first, not even well after the fact
+ * - `tombstones`: a renewed or removed token answers `None`, as one that was never used
+ * - `compareAndSet`: it sees other writers, but two at the same moment may both believe that they won
+ * - `createIfAbsent`: of two creates under one token at the same moment both may believe that they won
+ *
+ * A plain cache, which reads, compares and writes in three steps, waives the last two alone. Every law says what it
+ * needs; waiving less than is true fails, waiving more hides laws that would have held.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Capability = internal.Capability
+
+/**
+ * How a store is tried.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Which clock rules the store. `test`: the caller's alone, so a law may also pass the end of a tombstone. `live`: a
+   * server sweeps by its own, so no law waits for, or rests on, what the server forgets. With either, laws run under a
+   * clock of their own that stands still until they move it: a store has to ask the `Clock` of its caller at every call.
+   */
+  readonly clock: "test" | "live"
+  /** What the store can't do. Default: nothing is waived. */
+  readonly waives?: ReadonlyArray<Capability> | undefined
+  /** Single laws that the store does not keep, by name, each with the reason, which is printed. Default: none. */
+  readonly except?: { readonly [law: string]: string } | undefined
+  /**
+   * How many random histories are compared with the model, or the very seeds, to repeat a failure. A failure prints its
+   * seed. Default: 500.
+   */
+  readonly seeds?: number | ReadonlyArray<number> | undefined
+  /** How many steps each random history has. Default: 20. */
+  readonly steps?: number | undefined
+  /** The length of the histories that are all tried; 4 are 15,379 histories, for stores in memory. Default: 2, 91. */
+  readonly exhaustive?: number | undefined
+  /** How many random values make the round trip. Default: 100. */
+  readonly values?: number | undefined
+  /** The binding given with every call, for a store whose tokens need one. Default: none. */
+  readonly binding?: Store.Binding | undefined
+}
+
+/**
+ * One law. `run` fails with `LawBroken` where the store breaks it; `needs` are the capabilities without which it can't be
+ * asked; `covers` are the requirements (S-numbers) behind it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Law {
+  readonly name: string
+  readonly covers: ReadonlyArray<string>
+  readonly needs: ReadonlyArray<Capability>
+  /** Why the law is not tried under the given options; `undefined` where it is. */
+  readonly waived: string | undefined
+  readonly run: Effect.Effect<void, LawBroken | Store.StoreError, Store.Store>
+}
+
+/**
+ * A law that a store broke: its name, and what was answered or found where something else was expected.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const LawBroken: typeof internal.LawBroken = internal.LawBroken
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type LawBroken = internal.LawBroken
+
+const definitions: ReadonlyArray<internal.Definition> = [
+  ...answers.definitions,
+  ...values.definitions,
+  ...races.definitions,
+  ...model.definitions
+]
+
+const waived = (definition: internal.Definition, settings: internal.Settings, options: Options): string | undefined => {
+  const missing = definition.needs.filter((capability) => settings.waives.includes(capability))
+  if (missing.length > 0) {
+    return `waived: ${missing.join(", ")}`
+  }
+  if (definition.onlyWithout !== undefined && !settings.waives.includes(definition.onlyWithout)) {
+    return `for stores that waive ${definition.onlyWithout}`
+  }
+  if (definition.clock === "test" && settings.clock !== "test") {
+    return "another clock sweeps"
+  }
+  const reason = options.except?.[definition.name]
+  return reason === undefined ? undefined : `except: ${reason}`
+}
+
+/**
+ * The laws, to be tried one by one. Throws a `TypeError` when `except` names a law that there is not.
+ *
+ * @since 0.1.0
+ * @category laws
+ * @example
+ * ```ts
+ * import { MemoryStore } from "effect-session"
+ * import * as StoreLaws from "effect-session/StoreLaws"
+ * import { Effect } from "effect"
+ *
+ * const broken = Effect.forEach(StoreLaws.laws({ clock: "test" }), (law) => Effect.flip(law.run)).pipe(
+ *   Effect.provide(MemoryStore.layer())
+ * )
+ * ```
+ */
+export const laws = (options: Options): ReadonlyArray<Law> => {
+  const settings: internal.Settings = {
+    clock: options.clock,
+    waives: options.waives ?? [],
+    seeds: options.seeds ?? 500,
+    steps: options.steps ?? 20,
+    exhaustive: options.exhaustive ?? 2,
+    values: options.values ?? 100,
+    binding: options.binding
+  }
+  for (const name of Object.keys(options.except ?? {})) {
+    if (!definitions.some((definition) => definition.name === name)) {
+      throw new TypeError(`StoreLaws: there is no law named ${JSON.stringify(name)}`)
+    }
+  }
+  return definitions.map((definition) => ({
+    name: definition.name,
+    covers: definition.covers,
+    needs: definition.needs,
+    waived: waived(definition, settings, options),
+    run: internal.run(definition, settings)
+  }))
+}
+
+/**
+ * Tries every law on a store, one test each, under the given name. The layer is built once; laws draw tokens of their own
+ * and leave what they wrote.
+ *
+ * @since 0.1.0
+ * @category laws
+ * @example
+ * ```ts
+ * import * as StoreLaws from "effect-session/StoreLaws"
+ * import { MyStore } from "./MyStore.js"
+ *
+ * StoreLaws.suite("MyStore", { layer: MyStore.layer({ url: "my://localhost" }), clock: "live" })
+ * ```
+ */
+export const suite = <E>(
+  name: string,
+  options: Options & {
+    readonly layer: Layer.Layer<Store.Store, E>
+    /** How long one law may take. Default: 60 seconds. */
+    readonly timeout?: Duration.DurationInput | undefined
+  }
+): void => {
+  const timeout = options.timeout ?? Duration.seconds(60)
+  layerTests(options.layer, { timeout, excludeTestServices: options.clock === "live" })(name, (it) => {
+    for (const law of laws(options)) {
+      const title = law.covers.length === 0 ? law.name : `${law.covers.join(" ")}: ${law.name}`
+      if (law.waived === undefined) {
+        it.effect(title, () => law.run, Duration.toMillis(timeout))
+      } else {
+        it.effect.skip(`${title} (${law.waived})`, () => law.run)
+      }
+    }
+  })
+}
