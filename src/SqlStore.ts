@@ -1,0 +1,345 @@
+/**
+ * Sessions in a table of PostgreSQL, SQLite, MySQL or MariaDB, through the `SqlClient` that the app has already. Its
+ * table comes by a migration; writes are conditional on the revision that was read, so that no writer undoes another.
+ * Knows nothing of HTTP, and of the database's driver no more than its dialect.
+ *
+ * **What it costs.** One statement, and so one round trip, to load, create, update, touch and remove. A renewal is one
+ * statement on PostgreSQL and a transaction of two elsewhere. What a conflict left behind is read by one more.
+ *
+ * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and lands or
+ * fails with the app's rows; outside of one, none does.
+ *
+ * @since 0.1.0
+ */
+import * as Migrator from "@effect/sql/Migrator"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlError from "@effect/sql/SqlError"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Sql from "./internal/sql.js"
+import * as backend from "./internal/sqlBackend.js"
+import type * as SessionRecord from "./SessionRecord.js"
+import * as Store from "./Store.js"
+
+/**
+ * The SQL spoken: `mysql` is MariaDB's too.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Dialect = Sql.Dialect
+
+/**
+ * Where the table is. Names are quoted as they are, so reserved words and capitals do no harm.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Placement {
+  /**
+   * The table's name, at most 54 bytes. Default `sessions`. A name with a dot is refused, since it could mean either of
+   * two things: write the part before the dot as `schema`.
+   */
+  readonly table?: string | undefined
+  /**
+   * The schema that the table is in: PostgreSQL's schema, MySQL's database, the name of an attached SQLite database. It
+   * has to exist. Default: the connection's own.
+   */
+  readonly schema?: string | undefined
+}
+
+/**
+ * What can be kept in a column of the app's own, as far as the driver takes it for the column's type.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Primitive = string | number | bigint | boolean | Date | null
+
+/**
+ * Columns of the app's own by name, each with what it gets of a record, written whenever the session's data is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Columns {
+  readonly [name: string]: (record: SessionRecord.SessionRecord) => Primitive
+}
+
+/**
+ * Options of `layer` that are data.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DataOptions extends Placement {
+  /** How often expired sessions are deleted. Default: every minute. */
+  readonly sweepInterval?: Duration.DurationInput | undefined
+  /** How many rows one DELETE of the sweep takes at most. Default 500. */
+  readonly sweepBatch?: number | undefined
+}
+
+/**
+ * Options of `layer`. All have defaults.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends DataOptions {
+  /**
+   * Columns of the app's own, to query sessions by: `{ user_id: (record) => record.subject ?? null }`. They have to be
+   * in the table, by a migration of the app's, and to allow NULL, because a session that was renewed or removed leaves
+   * a row without data for a minute.
+   */
+  readonly columns?: Columns | undefined
+}
+
+/**
+ * Options of `migrations` and `layerMigrations`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MigrationOptions extends Placement {
+  /** The number of the first migration, where they are joined with the app's own. Default 1. */
+  readonly firstId?: number | undefined
+}
+
+const invalid = (option: string, problem: string): Either.Either<never, ConfigError.ConfigError> =>
+  Either.left(ConfigError.InvalidData(["SqlStore", option], problem))
+
+interface Place {
+  readonly table: string
+  readonly schema: string | undefined
+}
+
+const place = ({ schema, table = "sessions" }: Placement): Either.Either<Place, ConfigError.ConfigError> => {
+  const dot = typeof table === "string" ? table.indexOf(".") : -1
+  if (dot !== -1) {
+    const parts = JSON.stringify({ schema: table.slice(0, dot), table: table.slice(dot + 1) })
+    return invalid("table", `write the schema as an option of its own: ${parts}`)
+  }
+  return Either.all({
+    table: Sql.checkName(["SqlStore", "table"], table, Sql.longestTable),
+    schema: schema === undefined ? Either.right(undefined) : Sql.checkName(["SqlStore", "schema"], schema)
+  })
+}
+
+const qualified = (dialect: Dialect, { schema, table }: Place): string =>
+  schema === undefined ? Sql.quote(dialect, table) : `${Sql.quote(dialect, schema)}.${Sql.quote(dialect, table)}`
+
+const own = new Set(["id", "body", "revision", "touched_at", "deadline"])
+
+const checkColumns = (columns: Columns = {}): Either.Either<backend.Setup["columns"], ConfigError.ConfigError> =>
+  Either.all(
+    Object.entries(columns).map(([name, value]) =>
+      own.has(name.toLowerCase())
+        ? invalid("columns", `write another name than ${JSON.stringify(name)}, which is a column of the store's own`)
+        : Either.map(Sql.checkName(["SqlStore", "columns", name], name), () => [name, value] as const)
+    )
+  )
+
+const checkSweep = (
+  { sweepBatch, sweepInterval }: DataOptions
+): Either.Either<Omit<Store.BackendOptions, "name">, ConfigError.ConfigError> => {
+  if (sweepBatch !== undefined && !(Number.isInteger(sweepBatch) && sweepBatch > 0)) {
+    return invalid("sweepBatch", "write a whole number of rows above zero, such as 500")
+  }
+  const interval = sweepInterval === undefined ? undefined : Duration.decodeUnknown(sweepInterval)
+  if (interval !== undefined && !(interval._tag === "Some" && Duration.toMillis(interval.value) > 0)) {
+    return invalid("sweepInterval", "write a duration above zero, such as \"1 minute\"")
+  }
+  return Either.right({ sweepBatch, sweepInterval })
+}
+
+const spoken = (dialect: Dialect): Either.Either<Dialect, ConfigError.ConfigError> => Either.right(dialect)
+
+const dialectOf = (sql: SqlClient.SqlClient): Either.Either<Dialect, ConfigError.ConfigError> =>
+  sql.onDialectOrElse({
+    pg: () => spoken("pg"),
+    sqlite: () => spoken("sqlite"),
+    mysql: () => spoken("mysql"),
+    orElse: () => invalid("SqlClient", "provide a client for PostgreSQL, SQLite, MySQL or MariaDB")
+  })
+
+/**
+ * The statements that make the table and its index, in order. Each can be run again where it has been run before.
+ */
+const statements = (dialect: Dialect, at: Place): ReadonlyArray<string> => {
+  const table = qualified(dialect, at)
+  const index = Sql.quote(dialect, `${at.table}_deadline`)
+  switch (dialect) {
+    case "pg":
+      return [
+        `CREATE TABLE IF NOT EXISTS ${table} (
+  id varchar(64) COLLATE "C" PRIMARY KEY,
+  body json,
+  revision bigint NOT NULL,
+  touched_at bigint NOT NULL,
+  deadline bigint NOT NULL
+)`,
+        `CREATE INDEX IF NOT EXISTS ${index} ON ${table} (deadline)`
+      ]
+    case "sqlite":
+      return [
+        `CREATE TABLE IF NOT EXISTS ${table} (
+  id TEXT NOT NULL PRIMARY KEY,
+  body TEXT,
+  revision INTEGER NOT NULL,
+  touched_at INTEGER NOT NULL,
+  deadline INTEGER NOT NULL
+)`,
+        `CREATE INDEX IF NOT EXISTS ${at.schema === undefined ? "" : `${Sql.quote(dialect, at.schema)}.`}${index} ON ${
+          Sql.quote(dialect, at.table)
+        } (deadline)`
+      ]
+    case "mysql":
+      return [
+        `CREATE TABLE IF NOT EXISTS ${table} (
+  id varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+  body longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+  revision bigint NOT NULL,
+  touched_at bigint NOT NULL,
+  deadline bigint NOT NULL,
+  KEY ${index} (deadline)
+) ENGINE=InnoDB`
+      ]
+  }
+}
+
+/**
+ * The table's definition as text, for a migration tool of another kind or for whoever may create tables. It can be run
+ * again. Throws a `ConfigError` for a name that can't be one.
+ *
+ * A live session has a `body`: JSON text in the envelope of `SessionRecord.encode`; a tombstone has none. `deadline` is
+ * the time in milliseconds since the epoch until which either counts. The body's column keeps the text as it was written:
+ * `json` on PostgreSQL, since `jsonb` refuses U+0000, reorders keys and rewrites numbers; `longtext` on MySQL, whose
+ * `json` does the same; its JSON functions work on either.
+ *
+ * @since 0.1.0
+ * @category migrations
+ * @example
+ * ```ts
+ * import * as SqlStore from "effect-session/SqlStore"
+ *
+ * const text = SqlStore.ddl("pg", { schema: "web" })
+ * ```
+ */
+export const ddl = (dialect: Dialect, options: Placement = {}): string =>
+  statements(dialect, Either.getOrThrowWith(place(options), (error) => error)).map((text) => `${text};\n`).join("")
+
+/**
+ * The migrations as a loader for any of the SQL clients' `Migrator`s, in a migrations table of their own, or joined with
+ * the app's. Fails with `MigrationError` for a name that can't be one.
+ *
+ * @since 0.1.0
+ * @category migrations
+ * @example
+ * ```ts
+ * import * as Migrator from "@effect/sql/Migrator"
+ * import * as SqlStore from "effect-session/SqlStore"
+ *
+ * const migrate = Migrator.make({})({ loader: SqlStore.migrations(), table: "effect_session_migrations" })
+ * ```
+ */
+export const migrations = (options: MigrationOptions = {}): Migrator.Loader =>
+  Either.match(place(options), {
+    onLeft: (error) =>
+      Effect.fail(
+        new Migrator.MigrationError({ reason: "bad-state", message: `SqlStore: ${String(error)}`, cause: error })
+      ),
+    onRight: (at) =>
+      Effect.succeed([
+        [
+          options.firstId ?? 1,
+          "create_sessions",
+          Effect.succeed(Effect.flatMap(SqlClient.SqlClient, (sql) =>
+            Effect.flatMap(dialectOf(sql), (dialect) =>
+              Effect.forEach(statements(dialect, at), (text) => sql.unsafe(text), { discard: true }))))
+        ]
+      ])
+  })
+
+/**
+ * Runs the migrations when it is built. They are noted in a table of their own, `effect_session_migrations` unless told
+ * otherwise; a second store in the same database needs another.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import * as SqlStore from "effect-session/SqlStore"
+ *
+ * const store = SqlStore.layer().pipe(Layer.provide(SqlStore.layerMigrations()))
+ * ```
+ */
+export const layerMigrations = (
+  options: MigrationOptions & { readonly migrationsTable?: string | undefined } = {}
+): Layer.Layer<never, Migrator.MigrationError | SqlError.SqlError, SqlClient.SqlClient> =>
+  Layer.effectDiscard(
+    Migrator.make({})({
+      loader: migrations(options),
+      table: options.migrationsTable ?? "effect_session_migrations"
+    })
+  )
+
+/**
+ * Makes a store of the `SqlClient`. The sweep runs in the scope. Fails with a `ConfigError` that says what to write.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options = {}
+): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope | SqlClient.SqlClient> =>
+  Effect.gen(function*() {
+    const client = yield* SqlClient.SqlClient
+    const dialect = yield* dialectOf(client)
+    const at = yield* place(options)
+    const columns = yield* checkColumns(options.columns)
+    const sweep = yield* checkSweep(options)
+    const sql = client.withoutTransforms()
+    return yield* Store.fromBackend(
+      backend.make({ sql, dialect, table: qualified(dialect, at), columns }),
+      { name: "SqlStore", ...sweep }
+    )
+  })
+
+/**
+ * Keeps sessions in a table of the app's database, by the app's own `SqlClient`. The table has to be there: see
+ * `layerMigrations`, `migrations` and `ddl`.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import * as SqlStore from "effect-session/SqlStore"
+ * import { Config, Layer } from "effect"
+ *
+ * const store = SqlStore.layer({ columns: { user_id: (record) => record.subject ?? null } }).pipe(
+ *   Layer.provide(PgClient.layerConfig({ url: Config.redacted("DATABASE_URL") }))
+ * )
+ * ```
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<Store.Store, ConfigError.ConfigError, SqlClient.SqlClient> => Layer.scoped(Store.Store, make(options))
+
+/**
+ * The same with options from `Config`. The app's own columns are functions, and come beside them.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<DataOptions>,
+  columns?: Columns
+): Layer.Layer<Store.Store, ConfigError.ConfigError, SqlClient.SqlClient> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (data) => layer({ ...data, columns })))
