@@ -1,0 +1,65 @@
+/**
+ * The part of Node's crypto and Buffer that sealing and signing stand on. Bun, Deno and most workers have it too. It is
+ * looked up rather than imported, so that a bundle for a runtime without it still loads, and the layer says what is
+ * missing.
+ */
+
+/** @internal */
+export interface Bytes extends Uint8Array {
+  readonly toString: (encoding?: "base64url" | "utf8" | "hex", start?: number, end?: number) => string
+  readonly write: (text: string, offset: number, encoding: "utf8") => number
+  readonly subarray: (start?: number, end?: number) => Bytes
+}
+
+/** @internal */
+export interface BufferLike {
+  readonly alloc: (size: number) => Bytes
+  readonly allocUnsafe: (size: number) => Bytes
+  readonly byteLength: (text: string, encoding: "utf8") => number
+  readonly from: (text: string, encoding: "base64url" | "utf8" | "hex" | "latin1") => Bytes
+}
+
+interface Cipher {
+  readonly setAAD: (data: Uint8Array) => unknown
+  readonly update: (data: Uint8Array) => Bytes
+  readonly final: () => Bytes
+}
+
+/** @internal */
+export interface CryptoLike {
+  readonly createHmac: (algorithm: "sha256", key: Uint8Array) => {
+    readonly update: (data: Uint8Array) => { readonly digest: () => Bytes }
+  }
+  readonly createCipheriv: (
+    algorithm: "aes-256-gcm",
+    key: Uint8Array,
+    iv: Uint8Array
+  ) => Cipher & { readonly getAuthTag: () => Bytes }
+  readonly createDecipheriv: (
+    algorithm: "aes-256-gcm",
+    key: Uint8Array,
+    iv: Uint8Array,
+    options: { readonly authTagLength: number }
+  ) => Cipher & { readonly setAuthTag: (tag: Uint8Array) => unknown }
+  readonly timingSafeEqual: (a: Uint8Array, b: Uint8Array) => boolean
+}
+
+/** @internal */
+export interface Node {
+  readonly crypto: CryptoLike
+  readonly Buffer: BufferLike
+}
+
+interface Globals {
+  readonly process?: { readonly getBuiltinModule?: (id: string) => unknown }
+}
+
+const load = (): Node | undefined => {
+  const builtin = (globalThis as unknown as Globals).process?.getBuiltinModule
+  const crypto = builtin?.("node:crypto") as CryptoLike | undefined
+  const buffer = builtin?.("node:buffer") as { readonly Buffer: BufferLike } | undefined
+  return crypto === undefined || buffer === undefined ? undefined : { crypto, Buffer: buffer.Buffer }
+}
+
+/** What this runtime has of it. @internal */
+export const node: Node | undefined = load()

@@ -1,0 +1,833 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Config,
+  ConfigProvider,
+  Context,
+  Effect,
+  Exit,
+  FastCheck as fc,
+  Layer,
+  Logger,
+  Metric,
+  MetricState,
+  Redacted,
+  TestClock
+} from "effect"
+import * as MemoryStore from "effect-session/MemoryStore"
+import * as NullStore from "effect-session/NullStore"
+import * as SealedStore from "effect-session/SealedStore"
+import type * as SessionRecord from "effect-session/SessionRecord"
+import * as SessionToken from "effect-session/SessionToken"
+import * as Store from "effect-session/Store"
+import { createCipheriv, createHash, createHmac, randomBytes } from "node:crypto"
+import { readFileSync } from "node:fs"
+import * as Json from "../src/internal/json.js"
+import * as Seal from "../src/internal/seal.js"
+import * as SealKeys from "../src/internal/sealKeys.js"
+import { node } from "../src/internal/sealNode.js"
+import * as Reference from "./vectors/webcrypto.js"
+
+const start = 1_700_000_000_000
+const hour = 3_600_000
+const day = 24 * hour
+
+const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
+const keyA = digest("key a")
+const keyB = digest("key b")
+const redacted = (key: Buffer): Redacted.Redacted<string> => Redacted.make(key.toString("base64"))
+
+const binding: Store.Binding = { audience: "__Host-session", limit: 4000 }
+
+const sealed = (...keys: ReadonlyArray<Buffer>) => SealedStore.make({ keys: keys.map(redacted) })
+
+const revocable = Effect.gen(function*() {
+  const context = yield* Layer.build(SealedStore.layer({ keys: [redacted(keyA)], revocations: MemoryStore.layer() }))
+  return Context.get(context, Store.Store)
+})
+
+const draw = Effect.map(SessionToken.Generator, (generator) => SessionToken.draw(generator))
+
+const recordOf = (data: unknown, more: Partial<SessionRecord.SessionRecord> = {}): SessionRecord.SessionRecord => ({
+  data: Json.adoptObject(data),
+  revision: 0,
+  createdAt: start,
+  touchedAt: start,
+  deadline: start + hour,
+  expiresAt: start + day,
+  idle: hour,
+  ...more
+})
+
+/** As a browser sends it back: the same text in another object. */
+const sent = (token: SessionToken.Token, change: (text: string) => string = (text) => text): SessionToken.Token =>
+  SessionToken.fromString(change(Redacted.value(token)))
+
+const create = (store: Store.Store, data: unknown, more?: Partial<SessionRecord.SessionRecord>) =>
+  Effect.gen(function*() {
+    const drawn = yield* draw
+    const answer = yield* store.create(drawn, recordOf(data, more), binding)
+    assert.strictEqual(answer._tag, "Created")
+    return { drawn, token: answer._tag === "Created" ? answer.token : drawn, id: yield* SessionToken.toId(drawn) }
+  })
+
+const live = (store: Store.Store, token: SessionToken.Token, to = binding) =>
+  Effect.flatMap(
+    store.load(sent(token), to),
+    (loaded) => loaded._tag === "Live" ? Effect.succeed(loaded.record) : Effect.dieMessage(`not live: ${loaded._tag}`)
+  )
+
+const tagOf = (store: Store.Store, token: SessionToken.Token, to = binding) =>
+  Effect.map(store.load(sent(token), to), (loaded) => loaded._tag)
+
+const tokenOf = (answer: Store.Updated | Store.Touched): SessionToken.Token => {
+  if (answer._tag === "Updated" || answer._tag === "Touched") {
+    return answer.token
+  }
+  throw new Error(`no token: ${answer._tag}`)
+}
+
+const rejections = (reason: string) =>
+  Effect.map(Metric.snapshot, (pairs) => {
+    const found = pairs.find(({ metricKey }) =>
+      metricKey.name === "effect_session_rejected" && metricKey.tags.some((tag) => tag.value === reason)
+    )
+    return found !== undefined && MetricState.isCounterState(found.metricState) ? Number(found.metricState.count) : 0
+  })
+
+/** What is counted while an effect runs. */
+const counting = <A, E, R>(reason: string, effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const before = yield* rejections(reason)
+    const value = yield* effect
+    return { value, counted: (yield* rejections(reason)) - before }
+  })
+
+const atStart = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.zipRight(TestClock.setTime(start), effect)
+
+describe("SealedStore", () => {
+  describe("operations", () => {
+    it.effect("a session comes back whole, under the id of the token that was drawn", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const record = recordOf({ name: "Zoë 東京 🙂", list: [1, 0.5, null, { a: true }] }, {
+          revision: 3,
+          persistent: true,
+          dropOnRenew: ["csrf"],
+          subject: "ann",
+          authenticatedAt: start - 5
+        })
+        const drawn = yield* draw
+        const answer = yield* store.create(drawn, record, binding)
+        assert.strictEqual(answer._tag, "Created")
+        const token = answer._tag === "Created" ? answer.token : drawn
+        assert.isTrue(store.accepts(sent(token)))
+        assert.deepStrictEqual(yield* live(store, token), { ...record, id: yield* SessionToken.toId(drawn) })
+      })))
+
+    it.effect("S06 S07: neither the drawn token nor a word of the data shows in the sealed one", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { drawn, token } = yield* create(store, { secret: "correct horse" })
+        const bytes = Buffer.from(Redacted.value(token), "base64url")
+        assert.isFalse(bytes.includes("correct horse"))
+        assert.isFalse(bytes.includes(Buffer.from(Redacted.value(drawn), "base64url")))
+        assert.isFalse(bytes.includes(digest(Redacted.value(drawn))))
+        assert.strictEqual(String(token), "<redacted>")
+      })))
+
+    it.effect("two tokens of one record share nothing but version and key id", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const drawn = yield* draw
+        const tokens: Array<Buffer> = []
+        for (let n = 0; n < 2; n++) {
+          const answer = yield* store.create(drawn, recordOf({ n: 1 }), binding)
+          tokens.push(Buffer.from(Redacted.value(answer._tag === "Created" ? answer.token : drawn), "base64url"))
+        }
+        const [a, b] = tokens as [Buffer, Buffer]
+        assert.isTrue(a.subarray(0, 5).equals(b.subarray(0, 5)))
+        const same = a.subarray(5).filter((byte, index) => byte === b[index + 5]).length
+        assert.isBelow(same, 12)
+      })))
+
+    it.effect("X26: the id stays through update and touch, and is that of the next token after renew", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { id, token } = yield* create(store, { n: 0 })
+        const second = tokenOf(yield* store.update(sent(token), 0, recordOf({ n: 1 }), binding))
+        assert.strictEqual((yield* live(store, second)).id, id)
+        const third = tokenOf(yield* store.touch(sent(second), 1, start + 2 * hour, binding))
+        assert.strictEqual((yield* live(store, third)).id, id)
+        const next = yield* draw
+        const fourth = tokenOf(yield* store.renew(sent(third), 1, next, recordOf({ n: 1, user: "ann" }), binding))
+        const after = yield* live(store, fourth)
+        assert.strictEqual(after.id, yield* SessionToken.toId(next))
+        assert.deepStrictEqual(after.data, { n: 1, user: "ann" })
+        assert.strictEqual(after.revision, 2)
+      })))
+
+    it.effect("an update raises the revision, and one at another revision gets the token's own record", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { id, token } = yield* create(store, { n: 0 })
+        const updated = yield* store.update(sent(token), 0, recordOf({ n: 1 }), binding)
+        assert.strictEqual(updated._tag, "Updated")
+        assert.strictEqual(updated._tag === "Updated" && updated.revision, 1)
+        const conflict = yield* store.update(tokenOf(updated), 0, recordOf({ n: 9 }), binding)
+        assert.deepStrictEqual(conflict, Store.conflict(recordOf({ n: 1 }, { revision: 1, id })))
+        assert.deepStrictEqual(
+          yield* store.renew(tokenOf(updated), 0, yield* draw, recordOf({}), binding),
+          conflict
+        )
+      })))
+
+    it.effect("S21: a touch moves the idle deadline forward, never back, never past the absolute bound, and no data", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { n: 4 })
+        yield* TestClock.setTime(start + 10)
+        const forward = tokenOf(yield* store.touch(sent(token), 0, start + 2 * hour, binding))
+        const record = yield* live(store, forward)
+        assert.strictEqual(record.deadline, start + 2 * hour)
+        assert.strictEqual(record.touchedAt, start + 10)
+        assert.strictEqual(record.revision, 0)
+        assert.deepStrictEqual(record.data, { n: 4 })
+        const same = sent(forward)
+        assert.strictEqual(tokenOf(yield* store.touch(same, 0, start + hour, binding)), same)
+        assert.strictEqual(tokenOf(yield* store.touch(same, 7, start + 3 * hour, binding)), same)
+        const bound = tokenOf(yield* store.touch(same, 0, start + 3 * day, binding))
+        assert.strictEqual((yield* live(store, bound)).deadline, start + day)
+      })))
+
+    it.effect("S20: at its deadline a token is over for every operation", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { n: 0 })
+        yield* TestClock.setTime(start + hour - 1)
+        assert.strictEqual(yield* tagOf(store, token), "Live")
+        yield* TestClock.setTime(start + hour)
+        for (const one of [token, sent(token)]) {
+          assert.deepStrictEqual(yield* counting("expired", store.load(one, binding)), {
+            value: Store.none,
+            counted: 1
+          })
+          assert.strictEqual((yield* store.update(one, 0, recordOf({}), binding))._tag, "Gone")
+          assert.strictEqual((yield* store.renew(one, 0, yield* draw, recordOf({}), binding))._tag, "Gone")
+          assert.strictEqual((yield* store.touch(one, 0, start + day, binding))._tag, "Gone")
+          yield* store.remove(one, binding)
+        }
+      })))
+
+    it.effect("S18: the absolute bound ends a session that is touched all the time", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        let { token } = yield* create(store, { n: 0 }, { expiresAt: start + 90 * 60_000 })
+        yield* TestClock.setTime(start + hour - 1)
+        token = tokenOf(yield* store.touch(sent(token), 0, start + 2 * hour, binding))
+        yield* TestClock.setTime(start + 90 * 60_000 - 1)
+        assert.strictEqual(yield* tagOf(store, token), "Live")
+        yield* TestClock.setTime(start + 90 * 60_000)
+        assert.strictEqual(yield* tagOf(store, token), "None")
+      })))
+  })
+
+  describe("size", () => {
+    it.effect("S46 X27: over the limit every write fails, naming size, limit and largest key; at it, none does", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { cart: "x".repeat(2000), name: "y".repeat(100) })
+        const length = Redacted.value(token).length
+        const data = { cart: "x".repeat(2000), name: "y".repeat(100) }
+        const tight = (limit: number) => ({ audience: "__Host-session", limit })
+        for (const limit of [length, 4096]) {
+          assert.strictEqual((yield* store.create(yield* draw, recordOf(data), tight(limit)))._tag, "Created")
+        }
+        const under = tight(length - 1)
+        const writes: { readonly [method: string]: Effect.Effect<unknown, Store.StoreError> } = {
+          create: store.create(yield* draw, recordOf(data), under),
+          update: store.update(sent(token), 0, recordOf(data), under),
+          renew: store.renew(sent(token), 0, yield* draw, recordOf(data), under),
+          touch: store.touch(sent(token), 0, start + 2 * hour, under)
+        }
+        for (const [method, write] of Object.entries(writes)) {
+          const error = yield* Effect.flip(write)
+          assert.strictEqual(error.reason, "TooLarge")
+          assert.strictEqual(error.method, `SealedStore.${method}`)
+          assert.include(error.message, `${length} bytes where its cookie or header carries ${length - 1}`)
+          assert.include(error.message, "\"cart\", 2002 characters")
+          assert.notInclude(error.message, "xxx")
+        }
+      })))
+
+    it.effect("X27: a value of 3000 or 9000 bytes is refused where a cookie carries 4096", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        for (const size of [3000, 9000]) {
+          const error = yield* Effect.flip(
+            store.create(yield* draw, recordOf({ blob: "x".repeat(size) }), { audience: "s", limit: 4096 - 1 })
+          )
+          assert.strictEqual(error.reason, "TooLarge")
+        }
+      })))
+
+    it.effect("without a limit, what is sealed is never longer than what is accepted", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const unbound = (size: number) =>
+          Effect.flatMap(draw, (drawn) => store.create(drawn, recordOf({ blob: "x".repeat(size) })))
+        const created = yield* unbound(12_000)
+        assert.isTrue(created._tag === "Created" && store.accepts(sent(created.token)))
+        assert.strictEqual((yield* Effect.flip(unbound(12_300))).reason, "TooLarge")
+        const empty = yield* Effect.flip(store.create(yield* draw, recordOf({}), { audience: "", limit: 10 }))
+        assert.notInclude(empty.message, "largest key")
+      })))
+  })
+
+  describe("bad tokens", () => {
+    it.effect("S60 X23 X24: a token with any one bit flipped, issue time included, is refused", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { user: "ann" })
+        const bytes = Buffer.from(Redacted.value(token), "base64url")
+        for (let bit = 0; bit < bytes.length * 8; bit++) {
+          const flipped = Buffer.from(bytes)
+          flipped[bit >> 3]! ^= 1 << (bit & 7)
+          const loaded = yield* store.load(SessionToken.fromString(flipped.toString("base64url")), binding)
+          assert.deepStrictEqual(loaded, Store.none, `bit ${bit}`)
+        }
+      })))
+
+    it.effect.prop(
+      "S03 S60 X23: a token with any character changed, cut or added is refused without an exception",
+      [fc.nat(), fc.constantFrom("change", "cut", "add", "truncate"), fc.string({ minLength: 1, maxLength: 3 })],
+      ([at, how, text]) =>
+        atStart(Effect.gen(function*() {
+          const store = yield* sealed(keyA)
+          const { token } = yield* create(store, { user: "ann" })
+          const good = Redacted.value(token)
+          const index = at % good.length
+          const bad = {
+            change: good.slice(0, index) + text + good.slice(index + text.length),
+            cut: good.slice(0, index) + good.slice(index + 1),
+            add: good.slice(0, index) + text + good.slice(index),
+            truncate: good.slice(0, index)
+          }[how]!
+          if (bad !== good) {
+            assert.deepStrictEqual(yield* store.load(SessionToken.fromString(bad), binding), Store.none)
+          }
+        }))
+    )
+
+    it.effect.prop(
+      "X23: any text at all is refused without an exception",
+      [fc.string({ unit: "binary" })],
+      ([text]) =>
+        atStart(Effect.gen(function*() {
+          const store = yield* sealed(keyA)
+          const token = SessionToken.fromString(text)
+          assert.isFalse(store.accepts(token))
+          assert.deepStrictEqual(yield* counting("malformed", store.load(token, binding)), {
+            value: Store.none,
+            counted: 1
+          })
+          assert.strictEqual((yield* store.update(token, 0, recordOf({}), binding))._tag, "Gone")
+          assert.strictEqual((yield* store.touch(token, 0, start + day, binding))._tag, "Gone")
+          yield* store.remove(token, binding)
+        }))
+    )
+
+    it.effect("S03: the form is checked in full: alphabet, length, canonical end, no newline, no drawn token", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { drawn, token } = yield* create(store, { n: 12 })
+        const good = Redacted.value(token)
+        assert.isTrue(store.accepts(sent(token)))
+        const bad = [
+          `${good}\n`,
+          `\n${good}`,
+          ` ${good}`,
+          `${good}=`,
+          good.slice(0, 100),
+          `${good.slice(0, 60)}\r\n${good.slice(60)}`,
+          good.replace(/^A/, "B"),
+          Buffer.from(good, "base64url").toString("base64"),
+          Redacted.value(drawn),
+          `${good}${"A".repeat(20_000)}`,
+          "garbage",
+          "a:b",
+          ""
+        ]
+        for (const text of bad.filter((text) => text !== good)) {
+          assert.isFalse(store.accepts(SessionToken.fromString(text)), JSON.stringify(text.slice(0, 80)))
+        }
+        // spare bits of the last character
+        const loose = Buffer.concat([Buffer.from(good, "base64url"), Buffer.alloc(2)]).subarray(0, -1)
+        const text = loose.toString("base64url")
+        const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        const accepted = [...alphabet].filter((last) =>
+          store.accepts(SessionToken.fromString(text.slice(0, -1) + last))
+        ).length
+        assert.strictEqual(accepted, { 0: 64, 1: 4, 2: 16 }[loose.length % 3])
+      })))
+
+    it.effect("the reason is counted: malformed, unknown key, tampered, expired", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const other = yield* sealed(keyB)
+        const { token } = yield* create(store, { n: 0 })
+        const { token: foreign } = yield* create(other, { n: 0 })
+        const flipAt = (index: number) =>
+          sent(token, (text) => {
+            const bytes = Buffer.from(text, "base64url")
+            bytes[(index + bytes.length) % bytes.length]! ^= 1
+            return bytes.toString("base64url")
+          })
+        const cases: ReadonlyArray<readonly [string, SessionToken.Token, Store.Binding?]> = [
+          ["malformed", flipAt(0)],
+          ["malformed", SessionToken.fromString("garbage")],
+          ["unknown key", foreign],
+          ["unknown key", flipAt(1)],
+          ["tampered", flipAt(5)],
+          ["tampered", flipAt(40)],
+          ["tampered", flipAt(-1)],
+          ["tampered", token, { ...binding, audience: "session" }]
+        ]
+        for (const [reason, bad, to = binding] of cases) {
+          assert.deepStrictEqual(
+            yield* counting(reason, store.load(sent(bad), to)),
+            { value: Store.none, counted: 1 },
+            reason
+          )
+        }
+        assert.strictEqual((yield* counting("tampered", live(store, token))).counted, 0)
+      })))
+
+    it.effect("S58: a token is good under one cookie name alone, also in the request that made it", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { n: 0 })
+        const elsewhere = { ...binding, audience: "admin" }
+        for (const one of [token, sent(token)]) {
+          assert.deepStrictEqual(yield* store.load(one, elsewhere), Store.none)
+          assert.strictEqual((yield* store.update(one, 0, recordOf({}), elsewhere))._tag, "Gone")
+          assert.strictEqual((yield* store.touch(one, 0, start + day, elsewhere))._tag, "Gone")
+        }
+        assert.strictEqual(yield* tagOf(store, token), "Live")
+      })))
+
+    it.effect("S58: what a key sealed for another purpose is refused", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { n: 0 })
+        const content = yield* Effect.promise(() => Reference.open(keyA, binding.audience, Redacted.value(token)))
+        const header = Buffer.from(Redacted.value(token), "base64url").subarray(0, 29)
+        const key = createHmac("sha256", keyA).update("effect-session/sealed/1/key").update(header.subarray(5)).digest()
+        const forPurpose = (purpose: string) => {
+          const cipher = createCipheriv("aes-256-gcm", key, Buffer.alloc(12))
+          cipher.setAAD(Buffer.concat([header, Buffer.from(`${purpose}\0${binding.audience}`)]))
+          const numbers = Buffer.alloc(32)
+          ;[content.revision, content.issuedAt, content.deadline, content.latest].forEach((value, index) =>
+            numbers.writeDoubleBE(value, index * 8)
+          )
+          const text = Buffer.concat([
+            header,
+            cipher.update(Buffer.concat([Buffer.from(content.id, "base64url"), numbers, Buffer.from(content.body)])),
+            cipher.final(),
+            cipher.getAuthTag()
+          ])
+          return SessionToken.fromString(text.toString("base64url"))
+        }
+        assert.strictEqual(yield* tagOf(store, forPurpose("effect-session/sealed")), "Live")
+        assert.strictEqual(yield* tagOf(store, forPurpose("effect-session/other")), "None")
+      })))
+
+    it.effect("X25 S61: rightly sealed but undecodable is a fresh session, counted, each time", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const bodies = [
+          "",
+          "not json",
+          "[]",
+          JSON.stringify({ v: 2, data: {} }),
+          JSON.stringify({ v: 1, data: [], createdAt: start, expiresAt: start + day, idle: hour }),
+          `{"v":1,"data":{"__proto__":1},"createdAt":1,"expiresAt":${start + day},"idle":1}`
+        ]
+        for (const body of bodies) {
+          const content = { id: digest("id").toString("base64url"), revision: 0, issuedAt: start, body }
+          const text = yield* Effect.promise(() =>
+            Reference.seal(keyA, binding.audience, randomBytes(24), {
+              ...content,
+              deadline: start + hour,
+              latest: start + day
+            })
+          )
+          for (let time = 0; time < 2; time++) {
+            assert.deepStrictEqual(
+              yield* counting("undecodable", store.load(SessionToken.fromString(text), binding)),
+              { value: Store.none, counted: 1 }
+            )
+          }
+        }
+      })).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))))
+
+    it.effect("a bad token costs at most one key derivation and one open for each key it could be of", () =>
+      Effect.gen(function*() {
+        const { keys, runtime } = yield* SealKeys.make("test", [redacted(keyA), redacted(keyB)])
+        const calls = { hmac: 0, decipher: 0 }
+        const sealer = Seal.make({
+          Buffer: runtime.Buffer,
+          crypto: {
+            ...runtime.crypto,
+            createHmac: (...args) => {
+              calls.hmac++
+              return runtime.crypto.createHmac(...args)
+            },
+            createDecipheriv: (...args) => {
+              calls.decipher++
+              return runtime.crypto.createDecipheriv(...args)
+            }
+          }
+        }, keys)
+        const good = vectors.valid[0]!
+        const cost = (token: string) => {
+          calls.hmac = calls.decipher = 0
+          const bytes = sealer.parse(token)
+          const opened = bytes === undefined ? "malformed" : sealer.open("__Host-session", bytes)
+          return [typeof opened === "string" ? opened : "opened", calls.hmac, calls.decipher]
+        }
+        const mine = sealer.seal("__Host-session", good.content)
+        const flipped = Buffer.from(mine, "base64url")
+        flipped[60]! ^= 1
+        assert.deepStrictEqual(cost(mine), ["opened", 1, 1])
+        assert.deepStrictEqual(cost(flipped.toString("base64url")), ["tampered", 1, 1])
+        assert.deepStrictEqual(cost(good.token), ["unknown key", 0, 0])
+        assert.deepStrictEqual(cost("A".repeat(16_384)), ["malformed", 0, 0])
+        assert.deepStrictEqual(cost("A".repeat(1_000_000)), ["malformed", 0, 0])
+      }))
+  })
+
+  describe("keys", () => {
+    it.effect("S59: the first key seals, all open, and a write or touch moves a session to the first", () =>
+      atStart(Effect.gen(function*() {
+        const before = yield* sealed(keyA)
+        const during = yield* sealed(keyB, keyA)
+        const after = yield* sealed(keyB)
+        const { id, token } = yield* create(before, { n: 0 })
+        assert.strictEqual(yield* tagOf(during, token), "Live")
+        assert.deepStrictEqual(yield* counting("unknown key", tagOf(after, token)), { value: "None", counted: 1 })
+
+        const written = tokenOf(yield* during.update(sent(token), 0, recordOf({ n: 1 }), binding))
+        assert.strictEqual((yield* live(after, written)).id, id)
+        assert.strictEqual(yield* tagOf(before, written), "None")
+
+        // also by a touch that moves nothing else
+        const touched = tokenOf(yield* during.touch(sent(token), 0, start + hour, binding))
+        assert.deepStrictEqual(yield* live(after, touched), { ...(yield* live(before, token)) })
+        const renewed = tokenOf(yield* during.renew(sent(token), 0, yield* draw, recordOf({}), binding))
+        assert.strictEqual(yield* tagOf(after, renewed), "Live")
+      })))
+
+    it.effect("32 bytes are taken in base64, base64url and hex alike", () =>
+      atStart(Effect.gen(function*() {
+        const { token } = yield* create(yield* sealed(keyA), { n: 0 })
+        const forms = [
+          keyA.toString("base64"),
+          keyA.toString("base64").replace("=", ""),
+          keyA.toString("base64url"),
+          keyA.toString("hex"),
+          keyA.toString("hex").toUpperCase(),
+          `${keyA.toString("base64")}\n`
+        ]
+        for (const form of forms) {
+          assert.strictEqual(yield* tagOf(yield* SealedStore.make({ keys: [Redacted.make(form)] }), token), "Live")
+        }
+      })))
+
+    it.effect("what is short or guessable is refused when the layer is built, with the command for a good one", () =>
+      Effect.gen(function*() {
+        const base64 = (bytes: ReadonlyArray<number>) => Buffer.from(bytes).toString("base64")
+        const range = (size: number, f: (index: number) => number) => Array.from({ length: size }, (_, n) => f(n) & 255)
+        const bad = {
+          empty: "",
+          short: randomBytes(31).toString("base64"),
+          "16 bytes": randomBytes(16).toString("hex"),
+          long: randomBytes(33).toString("base64"),
+          "48 bytes": randomBytes(48).toString("base64"),
+          "a password": "password",
+          "not base64": `${"!".repeat(43)}=`,
+          zeroes: base64(range(32, () => 0)),
+          "one byte": base64(range(32, () => 0xa7)),
+          "two bytes": base64(range(32, (n) => n % 2 === 0 ? 0xa7 : 0x13)),
+          "a repeated half": Buffer.concat([keyA.subarray(0, 16), keyA.subarray(0, 16)]).toString("base64"),
+          counted: base64(range(32, (n) => n)),
+          "counted by threes": base64(range(32, (n) => 7 + 3 * n)),
+          "hex digits": "0123456789abcdef".repeat(4),
+          deadbeef: "deadbeef".repeat(8),
+          "text as base64": Buffer.from("correct horse battery staple, ok").toString("base64"),
+          "words that happen to be base64": "thisisthesecretkeyofourproductionserverabcd",
+          "shouted words": "THISISTHESECRETKEYOFOURPRODUCTIONSERVERABCD"
+        }
+        for (const [name, key] of Object.entries(bad)) {
+          const error = yield* Effect.flip(
+            Effect.scoped(Layer.build(SealedStore.layer({ keys: [redacted(keyA), Redacted.make(key)] })))
+          )
+          const message = String(error)
+          assert.include(message, "openssl rand -base64 32", name)
+          assert.include(message, "keys.1", name)
+          if (key !== "") {
+            assert.notInclude(message, key, name)
+          }
+        }
+        const none = yield* Effect.flip(SealedStore.make({ keys: [] }))
+        assert.include(String(none), "openssl rand -base64 32")
+      }))
+
+    it.effect("random keys are taken", () =>
+      Effect.gen(function*() {
+        for (let n = 0; n < 500; n++) {
+          const bytes = randomBytes(32)
+          for (const form of ["base64", "base64url", "hex"] as const) {
+            yield* SealedStore.make({ keys: [Redacted.make(bytes.toString(form))] })
+          }
+        }
+      }))
+
+    it.effect("layerConfig reads the list of keys, and says which option is wrong", () =>
+      atStart(Effect.gen(function*() {
+        const { token } = yield* create(yield* sealed(keyA), { n: 0 })
+        const layer = SealedStore.layerConfig({ keys: Config.array(Config.redacted(), "SESSION_KEYS") })
+        const build = (keys: string) =>
+          Effect.exit(Effect.map(Layer.build(layer), Context.get(Store.Store))).pipe(
+            Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["SESSION_KEYS", keys]])))
+          )
+        const store = yield* Effect.flatten(build(`${keyB.toString("base64")},${keyA.toString("base64")}`))
+        assert.strictEqual(yield* tagOf(store, token), "Live")
+        assert.isTrue(Exit.isFailure(yield* build("secret")))
+        const revocable = SealedStore.layerConfig({ keys: Config.succeed([redacted(keyA)]) }, {
+          revocations: MemoryStore.layer()
+        })
+        const list = Context.get(yield* Layer.build(revocable), Store.Store)
+        yield* list.remove(sent(token), binding)
+        assert.strictEqual(yield* tagOf(list, token), "Superseded")
+      })).pipe(Effect.scoped))
+  })
+
+  describe("the format", () => {
+    it("vectors: our sealer makes the very tokens, and opens them", () => {
+      for (const { audience, content, key, salt, token } of vectors.valid) {
+        const master = Buffer.from(key, "base64")
+        const sealer = Seal.make(node!, [master as never])
+        assert.strictEqual(sealer.seal(audience, content, Buffer.from(salt, "hex")), token)
+        assert.strictEqual(sealer.lengthOf(content.body), token.length)
+        assert.deepStrictEqual(sealer.open(audience, sealer.parse(token)!), { content, current: true })
+      }
+    })
+
+    it.effect("vectors: the store loads them", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(start)
+        for (const { audience, content, key, token } of vectors.valid) {
+          const store = yield* SealedStore.make({ keys: [Redacted.make(key)] })
+          const record = yield* live(store, SessionToken.fromString(token), { audience, limit: 4000 })
+          assert.strictEqual(record.id as string, content.id)
+          assert.deepStrictEqual(record.data, JSON.parse(content.body).data)
+        }
+      }))
+
+    it.effect("vectors: the store refuses the others, for the reason given", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(start)
+        for (const { audience, key, name, reason, token } of vectors.refused) {
+          const store = yield* SealedStore.make({ keys: [Redacted.make(key)] })
+          const load = store.load(SessionToken.fromString(token), { audience, limit: 4000 })
+          assert.deepStrictEqual(yield* counting(reason, load), { value: Store.none, counted: 1 }, name)
+        }
+      }))
+
+    it.effect("a second implementation, by WebCrypto, opens our tokens and seals tokens that we open", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const record = recordOf({ name: "Zoë 東京 🙂", n: 5 }, { revision: 6, touchedAt: start + 0.5 })
+        const drawn = yield* draw
+        const created = yield* store.create(drawn, record, binding)
+        const text = created._tag === "Created" ? Redacted.value(created.token) : ""
+        const content = yield* Effect.promise(() => Reference.open(keyA, binding.audience, text))
+        assert.deepStrictEqual({ ...content, body: JSON.parse(content.body) }, {
+          id: yield* SessionToken.toId(drawn),
+          revision: 6,
+          issuedAt: start + 0.5,
+          deadline: start + hour,
+          latest: start + day,
+          body: { v: 1, data: record.data, createdAt: start, expiresAt: start + day, idle: hour }
+        })
+        const theirs = yield* Effect.promise(() => Reference.seal(keyA, binding.audience, randomBytes(24), content))
+        assert.deepStrictEqual(
+          yield* live(store, SessionToken.fromString(theirs)),
+          yield* live(store, SessionToken.fromString(text))
+        )
+      })))
+  })
+
+  describe("without revocations", () => {
+    it.effect("S36 X24: as documented, removing ends nothing: a copy stays good until its deadline", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { n: 0 })
+        yield* store.remove(sent(token), binding)
+        assert.strictEqual(yield* tagOf(store, token), "Live")
+        yield* TestClock.setTime(start + hour)
+        assert.strictEqual(yield* tagOf(store, token), "None")
+      })))
+
+    it("S36: the docstring says so", () => {
+      const text = readFileSync(new URL("../src/SealedStore.ts", import.meta.url), "utf8")
+      assert.match(text, /nothing can be revoked, counted or listed/)
+    })
+
+    it("S36: the layer's type gives a Store and nothing else", () => {
+      const layer: Layer.Layer<Store.Store, unknown> = SealedStore.layer({ keys: [redacted(keyA)] })
+      // @ts-expect-error a layer that gave more would be assignable
+      const more: Layer.Layer<Store.Store | "Sessions", unknown> = layer
+      assert.isDefined(more)
+    })
+  })
+
+  describe("with revocations", () => {
+    it.scoped("S25 S36 X24: after a logout every token of the session is refused, to its last bound", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 })
+        const second = tokenOf(yield* store.update(sent(token), 0, recordOf({ n: 1 }), binding))
+        const third = tokenOf(yield* store.touch(sent(second), 1, start + 2 * hour, binding))
+        yield* store.remove(sent(second), binding)
+        yield* store.remove(sent(second), binding)
+        for (const one of [token, second, third]) {
+          assert.strictEqual(yield* tagOf(store, one), "Superseded")
+          assert.strictEqual((yield* store.touch(sent(one), 1, start + 3 * hour, binding))._tag, "Gone")
+        }
+        yield* TestClock.setTime(start + 60_000)
+        assert.strictEqual(yield* tagOf(store, third), "None")
+        yield* TestClock.setTime(start + 2 * hour - 1)
+        assert.strictEqual(yield* tagOf(store, third), "None")
+      })))
+
+    it.scoped("S25 S36: a copy from before the bound was brought forward stays refused to its own bound", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 }, { deadline: start + 2 * hour })
+        const shorter = tokenOf(
+          yield* store.update(sent(token), 0, recordOf({ n: 1 }, { expiresAt: start + hour / 2 }), binding)
+        )
+        yield* store.remove(sent(shorter), binding)
+        yield* TestClock.setTime(start + 2 * hour - 1)
+        assert.strictEqual(yield* tagOf(store, token), "None")
+      })))
+
+    it.scoped("S26: a request in flight across a logout ends Gone, and what it sealed before is refused", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 })
+        const inFlight = sent(token)
+        yield* store.load(inFlight, binding)
+        const early = tokenOf(yield* store.update(inFlight, 0, recordOf({ n: 1 }), binding))
+        yield* store.remove(sent(token), binding)
+        assert.strictEqual((yield* store.update(inFlight, 0, recordOf({ n: 2 }), binding))._tag, "Gone")
+        assert.strictEqual((yield* store.update(early, 1, recordOf({ n: 2 }), binding))._tag, "Gone")
+        assert.strictEqual(yield* tagOf(store, early), "Superseded")
+      })))
+
+    it.scoped("S11 S13 S15: a renewal ends the old id, and of several at once one alone lands", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 })
+        const answers = yield* Effect.forEach(
+          [1, 2, 3, 4],
+          () => Effect.flatMap(draw, (next) => store.renew(sent(token), 0, next, recordOf({ user: "ann" }), binding)),
+          { concurrency: "unbounded" }
+        )
+        const landed = answers.filter((answer) => answer._tag === "Updated")
+        assert.strictEqual(landed.length, 1)
+        assert.strictEqual(answers.filter((answer) => answer._tag === "Gone").length, 3)
+        assert.strictEqual(yield* tagOf(store, tokenOf(landed[0]!)), "Live")
+        assert.strictEqual(yield* tagOf(store, token), "Superseded")
+      })))
+
+    it.scoped("a renewal that is too large ends nothing", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 })
+        const error = yield* Effect.flip(
+          store.renew(sent(token), 0, yield* draw, recordOf({ blob: "x".repeat(5000) }), binding)
+        )
+        assert.strictEqual(error.reason, "TooLarge")
+        assert.strictEqual(yield* tagOf(store, token), "Live")
+      })))
+
+    it.scoped("S06: the list holds no token, and nothing of the session", () =>
+      atStart(Effect.gen(function*() {
+        const created: Array<readonly [string, SessionRecord.SessionRecord]> = []
+        const memory = Context.get(yield* Layer.build(MemoryStore.layer()), Store.Store)
+        const list = Store.make({
+          ...memory,
+          create: (token, record) => {
+            created.push([Redacted.value(token), record])
+            return memory.create(token, record)
+          }
+        })
+        const store = yield* SealedStore.make({ keys: [redacted(keyA)] }, list)
+        const { id, token } = yield* create(store, { user: "ann" })
+        yield* store.remove(sent(token), binding)
+        assert.deepStrictEqual(created.map(([text]) => text), [id])
+        assert.deepStrictEqual(created[0]![1].data, {})
+        assert.strictEqual(created[0]![1].expiresAt, start + day)
+      })))
+
+    it.effect("S66: a list that fails fails the session; one that keeps nothing says so", () =>
+      atStart(Effect.gen(function*() {
+        const down = Effect.fail(new Store.StoreError({ reason: "Unavailable", method: "list" }))
+        const list = Store.make({
+          accepts: () => true,
+          load: () => down,
+          create: () => down,
+          update: () => down,
+          renew: () => down,
+          touch: () => down,
+          remove: () => down
+        })
+        const store = yield* SealedStore.make({ keys: [redacted(keyA)] }, list)
+        const { token } = yield* create(store, { n: 0 })
+        const calls: ReadonlyArray<Effect.Effect<unknown, Store.StoreError>> = [
+          store.load(sent(token), binding),
+          store.update(sent(token), 0, recordOf({}), binding),
+          store.touch(sent(token), 0, start + 2 * hour, binding),
+          store.remove(sent(token), binding)
+        ]
+        for (const call of calls) {
+          assert.strictEqual((yield* Effect.flip(call)).reason, "Unavailable")
+        }
+        const layer = SealedStore.layer({ keys: [redacted(keyA)], revocations: NullStore.layer })
+        const careless = Context.get(yield* Layer.build(layer), Store.Store)
+        assert.strictEqual((yield* Effect.flip(careless.remove(sent(token), binding))).reason, "Misused")
+      })).pipe(Effect.scoped))
+  })
+})
+
+interface Vectors {
+  readonly valid: ReadonlyArray<{
+    readonly name: string
+    readonly key: string
+    readonly audience: string
+    readonly salt: string
+    readonly content: Reference.Content
+    readonly token: string
+  }>
+  readonly refused: ReadonlyArray<{
+    readonly name: string
+    readonly reason: string
+    readonly key: string
+    readonly audience: string
+    readonly token: string
+  }>
+}
+
+const vectors: Vectors = JSON.parse(readFileSync(new URL("./vectors/sealed-v1.json", import.meta.url), "utf8"))
