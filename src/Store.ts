@@ -176,6 +176,14 @@ export class StoreError extends Schema.TaggedError<StoreError>("effect-session/S
 }
 
 /**
+ * Whether a value is a `StoreError`.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isStoreError = (value: unknown): value is StoreError => value instanceof StoreError
+
+/**
  * The store service.
  *
  * @since 0.1.0

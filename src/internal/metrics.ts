@@ -20,5 +20,17 @@ export const rejected = (reason: string): Effect.Effect<void> => tagged(rejectio
 /** A store call that failed. @internal */
 export const storeFailed = (method: string): Effect.Effect<void> => tagged(failures, "method", method)
 
-/** Something in a session's life worth a count. @internal */
-export const event = (name: string): Effect.Effect<void> => tagged(events, "event", name)
+const event = (name: string): Effect.Effect<void> => Metric.increment(Metric.tagged(events, "event", name))
+
+/** @internal */
+export const created: Effect.Effect<void> = event("created")
+/** @internal */
+export const renewed: Effect.Effect<void> = event("renewed")
+/** @internal */
+export const destroyed: Effect.Effect<void> = event("destroyed")
+/** Another request changed the session first, and the updates were replayed. @internal */
+export const conflict: Effect.Effect<void> = event("conflict")
+/** Changes were dropped because the session was over. @internal */
+export const gone: Effect.Effect<void> = event("gone")
+/** An update that nothing saved. @internal */
+export const unsaved: Effect.Effect<void> = event("unsaved")

@@ -1,0 +1,202 @@
+/**
+ * The way of a session through a request. `session` puts a `Session` where handlers find it, and commits it when the
+ * response is known and before its head leaves; nothing is read until a handler asks. Everything else here is the
+ * platform's own `HttpMiddleware`.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Ref from "effect/Ref"
+import * as Scope from "effect/Scope"
+import * as platform from "./internal/platform.js"
+import * as internal from "./internal/session.js"
+import * as Session from "./Session.js"
+import * as SessionPolicy from "./SessionPolicy.js"
+import * as SessionToken from "./SessionToken.js"
+import * as State from "./State.js"
+import * as Store from "./Store.js"
+
+/**
+ * @since 0.1.0
+ */
+export * from "@effect/platform/HttpMiddleware"
+
+/**
+ * Gives an app its session. Use it with `HttpServer.serve`, with `HttpRouter.use`, with `app.pipe`, or under
+ * `HttpApp.toWebHandlerLayer`. It removes `Session.Session` from the app's requirements and adds `State.State` and
+ * `Store.Store`; errors are the app's own. A request that never touches the session costs no I/O and sets no header.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { HttpServer, HttpServerResponse } from "@effect/platform"
+ * import { Effect, Layer, Schema } from "effect"
+ * import { CookieState, HttpMiddleware, MemoryStore, SessionField } from "effect-session"
+ *
+ * const Visits = SessionField.make("visits", Schema.NonNegativeInt, { default: () => 0 })
+ *
+ * const app = Effect.map(
+ *   SessionField.updateAndGet(Visits, (n) => n + 1),
+ *   (n) => HttpServerResponse.text(`visit ${n}`)
+ * )
+ *
+ * const server = app.pipe(
+ *   HttpServer.serve(HttpMiddleware.session),
+ *   Layer.provide([CookieState.layer(), MemoryStore.layer()])
+ * )
+ * ```
+ */
+export const session = <E, R>(
+  app: HttpApp.Default<E, R>
+): HttpApp.Default<E, Exclude<R, Session.Session> | State.State | Store.Store> =>
+  withSession(app, Session.Session, undefined)
+
+/**
+ * The middleware of a second, named session (see `Session.Tag`), with the State and Store of its own that it is made
+ * with.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { CookieState, HttpMiddleware, MemoryStore, Session } from "effect-session"
+ *
+ * class Admin extends Session.Tag<Admin>()("admin") {}
+ *
+ * const adminSession = HttpMiddleware.makeSession(Admin).pipe(
+ *   Effect.provide([CookieState.layer({ name: "__Host-admin" }), MemoryStore.layer()])
+ * )
+ * ```
+ */
+export const makeSession = <S>(
+  tag: Session.SessionTag<S>
+): Effect.Effect<
+  <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, Exclude<R, S>>,
+  never,
+  State.State | Store.Store
+> =>
+  Effect.map(
+    Effect.all([State.State, Store.Store]),
+    ([state, store]) => <E, R>(app: HttpApp.Default<E, R>) =>
+      withSession(app, tag, { state, store }) as HttpApp.Default<E, Exclude<R, S>>
+  )
+
+interface Parts {
+  readonly state: State.State
+  readonly store: Store.Store
+}
+
+const withSession = <E, R, S>(
+  app: HttpApp.Default<E, R>,
+  tag: Session.SessionTag<S>,
+  parts: Parts | undefined
+): HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store> =>
+  Effect.withFiberRuntime((fiber) => {
+    const context = fiber.currentContext as Context.Context<
+      HttpServerRequest.HttpServerRequest | Scope.Scope | State.State | Store.Store
+    >
+    const request = Context.get(context, HttpServerRequest.HttpServerRequest)
+    const sessions = sessionsOf(request)
+    const known = sessions.get(tag.key)
+    if (known !== undefined) {
+      return platform.provideDirectly(app, fiber, tag, known)
+    }
+    const policy = Context.get(context, SessionPolicy.SessionPolicy)
+    const made = new internal.SessionRef({
+      store: parts?.store ?? Context.get(context, Store.Store),
+      policy,
+      generator: Context.get(context, SessionToken.Generator),
+      transports: (parts?.state ?? Context.get(context, State.State)).transports,
+      request,
+      scope: Option.getOrUndefined(Context.getOption(context, Scope.Scope))
+    })
+    sessions.set(tag.key, made)
+    platform.appendPreResponseHandler(fiber, (responding, response) =>
+      sourceOf(responding) === sourceOf(request) ? respond(made, response) : Effect.succeed(response))
+    const provided = platform.provideDirectly(app, fiber, tag, made as Ref.Ref<Session.Data>)
+    return announced.has(policy) ? provided : Effect.zipRight(announce(policy), provided)
+  }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
+
+/**
+ * The sessions of each request under way, by the request that the server was given: a context may belong to another
+ * request, when a handler is run with a runtime captured elsewhere.
+ */
+const requests = new WeakMap<object, Map<string, internal.SessionRef>>()
+
+const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
+  typeof request.source === "object" && request.source !== null ? request.source : request
+
+const sessionsOf = (request: HttpServerRequest.HttpServerRequest): Map<string, internal.SessionRef> => {
+  const source = sourceOf(request)
+  const known = requests.get(source)
+  if (known !== undefined) {
+    return known
+  }
+  const made = new Map<string, internal.SessionRef>()
+  requests.set(source, made)
+  return made
+}
+
+/** Policies that were logged. */
+const announced = new WeakSet<SessionPolicy.Policy>()
+
+const announce = (policy: SessionPolicy.Policy): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    announced.add(policy)
+    return Effect.annotateLogs(Effect.logInfo("session policy"), { ...policy })
+  })
+
+/**
+ * Runs when the response is known: commits once, then says in the response what came of it. The second half is run again
+ * when the platform has to answer with another response than the first.
+ */
+const respond = (
+  session: internal.SessionRef,
+  response: HttpServerResponse.HttpServerResponse
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  session.touched
+    ? Effect.flatMap(session.finish(response.status), () => tell(session, answerOf(session, response)))
+    : Effect.succeed(response)
+
+/** A store that failed is never a success, even if the handler swallowed it (S66). */
+const answerOf = (
+  session: internal.SessionRef,
+  response: HttpServerResponse.HttpServerResponse
+): HttpServerResponse.HttpServerResponse =>
+  session.commitFailure === undefined || response.status >= 500
+    ? response
+    : HttpServerResponse.empty({
+      status: Option.exists(Cause.failureOption(session.commitFailure), Store.isStoreError) ? 503 : 500
+    })
+
+const tell = (
+  session: internal.SessionRef,
+  response: HttpServerResponse.HttpServerResponse
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  const varied = platform.vary(response, session.consulted.flatMap((transport) => transport.vary))
+  const { delivery, transport } = session
+  if (delivery !== undefined && transport !== undefined) {
+    return Effect.clockWith((clock) =>
+      Effect.map(
+        transport.emit(
+          varied,
+          delivery.token,
+          session.emission(delivery.record, clock.unsafeCurrentTimeMillis())
+        ),
+        platform.noStore
+      )
+    )
+  }
+  if (session.expiring && session.commitFailure === undefined && transport !== undefined) {
+    return Effect.succeed(platform.noStore(transport.expire(varied, session.emissionAttributes)))
+  }
+  return Effect.succeed(session.disclosed ? platform.noStore(varied) : varied)
+}

@@ -1,0 +1,64 @@
+/**
+ * Store calls in a fiber of their own: started at once, so that a store that answers synchronously costs neither a
+ * suspension nor a timer, and bounded in time once they suspend. Interrupting who waits does not interrupt the call.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Store from "../Store.js"
+
+/** @internal */
+export type Caller = Fiber.RuntimeFiber<unknown, unknown>
+
+/** A store's defect is a failure like any other: what it means is the policy's to say. */
+const unavailable = (method: string) => (cause: Cause.Cause<unknown>): Store.StoreError =>
+  new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
+
+/** Turns a defect of a store call into its error, and leaves interruption alone. @internal */
+export const contained = <A, E, R>(call: Effect.Effect<A, E, R>, method: string): Effect.Effect<A, E | Store.StoreError, R> =>
+  Effect.catchAllCause(
+    call,
+    (cause): Effect.Effect<never, E | Store.StoreError> =>
+      Cause.isInterrupted(cause) || Option.isSome(Cause.failureOption(cause))
+        ? Effect.failCause(cause)
+        : Effect.fail(unavailable(method)(cause))
+  )
+
+/** @internal */
+export const start = <A, E>(
+  caller: Caller,
+  call: Effect.Effect<A, E>,
+  timeout: number,
+  method: string
+): Fiber.RuntimeFiber<A, E | Store.StoreError> => {
+  const fork = Runtime.runFork(Runtime.make({
+    context: caller.currentContext,
+    fiberRefs: caller.getFiberRefs(),
+    runtimeFlags: Runtime.defaultRuntimeFlags
+  }))
+  const fiber = fork(call)
+  if (fiber.unsafePoll() !== null) {
+    return fiber
+  }
+  return fork(
+    Effect.flatMap(
+      Effect.timeoutOption(Fiber.await(fiber), timeout),
+      (exit): Effect.Effect<A, E | Store.StoreError> =>
+        Option.isSome(exit)
+          ? exit.value
+          : Effect.zipRight(Fiber.interruptFork(fiber), Effect.fail(new Store.StoreError({ reason: "Timeout", method })))
+    )
+  )
+}
+
+/** The outcome of a started call, at once where there is one. @internal */
+export const outcome = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A, E> => {
+  const exit = fiber.unsafePoll()
+  return exit !== null ? exit : Effect.flatMap(Fiber.await(fiber), (exit) => exit)
+}
+
+/** @internal */
+export const isDone = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean => fiber.unsafePoll() !== null
+
