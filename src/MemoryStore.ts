@@ -122,9 +122,21 @@ class Sessions {
   }
 }
 
+/** A renewal to a token that is taken: no session may end for it (S05). */
+const repeated = new Store.StoreError({
+  reason: "Unavailable",
+  method: "MemoryStore.renew",
+  description: "the token to renew to is in use: the generator of tokens repeats itself"
+})
+
 /** The store's own copy: what the caller holds can't change it, and what is handed out can't be changed. */
 const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
-  Object.freeze({ ...record, data: Json.adoptObject(record.data), revision })
+  Object.freeze({
+    ...record,
+    data: Json.adoptObject(record.data),
+    revision,
+    ...(record.dropOnRenew === undefined ? undefined : { dropOnRenew: Object.freeze([...record.dropOnRenew]) })
+  })
 
 /**
  * Makes a memory store whose sweep runs in the scope.
@@ -154,7 +166,11 @@ export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.
     load: (token) =>
       withId(token, (id, now) => {
         const record = sessions.live(id, now)
-        return record !== undefined ? Store.live(record) : sessions.isSuperseded(id, now) ? Store.superseded : Store.none
+        return record !== undefined
+          ? Store.live(record)
+          : sessions.isSuperseded(id, now)
+          ? Store.superseded
+          : Store.none
       }),
     create: (token, record) =>
       withId(token, (id, now) => {
@@ -177,21 +193,25 @@ export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.
         return Store.updated(token, revision + 1)
       }),
     renew: (token, revision, next, record) =>
-      Effect.zipRight(
-        SessionToken.toId(next),
-        withId(token, (id, now) => {
-          const current = sessions.live(id, now)
-          if (current === undefined) {
-            return Store.gone
-          }
-          if (current.revision !== revision) {
-            return Store.conflict(current)
-          }
-          sessions.bury(id, now)
-          sessions.insert(SessionToken.unsafeToId(next) as Id, own(record, revision + 1))
-          return Store.updated(next, revision + 1)
-        })
-      ),
+      Effect.flatMap(SessionToken.toId(next), (nextId) =>
+        Effect.flatMap(
+          withId(token, (id, now) => {
+            const current = sessions.live(id, now)
+            if (current === undefined) {
+              return Store.gone
+            }
+            if (current.revision !== revision) {
+              return Store.conflict(current)
+            }
+            if (sessions.live(nextId, now) !== undefined || sessions.isSuperseded(nextId, now)) {
+              return repeated
+            }
+            sessions.bury(id, now)
+            sessions.insert(nextId, own(record, revision + 1))
+            return Store.updated(next, revision + 1)
+          }),
+          (answer) => answer._tag === "StoreError" ? Effect.fail(answer) : Effect.succeed(answer)
+        )),
     touch: (token, revision, deadline) =>
       withId(token, (id, now) => {
         const current = sessions.live(id, now)
