@@ -1,0 +1,453 @@
+/**
+ * What every state promises, as laws that anyone can try on theirs. Each law is a program over the `State` service that
+ * fails with `LawBroken`; `suite` tries them all under `@effect/vitest`. A response goes through a client in miniature,
+ * which makes the next request of it. Knows nothing of how a state carries a token, nor of stores.
+ *
+ * @since 0.1.0
+ */
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { layer as layerTests } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as fc from "effect/FastCheck"
+import type * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as client from "./internal/stateLaws/client.js"
+import * as SessionToken from "./SessionToken.js"
+import * as State from "./State.js"
+
+/**
+ * How a state is tried.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Whether the state puts tokens into responses. Default true. One that doesn't (a parameter of the URL) is held to
+   * leaving every response as it is, and needs `carry`.
+   */
+  readonly emits?: boolean | undefined
+  /**
+   * The request by which a client carries a token, in its URL or its headers. Default: the one that follows on a response
+   * into which the token was put.
+   */
+  readonly carry?: ((transport: State.Transport, text: string) => Request) | undefined
+  /**
+   * A client: the request that follows on a response. Default: it keeps cookies by their names until they end, and sends
+   * again, as they came, the response headers that the transport names in its `vary`.
+   */
+  readonly client?:
+    | ((transport: State.Transport, before: Request, response: Response) => Request)
+    | undefined
+  /** How many random texts are tried in a token's place. Default: 200. */
+  readonly values?: number | undefined
+  /** Where random texts come from. Default: 1. */
+  readonly seed?: number | undefined
+}
+
+/**
+ * A law that a state broke: its name, and what was found where something else was expected.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly law: string; readonly problem: string }> {
+  override get message(): string {
+    return `${this.law}: ${this.problem}`
+  }
+}
+
+/**
+ * One law. `run` fails with `LawBroken` where the state breaks it; `covers` are the requirements (S-numbers) behind it;
+ * `waived` is why it is not tried under the given options.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Law {
+  readonly name: string
+  readonly covers: ReadonlyArray<string>
+  readonly waived: string | undefined
+  readonly run: Effect.Effect<void, LawBroken, State.State>
+}
+
+interface Trial {
+  readonly transport: State.Transport
+  readonly draw: () => SessionToken.Token
+  /** The request that carries a token. */
+  readonly carry: (token: SessionToken.Token) => Effect.Effect<Request>
+  readonly next: (before: Request, response: HttpServerResponse.HttpServerResponse) => Request
+  readonly strangers: ReadonlyArray<string>
+}
+
+interface Definition {
+  readonly name: string
+  readonly covers: ReadonlyArray<string>
+  /** Whether the law is about what is put into responses, or about a state that puts nothing. */
+  readonly emits?: boolean
+  readonly trial: (trial: Trial) => Effect.Effect<void, string>
+}
+
+const now = 1_800_000_000_000
+const lifetime = 10_500
+
+const emission: State.Emission = { now, endsAt: now + lifetime, persistent: false, attributes: undefined }
+
+const empty = HttpServerResponse.empty()
+const first = () => new Request("http://localhost/")
+
+const expect = (condition: boolean, problem: () => string): Effect.Effect<void, string> =>
+  condition ? Effect.void : Effect.suspend(() => Effect.fail(problem()))
+
+const show = (value: unknown): string => JSON.stringify(value).slice(0, 400)
+
+const extract = ({ transport }: Trial, request: HttpServerRequest.HttpServerRequest) =>
+  Effect.map(transport.extract(request), (tokens) => tokens.map(Redacted.value))
+
+const drawnOnly = (texts: ReadonlyArray<string>) =>
+  texts.filter((text) => SessionToken.isDrawn(SessionToken.fromString(text)))
+
+const expectTokens = (
+  trial: Trial,
+  request: HttpServerRequest.HttpServerRequest,
+  expected: ReadonlyArray<string>,
+  when: string
+): Effect.Effect<void, string> =>
+  Effect.flatMap(extract(trial, request), (texts) => {
+    const found = expected.length === 0 ? drawnOnly(texts) : texts
+    return expect(
+      show(found) === show(expected),
+      () => `${when} the request gave ${found.length} tokens, or others, where ${expected.length} were expected`
+    )
+  })
+
+/** A response with much to lose, as the platform's value and as a web `Response` in a body. */
+const busy: ReadonlyArray<() => HttpServerResponse.HttpServerResponse> = [
+  () =>
+    HttpServerResponse.text("body", {
+      status: 201,
+      headers: { "set-cookie": "law-raw=1; Path=/law", "x-law": "1", vary: "X-Law" }
+    }).pipe(HttpServerResponse.unsafeSetCookie("law-other", "1", { path: "/law", httpOnly: true })),
+  () => {
+    const headers = new Headers({ "x-law": "1", vary: "X-Law" })
+    headers.append("set-cookie", "law-raw=1; Path=/law")
+    headers.append("set-cookie", "law-other=1; Path=/law; HttpOnly")
+    return HttpServerResponse.raw(new Response("body", { status: 201, headers }))
+  }
+]
+
+const lines = (response: HttpServerResponse.HttpServerResponse): ReadonlyArray<string> => {
+  const headers = HttpServerResponse.toWeb(response).headers
+  const others = [...headers].filter(([name]) => name !== "set-cookie").map(([name, value]) => `${name}: ${value}`)
+  return [...others, ...headers.getSetCookie().map((text) => `set-cookie: ${text}`)].sort()
+}
+
+const expectKept = (
+  before: HttpServerResponse.HttpServerResponse,
+  after: HttpServerResponse.HttpServerResponse
+): Effect.Effect<void, string> =>
+  Effect.gen(function*() {
+    const kept = lines(after)
+    const lost = lines(before).filter((line) => !kept.includes(line))
+    yield* expect(lost.length === 0, () => `these were lost: ${show(lost)}`)
+    const web = HttpServerResponse.toWeb(after)
+    const body = yield* Effect.promise(() => web.text())
+    yield* expect(web.status === 201 && body === "body", () => `the answer became ${web.status} ${show(body)}`)
+  })
+
+const definitions: ReadonlyArray<Definition> = [
+  {
+    name: "a token put into a response comes with the client's next request",
+    covers: ["S50"],
+    emits: true,
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let count = 0; count < 20; count++) {
+          const token = trial.draw()
+          const response = yield* trial.transport.emit(empty, token, emission)
+          const request = HttpServerRequest.fromWeb(trial.next(first(), response))
+          yield* expectTokens(trial, request, [Redacted.value(token)], "after a token was emitted")
+        }
+      })
+  },
+  {
+    name: "a token that a request carries is read",
+    covers: ["S51"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const token = trial.draw()
+        const request = HttpServerRequest.fromWeb(yield* trial.carry(token))
+        yield* expectTokens(trial, request, [Redacted.value(token)], "carrying a token,")
+      })
+  },
+  {
+    name: "a token of as many bytes as the limit allows makes the way",
+    covers: ["S46"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const token = SessionToken.fromString("a".repeat(trial.transport.limit))
+        const request = HttpServerRequest.fromWeb(yield* trial.carry(token))
+        yield* expectTokens(trial, request, [Redacted.value(token)], "carrying a token of the longest kind,")
+      })
+  },
+  {
+    name: "a new token takes the place of the one before",
+    covers: ["S11"],
+    emits: true,
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const before = yield* trial.carry(trial.draw())
+        const token = trial.draw()
+        const response = yield* trial.transport.emit(empty, token, emission)
+        const request = HttpServerRequest.fromWeb(trial.next(before, response))
+        yield* expectTokens(trial, request, [Redacted.value(token)], "after another token was emitted")
+      })
+  },
+  {
+    name: "putting a token twice is putting it once, and the last one stays",
+    covers: ["S54"],
+    emits: true,
+    trial: (trial) =>
+      Effect.forEach(busy, (make) =>
+        Effect.gen(function*() {
+          const token = trial.draw()
+          const emit = (response: HttpServerResponse.HttpServerResponse, token: SessionToken.Token) =>
+            trial.transport.emit(response, token, emission)
+          const once = yield* emit(make(), token)
+          const twice = yield* emit(yield* emit(yield* emit(make(), trial.draw()), token), token)
+          yield* expect(
+            show(lines(twice)) === show(lines(once)),
+            () => "the response differs from that of one emission"
+          )
+        }), { discard: true })
+  },
+  {
+    name: "a client told to forget its token has none",
+    covers: ["S25", "S27"],
+    emits: true,
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const before = yield* trial.carry(trial.draw())
+        const expired = trial.transport.expire(empty, undefined)
+        yield* expectTokens(trial, HttpServerRequest.fromWeb(trial.next(before, expired)), [], "after a removal")
+        const emitted = yield* trial.transport.emit(empty, trial.draw(), emission)
+        const both = trial.transport.expire(emitted, undefined)
+        yield* expectTokens(
+          trial,
+          HttpServerRequest.fromWeb(trial.next(before, both)),
+          [],
+          "after both in one response"
+        )
+        yield* expect(
+          show(lines(trial.transport.expire(expired, undefined))) === show(lines(expired)),
+          () => "two removals differ from one"
+        )
+      })
+  },
+  {
+    name: "the rest of a response stays as it is",
+    covers: ["S54"],
+    emits: true,
+    trial: (trial) =>
+      Effect.forEach(busy, (make) =>
+        Effect.gen(function*() {
+          yield* expectKept(make(), yield* trial.transport.emit(make(), trial.draw(), emission))
+          yield* expectKept(make(), trial.transport.expire(make(), undefined))
+        }), { discard: true })
+  },
+  {
+    name: "a response is left as it is",
+    covers: ["S10"],
+    emits: false,
+    trial: (trial) =>
+      Effect.forEach(busy, (make) =>
+        Effect.gen(function*() {
+          const emitted = yield* trial.transport.emit(make(), trial.draw(), emission)
+          yield* expect(show(lines(emitted)) === show(lines(make())), () => "a token changed it")
+          const expired = trial.transport.expire(make(), undefined)
+          yield* expect(show(lines(expired)) === show(lines(make())), () => "a removal changed it")
+        }), { discard: true })
+  },
+  {
+    name: "what is put into a response ends with the session or before it",
+    covers: ["S22"],
+    emits: true,
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (const persistent of [false, true]) {
+          const response = yield* trial.transport.emit(empty, trial.draw(), { ...emission, persistent })
+          for (const text of HttpServerResponse.toWeb(response).headers.getSetCookie()) {
+            const end = client.endOf(text, now)
+            yield* expect(end === undefined || end <= now + lifetime, () => "a cookie outlives the session")
+          }
+        }
+      })
+  },
+  {
+    name: "a request without a token gives none",
+    covers: ["S10"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const token = Redacted.value(trial.draw())
+        const bare = HttpServerRequest.fromWeb(first())
+        yield* expectTokens(trial, bare, [], "carrying nothing,")
+        const elsewhere = new Request(`http://localhost/${token}?law=${token}#${token}`, {
+          headers: { cookie: `law=${token}; ${token}=1`, "x-law": token, referer: `http://localhost/?law=${token}` }
+        })
+        yield* expectTokens(trial, HttpServerRequest.fromWeb(elsewhere), [], "carrying tokens elsewhere,")
+      })
+  },
+  {
+    name: "no other header is read than those it names for Vary",
+    covers: ["S56"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const token = trial.draw()
+        const carrying = yield* trial.carry(token)
+        const named = trial.transport.vary.map((name) => name.toLowerCase())
+        const headers = [...carrying.headers].filter(([name]) => named.includes(name))
+        const request = new Request(carrying.url, { headers })
+        yield* expectTokens(trial, HttpServerRequest.fromWeb(request), [Redacted.value(token)], "with these alone")
+      })
+  },
+  {
+    name: "no text in a token's place is taken for a token, nor fails",
+    covers: ["S03"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const token = Redacted.value(trial.draw())
+        const request = HttpServerRequest.fromWeb(yield* trial.carry(SessionToken.fromString(token)))
+        const write = (text: string, into: string) => into.split(token).join(text)
+        const variants = [
+          ...trial.strangers,
+          "",
+          token.slice(1),
+          `A${token}`,
+          `${token}A`,
+          `${token}\n`,
+          `${token}%0A`,
+          `${token}%00`,
+          `%00${token}`
+        ]
+        for (const text of variants.filter((text) => drawnOnly([text]).length === 0)) {
+          const headers = Object.fromEntries(
+            Object.entries(request.headers).map(([name, value]) => [name, write(text, value)])
+          )
+          const stranger = request.modify({
+            url: write(text, request.url),
+            headers: { ...request.headers, ...headers }
+          })
+          const exit = yield* Effect.exit(extract(trial, stranger))
+          yield* expect(
+            exit._tag === "Success",
+            () => `${show(text)} failed: ${exit._tag === "Failure" ? Cause.pretty(exit.cause) : ""}`
+          )
+          const found = exit._tag === "Success" ? drawnOnly(exit.value) : []
+          yield* expect(found.length === 0, () => `${show(text)} was taken for a token`)
+        }
+      })
+  }
+]
+
+const strangers = (options: Options): ReadonlyArray<string> => [
+  "__proto__",
+  "constructor",
+  "\u0000",
+  "\r\nset-cookie: a=1",
+  "%",
+  "%E0%A4%A",
+  "\"",
+  "\ud800",
+  "../x",
+  "x".repeat(10_000),
+  ...fc.sample(fc.string({ unit: "binary", maxLength: 60 }), {
+    numRuns: options.values ?? 200,
+    seed: options.seed ?? 1
+  }),
+  ...fc.sample(fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 20 }), {
+    numRuns: options.values ?? 200,
+    seed: options.seed ?? 1
+  }).map((units) => String.fromCharCode(...units))
+]
+
+const run = (definition: Definition, options: Options): Effect.Effect<void, LawBroken, State.State> =>
+  Effect.gen(function*() {
+    const { transports } = yield* State.State
+    const generator = yield* SessionToken.Generator
+    const follow = options.client ?? client.follow(now)
+    for (const transport of transports) {
+      const next: Trial["next"] = (before, response) => follow(transport, before, HttpServerResponse.toWeb(response))
+      const trial: Trial = {
+        transport,
+        draw: () => SessionToken.draw(generator),
+        next,
+        carry: (token) =>
+          options.carry === undefined
+            ? Effect.map(transport.emit(empty, token, emission), (response) => next(first(), response))
+            : Effect.succeed(options.carry(transport, Redacted.value(token))),
+        strangers: strangers(options)
+      }
+      yield* Effect.mapError(
+        definition.trial(trial),
+        (problem) => new LawBroken({ law: definition.name, problem: `${transport.audience}: ${problem}` })
+      )
+    }
+  })
+
+/**
+ * The laws, to be tried one by one.
+ *
+ * @since 0.1.0
+ * @category laws
+ * @example
+ * ```ts
+ * import { HeaderState } from "effect-session"
+ * import * as StateLaws from "effect-session/StateLaws"
+ * import { Effect } from "effect"
+ *
+ * const kept = Effect.forEach(StateLaws.laws(), (law) => law.run).pipe(Effect.provide(HeaderState.layer()))
+ * ```
+ */
+export const laws = (options: Options = {}): ReadonlyArray<Law> => {
+  const emits = options.emits ?? true
+  return definitions.map((definition) => ({
+    name: definition.name,
+    covers: definition.covers,
+    waived: definition.emits === undefined || definition.emits === emits
+      ? undefined
+      : `for states that put ${emits ? "nothing" : "tokens"} into responses`,
+    run: run(definition, options)
+  }))
+}
+
+/**
+ * Tries every law on every transport of a state, one test each, under the given name.
+ *
+ * @since 0.1.0
+ * @category laws
+ * @example
+ * ```ts
+ * import * as StateLaws from "effect-session/StateLaws"
+ * import { MyState } from "./MyState.js"
+ *
+ * StateLaws.suite("MyState", { layer: MyState.layer({ header: "X-Mine" }) })
+ * ```
+ */
+export const suite = <E>(
+  name: string,
+  options: Options & { readonly layer: Layer.Layer<State.State, E> }
+): void => {
+  layerTests(options.layer)(name, (it) => {
+    for (const law of laws(options)) {
+      const title = `${law.covers.join(" ")}: ${law.name}`
+      if (law.waived === undefined) {
+        it.effect(title, () => law.run)
+      } else {
+        it.effect.skip(`${title} (${law.waived})`, () => law.run)
+      }
+    }
+  })
+}
