@@ -1,5 +1,5 @@
 export default {
-  mutate: ["src/**/*.ts", "!src/index.ts", "!src/StoreLaws.ts", "!src/StateLaws.ts"],
+  mutate: ["src/**/*.ts", "!src/index.ts", "!src/StoreLaws.ts", "!src/StateLaws.ts", "!src/internal/storeLaws/**"],
   testRunner: "vitest",
   checkers: ["typescript"],
   tsconfigFile: "tsconfig.build.json",
