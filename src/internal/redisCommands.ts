@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
+import * as Schedule from "effect/Schedule"
 
 /**
  * What is used of a client of the package `redis`, version 5 or newer: `createClient`, `createClientPool`,
@@ -79,18 +80,25 @@ const text = (reply: unknown): Reply =>
 /** @internal */
 export const startsWith = (prefix: string) => (error: Error): boolean => error.message.startsWith(prefix)
 
+/**
+ * While a cluster moves a slot, a script over two of its keys can find one here and one there. `redis` leaves it at that,
+ * `ioredis` tries again; so both do, until the move is over.
+ */
+const whileMoving = { while: startsWith("TRYAGAIN"), schedule: Schedule.spaced(50), times: 100 }
+
 /** The script by its name, and by its text where this server has not seen it, which is once after it started. */
 const bySha1 = (
-  run: (command: "eval" | "evalSha", script: string, keys: Array<string>, args: Array<string>) => Effect.Effect<
-    Reply,
-    Error
-  >
+  run: (
+    command: "eval" | "evalSha",
+    script: string,
+    keys: Array<string>,
+    args: Array<string>
+  ) => Effect.Effect<Reply, Error>
 ): Commands["run"] =>
 (script, keys, args) =>
-  Effect.catchIf(
-    run("evalSha", script.sha1, keys, args),
-    startsWith("NOSCRIPT"),
-    () => run("eval", script.source, keys, args)
+  run("evalSha", script.sha1, keys, args).pipe(
+    Effect.catchIf(startsWith("NOSCRIPT"), () => run("eval", script.source, keys, args)),
+    Effect.retry(whileMoving)
   )
 
 const fromNodeRedis = (client: NodeRedis): Commands => {
