@@ -26,12 +26,12 @@ import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { Redis } from "ioredis"
 import Keyv from "keyv"
-import { execFileSync } from "node:child_process"
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Entry from "../src/internal/entry.js"
 import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
+import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
 
 interface Kept {
   readonly value: string
@@ -143,6 +143,17 @@ describe("CacheStore over a cache", () => {
       const renewed = yield* recordOf(store, next)
       assert.deepStrictEqual(renewed.data, { user: "ann" })
       assert.strictEqual(renewed.expiresAt, record.expiresAt)
+    }))
+
+  it.scoped("X20 S05: a renewal to a token in use fails and overwrites nobody", () =>
+    Effect.gen(function*() {
+      const store = yield* storeOver(makeCache().cache)
+      const victim = yield* createSession(store, { user: "victim" })
+      const token = yield* createSession(store, { user: "ann" })
+      const error = yield* Effect.flip(store.renew(token, 0, victim, yield* recordOf(store, token)))
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.deepStrictEqual(yield* dataOf(store, victim), { user: "victim" })
+      assert.deepStrictEqual(yield* dataOf(store, token), { user: "ann" })
     }))
 
   it.scoped("X06 S13: a renewal that fails between its two writes leaves the old session and no other", () =>
@@ -564,28 +575,13 @@ describe("CacheStore over Persistence", () => {
       assert.deepStrictEqual(ids, ["shop"])
     }))
 
-  const url = process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379"
-  const { hostname, port } = new URL(url)
-  const reachable = Effect.runSync(Effect.orElseSucceed(
-    Effect.try(() => {
-      execFileSync(process.execPath, [
-        "-e",
-        `require("net").connect(${
-          Number(port || 6379)
-        }, "${hostname}", () => process.exit(0)).on("error", () => process.exit(1))`
-      ], { timeout: 5000 })
-      return true
-    }),
-    () => process.env["CI"] === "true"
-  ))
-
-  it.scopedLive.skipIf(!reachable)(
-    reachable ? "P01 P03 P06 X05: in Redis, with the server's time to live" : `skipped: no Redis at ${url}`,
+  it.scopedLive.skipIf(redisMissing)(
+    redisTitle("P01 P03 P06 X05: in Redis, with the server's time to live"),
     () =>
       Effect.gen(function*() {
         const storeId = `effect-session-cache-test-${process.pid}`
         const redis = yield* Effect.acquireRelease(
-          Effect.sync(() => new Redis(url)),
+          Effect.sync(() => new Redis(redisUrl)),
           (redis) =>
             Effect.promise(async () => {
               const keys = await redis.keys(`${storeId}:*`)
@@ -595,7 +591,9 @@ describe("CacheStore over Persistence", () => {
         )
         const store = yield* build(
           CacheStore.layerPersistence({ storeId }).pipe(
-            Layer.provide(PersistenceRedis.layer({ host: hostname, port: Number(port || 6379) }))
+            Layer.provide(
+              PersistenceRedis.layer({ host: new URL(redisUrl).hostname, port: Number(new URL(redisUrl).port || 6379) })
+            )
           )
         )
         yield* kept(store)

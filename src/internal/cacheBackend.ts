@@ -20,6 +20,9 @@ export interface Options {
 /** How long past its end an entry stays in the cache, so that its clock can differ from ours. */
 const margin = 60_000
 
+/** The longest time to live asked of a cache: a hundred years. Longer ones overflow in some. */
+const longest = 3_155_760_000_000
+
 /** How long what can't be read is kept for inspection, where the cache can forget. */
 const asideFor = Duration.days(7)
 
@@ -35,7 +38,8 @@ export const make = (cache: Cache, options: Options): Store.Backend => {
   const write = (name: string, entry: Store.Entry, now: number): Effect.Effect<unknown, unknown> => {
     const until = entry._tag === "Entry" ? entry.deadline : entry.until
     expiring?.note(name, until)
-    return cache.set(name, Entry.toText(entry), Duration.millis(Math.ceil(Math.max(until - now, 0)) + margin))
+    const left = Math.ceil(Math.max(until - now, 0)) + margin
+    return cache.set(name, Entry.toText(entry), Duration.millis(Math.min(left, longest)))
   }
 
   /** Runs `f` when a live entry of that revision is there. */
@@ -98,14 +102,17 @@ export const make = (cache: Cache, options: Options): Store.Backend => {
       return queue.run(
         [name, nextName],
         compare(name, revision, now, () =>
-          // the new one first: nobody has its token yet, so a failure between the two costs nobody their session
-          Effect.zipRight(
-            write(nextName, entry, now),
-            Effect.onError(
-              write(name, tombstone, now),
-              () => Effect.asVoid(Effect.forkDaemon(Effect.ignore(cache.remove(nextName))))
-            )
-          ))
+          Effect.flatMap(read(nextName), (found) =>
+            Store.isTaken(found, now)
+              ? Effect.fail(new Error("the token to renew to is in use: the generator of tokens repeats itself"))
+              // the new one first: nobody has its token yet, so a failure between the two costs nobody their session
+              : Effect.zipRight(
+                write(nextName, entry, now),
+                Effect.onError(
+                  write(name, tombstone, now),
+                  () => Effect.asVoid(Effect.forkDaemon(Effect.ignore(cache.remove(nextName))))
+                )
+              )))
       )
     },
     extend: (key, revision, deadline, now) => {
