@@ -144,7 +144,7 @@ export const make = (
     ({ keys, runtime }) => fromSealer(Seal.make(runtime, keys), revocations)
   )
 
-/** A token that was opened or made here, so that the calls of one request open it once. */
+/** A token that was opened here, so that the calls of one request open it once. */
 interface Known {
   readonly audience: string
   readonly current: boolean
@@ -188,13 +188,10 @@ const fromSealer = (sealer: Seal.Sealer, revocations: Store.Store | undefined): 
       return "undecodable"
     }
     const id = opened.content.id as SessionToken.SessionId
-    return remember(token, { audience, current: opened.current, latest, id, record: { ...decoded.right, id } })
-  }
-
-  const remember = (token: SessionToken.Token, value: Known): Known => {
-    known.set(token, value)
+    const answer: Known = { audience, current: opened.current, latest, id, record: own(decoded.right, id) }
+    known.set(token, answer)
     parsed.delete(token)
-    return value
+    return answer
   }
 
   const open = (token: SessionToken.Token, binding: Store.Binding): Effect.Effect<Known | Rejection> =>
@@ -215,11 +212,8 @@ const fromSealer = (sealer: Seal.Sealer, revocations: Store.Store | undefined): 
     if (length > limit) {
       return Effect.fail(tooLarge(method, length, limit, record.data))
     }
-    const { audience } = binding
-    const text = sealer.seal(audience, { id, revision, issuedAt: touchedAt, deadline, latest, body })
-    const token = SessionToken.fromString(text)
-    remember(token, { audience, current: true, latest, id, record: { ...record, id, deadline } })
-    return Effect.succeed(token)
+    const text = sealer.seal(binding.audience, { id, revision, issuedAt: touchedAt, deadline, latest, body })
+    return Effect.succeed(SessionToken.fromString(text))
   }
 
   const isRevoked = (list: Store.Store, id: SessionToken.SessionId): Effect.Effect<false | number, Store.StoreError> =>
@@ -319,6 +313,14 @@ const fromSealer = (sealer: Seal.Sealer, revocations: Store.Store | undefined): 
           (found) => typeof found === "string" ? Effect.void : Effect.asVoid(revoke(revocations, "remove", found))
         )
   })
+}
+
+/** The record as it is remembered: frozen, so that what is handed out can be changed by nobody. */
+const own = (record: SessionRecord.SessionRecord, id: SessionToken.SessionId): SessionRecord.SessionRecord => {
+  if (record.dropOnRenew !== undefined) {
+    Object.freeze(record.dropOnRenew)
+  }
+  return Object.freeze({ ...record, id })
 }
 
 const rejected = (reason: Rejection): Effect.Effect<Store.Loaded> =>
