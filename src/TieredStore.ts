@@ -99,7 +99,12 @@ const milliseconds = (
 
 /** The record as it is remembered: frozen, so that what is handed out can be changed by nobody. */
 const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
-  Object.freeze({ ...record, data: Json.adoptObject(record.data), revision })
+  Object.freeze({
+    ...record,
+    data: Json.adoptObject(record.data),
+    revision,
+    ...(record.dropOnRenew === undefined ? undefined : { dropOnRenew: Object.freeze([...record.dropOnRenew]) })
+  })
 
 const make = (
   origin: Store.Store,
@@ -167,7 +172,7 @@ const make = (
             : call(token, binding, origin.load(token, binding), (loaded, ticket) =>
               loaded._tag === "Live"
                 ? memory.keep(ticket, own(loaded.record, loaded.record.revision))
-                : memory.keepAbsent(ticket, loaded))
+                : memory.keepAbsent(ticket, loaded._tag))
         })),
     create: (token, record, binding) =>
       call(token, binding, origin.create(token, record, binding), (answer, ticket) =>

@@ -27,7 +27,12 @@ export interface Ticket {
   floor: number
 }
 
-/** Least recently used last out, by the order that a Map keeps. */
+/** Handed out again and again, so nobody may change it. */
+const live = (record: SessionRecord.SessionRecord): Store.Loaded => Object.freeze({ _tag: "Live", record })
+
+const none: Store.Loaded = Object.freeze({ _tag: "None" })
+
+/** The least recently used goes first, by the order that a Map keeps. */
 class Bounded {
   readonly slots = new Map<Id, Slot>()
 
@@ -125,18 +130,24 @@ export class Memory {
       kept = there.record.deadline > record.deadline ? there.record : record
     }
     this.absent.slots.delete(id)
-    this.live.set(id, { loaded: { _tag: "Live", record: kept }, audience, until: startedAt + this.liveFor })
+    this.live.set(id, { loaded: live(kept), audience, until: startedAt + this.liveFor })
     for (const other of this.tickets.get(id) ?? []) {
       other.floor = Math.max(other.floor, record.revision)
     }
   }
 
-  /** Remembers that an id names no session, unless one was kept since the question. */
-  keepAbsent(ticket: Ticket, loaded: Store.Loaded): void {
+  /**
+   * Remembers that an id names no session, unless one was kept since the question. A superseded one is forgotten instead:
+   * when it turns into one that was never there, the origin alone knows.
+   */
+  keepAbsent(ticket: Ticket, answer: "None" | "Superseded"): void {
     const { audience, id, startedAt } = ticket
-    if (!ticket.stale && ticket.floor === -1) {
-      this.live.slots.delete(id)
-      this.absent.set(id, { loaded, audience, until: startedAt + this.absentFor })
+    if (ticket.stale || ticket.floor !== -1) {
+      return
+    }
+    this.live.slots.delete(id)
+    if (answer === "None") {
+      this.absent.set(id, { loaded: none, audience, until: startedAt + this.absentFor })
     }
   }
 
@@ -146,7 +157,7 @@ export class Memory {
     if (!ticket.stale && slot?.loaded._tag === "Live" && slot.loaded.record.revision === revision) {
       const { record } = slot.loaded
       const extended = { ...record, deadline: Math.max(record.deadline, deadline), touchedAt: ticket.startedAt }
-      this.live.slots.set(ticket.id, { ...slot, loaded: { _tag: "Live", record: Object.freeze(extended) } })
+      this.live.slots.set(ticket.id, { ...slot, loaded: live(Object.freeze(extended)) })
     }
   }
 

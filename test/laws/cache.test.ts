@@ -1,0 +1,73 @@
+import { Persistence } from "@effect/experimental"
+import { KeyValueStore } from "@effect/platform"
+import { Context, Effect, Layer, Option } from "effect"
+import * as CacheStore from "effect-session/CacheStore"
+import * as Store from "effect-session/Store"
+import * as StoreLaws from "effect-session/StoreLaws"
+import Keyv from "keyv"
+
+const makeCache = (): CacheStore.Cache => {
+  const map = new Map<string, string>()
+  // each call gives way first, so that what is not queued runs into each other
+  const call = <A>(f: () => A) => Effect.zipRight(Effect.yieldNow(), Effect.sync(f))
+  return {
+    get: (key) => call(() => Option.fromNullable(map.get(key))),
+    set: (key, value) => call(() => map.set(key, value)),
+    remove: (key) => call(() => map.delete(key))
+  }
+}
+
+// within one process the queue keeps every law
+StoreLaws.suite("CacheStore over a cache", {
+  layer: CacheStore.layer(Effect.sync(makeCache)),
+  clock: "test",
+  seeds: 200
+})
+
+StoreLaws.suite("CacheStore over KeyValueStore", {
+  layer: CacheStore.layerKeyValueStore().pipe(Layer.provide(KeyValueStore.layerMemory)),
+  clock: "test",
+  seeds: 100
+})
+
+StoreLaws.suite("CacheStore over Persistence", {
+  layer: CacheStore.layerPersistence({ persistence: Persistence.BackingPersistence }).pipe(
+    Layer.provide(Persistence.layerMemory)
+  ),
+  clock: "live",
+  seeds: 100
+})
+
+StoreLaws.suite("CacheStore over Keyv", {
+  layer: CacheStore.layerKeyv(Effect.sync(() => new Keyv())),
+  clock: "live",
+  seeds: 100
+})
+
+/** Two processes before one cache: every call goes to the other one than the call before. */
+const twoProcesses = Layer.scoped(
+  Store.Store,
+  Effect.gen(function*() {
+    const cache = makeCache()
+    const one = Effect.map(Layer.build(CacheStore.layer(cache)), Context.get(Store.Store))
+    const stores = [yield* one, yield* one]
+    let turn = 0
+    const next = (): Store.Store => stores[turn++ % 2] as Store.Store
+    return Store.make({
+      accepts: (token) => next().accepts(token),
+      load: (...args) => Effect.suspend(() => next().load(...args)),
+      create: (...args) => Effect.suspend(() => next().create(...args)),
+      update: (...args) => Effect.suspend(() => next().update(...args)),
+      renew: (...args) => Effect.suspend(() => next().renew(...args)),
+      touch: (...args) => Effect.suspend(() => next().touch(...args)),
+      remove: (...args) => Effect.suspend(() => next().remove(...args))
+    })
+  })
+)
+
+StoreLaws.suite("CacheStore of two processes", {
+  layer: twoProcesses,
+  clock: "test",
+  seeds: 200,
+  waives: ["compareAndSet", "createIfAbsent"]
+})
