@@ -4,10 +4,13 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Statement from "@effect/sql/Statement"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as SessionRecord from "../SessionRecord.js"
 import * as Store from "../Store.js"
+import * as crypto from "./crypto.js"
 import * as Sql from "./sql.js"
 
 /** What can be bound to a column of the app's own. @internal */
@@ -42,10 +45,30 @@ const entryOf = (row: Row): Store.Entry =>
 /** Times are kept in whole milliseconds, and never later than they were given. */
 const whole = Math.floor
 
+/** How long the mark of a transaction is kept for whoever asks how it ended, in milliseconds. */
+const markTimeToLive = 3_600_000
+
+/**
+ * A transaction of the app's own that the calling fiber is in. `key` is the same object for the same transaction, and
+ * another one for a savepoint in it. `mark` leaves a mark there and answers with the effect that tells, at any later
+ * time, whether the mark landed, and so all that was written before it.
+ *
+ * @internal
+ */
+export interface Transaction {
+  readonly key: object
+  readonly mark: Effect.Effect<Effect.Effect<boolean, Sql.SqlFailure>, Sql.SqlFailure>
+}
+
+/** @internal */
+export interface Backend extends Store.Backend {
+  readonly transaction: Effect.Effect<Option.Option<Transaction>>
+}
+
 type Assignment = readonly [column: string, value: Statement.Fragment]
 
 /** Makes the backend of a client, a table and the columns that the app adds. @internal */
-export const make = ({ columns, dialect, sql, table: tableName }: Setup): Store.Backend => {
+export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backend => {
   const table = sql.literal(tableName)
   const names = sql.literal(
     ["id", "body", "revision", "touched_at", "deadline", ...columns.map(([name]) => Sql.quote(dialect, name))].join(
@@ -217,7 +240,45 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Store.
     }
   }
 
+  const marked = 1
+  const asked = 0
+
+  const markRow = (id: string, revision: number, now: number): Statement.Fragment =>
+    sql`INSERT INTO ${table} (id, revision, touched_at, deadline)
+      VALUES (${id}, ${revision}, ${whole(now)}, ${whole(now + markTimeToLive)})`
+
+  /**
+   * Nobody is told how a transaction ended, and the session's own row does not show it, since others write there. So a
+   * row of a name that nobody else knows is written in the transaction, and asking for it is trying to write it again:
+   * that waits while the transaction is open, then meets the mark, or takes its place. A place once taken answers the
+   * same ever after.
+   */
+  const landed = (id: string): Effect.Effect<boolean, Sql.SqlFailure> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const probe = sql<{ readonly revision: unknown }>`${markRow(id, asked, now)}`
+      const revision = sql<{ readonly revision: unknown }>`SELECT revision FROM ${table} WHERE id = ${id}`
+      const found = dialect === "mysql"
+        ? Effect.catchIf(
+          Effect.as(Sql.affected(probe), [{ revision: asked }]),
+          (error) => error.kind === "Duplicate",
+          () => Sql.rows(revision)
+        )
+        : Sql.rows(
+          sql<
+            { readonly revision: unknown }
+          >`${probe} ON CONFLICT (id) DO UPDATE SET id = EXCLUDED.id RETURNING revision`
+        )
+      return Effect.map(found, (rows) => Number(rows[0]?.revision) === marked)
+    })
+
+  const mark: Transaction["mark"] = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    // a colon is in no session's id
+    const id = `mark:${Encoding.encodeBase64Url(crypto.randomBytes(24))}`
+    return Effect.as(Sql.affected(sql`${markRow(id, marked, now)}`), Sql.persistently(landed(id)))
+  })
+
   return {
+    transaction: Effect.map(Sql.transactionKey, Option.map((key) => ({ key, mark }))),
     get: (key) => Sql.persistently(select(sql`id = ${key.id}`, "")),
     insert: (key, entry, now) => Sql.persistently(insert(key.id, entry, now)),
     replace: (key, revision, entry, now) =>
