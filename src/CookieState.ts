@@ -14,8 +14,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as cookie from "./internal/cookie.js"
-import * as internal from "./internal/response.js"
+import * as platform from "./internal/response.js"
+import * as internal from "./internal/session.js"
 import * as signature from "./internal/signature.js"
+import * as Session from "./Session.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 
@@ -147,7 +149,7 @@ const emitter = (jar: Jar, signer: signature.Sign | undefined): State.Transport[
       emission.endsAt,
       emission.persistent && !removed
     )
-    return Effect.succeed(internal.setCookie(response, jar.name, value, encoded, attributes))
+    return Effect.succeed(platform.setCookie(response, jar.name, value, encoded, attributes))
   }
   return (response, token, emission) => {
     const text = Redacted.value(token)
@@ -184,7 +186,7 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
       extract: extractor(name, all),
       emit: emitter(jar, all[0]),
       expire: (response, override) =>
-        internal.setCookie(response, name, "", "", cookie.removal(cookie.merge(attributes, override)))
+        platform.setCookie(response, name, "", "", cookie.removal(cookie.merge(attributes, override)))
     }
     jars.set(transport, jar)
     return State.make(transport)
@@ -231,3 +233,53 @@ export const layerConfig = (
   options: Config.Config.Wrap<Options>
 ): Layer.Layer<State.State, ConfigError.ConfigError> =>
   Layer.effect(State.State, Effect.flatMap(Config.unwrap(options), make))
+
+/**
+ * Gives attributes to the session's cookie in this response, whether it is set or removed: they take the place of the
+ * layer's, and a key that is present but `undefined` takes its attribute away. `partitioned: true` makes the cookie Secure
+ * and SameSite=None. An `expires` takes the place of the layer's `maxAge`; neither lets the cookie outlive the session. Of
+ * several calls in one request the later ones add to the earlier.
+ *
+ * Fails with a `ConfigError`, and changes nothing, where the cookie would break a rule that a browser drops it for. It
+ * does not make the response set a cookie, and has no effect on a session that another state carries. A browser tells
+ * cookies apart by name, domain and path: one that was set with others than the layer's is removed by the same call alone.
+ *
+ * Give the tag of a named session as second argument.
+ *
+ * @since 0.1.0
+ * @category combinators
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { CookieState, Session } from "effect-session"
+ *
+ * const remember = Effect.gen(function*() {
+ *   yield* Session.renew
+ *   yield* CookieState.attributes({ maxAge: "14 days" })
+ * })
+ * ```
+ */
+export const attributes: {
+  (options: State.Attributes): Effect.Effect<void, ConfigError.ConfigError, Session.Session>
+  <S>(options: State.Attributes, tag: Session.SessionTag<S>): Effect.Effect<void, ConfigError.ConfigError, S>
+} = (
+  options: State.Attributes,
+  tag: Session.SessionTag<Session.Session> = Session.Session
+): Effect.Effect<void, ConfigError.ConfigError, Session.Session> =>
+  Effect.flatMap(Effect.flatMap(tag, internal.fromRef), (session) =>
+    Effect.suspend(() => {
+      for (const transport of session.consulted) {
+        const jar = jars.get(transport)
+        const problem = jar === undefined
+          ? undefined
+          : cookie.check(
+            jar.name,
+            cookie.merge(jar.attributes, { ...session.emissionAttributes, ...options }),
+            jar.room
+          )
+        if (problem !== undefined) {
+          return Effect.fail(ConfigError.InvalidData(["CookieState", "attributes", problem.option], problem.message))
+        }
+      }
+      return session.setAttributes(options)
+    }))

@@ -59,7 +59,9 @@ const query = (url: string): string => {
   return start === -1 || start > end ? "" : url.slice(start + 1, end)
 }
 
-const parameter = /(^|[?&])([^=&?#\s]*)=([^&#\s]*)/g
+const nameBefore = /(?:^|[?&])([^=&?#\s]*)=/g
+
+const valueEnd = /[&#\s]|$/g
 
 /**
  * A URL, or its query alone, with the value of a parameter taken out, for what is logged.
@@ -73,12 +75,20 @@ const parameter = /(^|[?&])([^=&?#\s]*)=([^&#\s]*)/g
  * ParamState.redact("/cart?page=2&session=secret") // "/cart?page=2&session=<redacted>"
  * ```
  */
-export const redact = (text: string, key: string = defaultKey): string =>
-  text.replace(
-    parameter,
-    (whole, before: string, name: string) =>
-      new URLSearchParams(`${name}=`).has(key) ? `${before}${name}=<redacted>` : whole
-  )
+export const redact = (text: string, key: string = defaultKey): string => {
+  let redacted = ""
+  let copied = 0
+  nameBefore.lastIndex = 0
+  for (let found = nameBefore.exec(text); found !== null; found = nameBefore.exec(text)) {
+    if (new URLSearchParams(`${found[1]}=`).has(key)) {
+      redacted += `${text.slice(copied, nameBefore.lastIndex)}<redacted>`
+      valueEnd.lastIndex = nameBefore.lastIndex
+      copied = valueEnd.exec(text)?.index ?? text.length
+      nameBefore.lastIndex = copied
+    }
+  }
+  return redacted + text.slice(copied)
+}
 
 /** Takes the token out of the attributes of the spans around (S07). */
 const scrub = (key: string): Effect.Effect<void> =>
