@@ -5,8 +5,189 @@
  *
  * @since 0.1.0
  */
+import * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as jar from "./internal/cookieJar.js"
 import * as SessionRecord from "./SessionRecord.js"
+import type * as SessionToken from "./SessionToken.js"
+import * as Store from "./Store.js"
+
+/**
+ * An operation of a store that a test can hold or fail.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Method = "load" | "create" | "update" | "renew" | "touch" | "remove"
+
+/**
+ * A call that reached a controlled store, with what it was given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Call {
+  readonly method: Method
+  readonly token: SessionToken.Token
+  readonly revision?: number
+  readonly next?: SessionToken.Token
+  readonly record?: SessionRecord.SessionRecord
+  readonly deadline?: number
+}
+
+/**
+ * Where in a call something happens: `before` the store does it, or `after` the store has done it and before the caller
+ * knows. Default: `before`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Moment = "before" | "after"
+
+/**
+ * A call that is held. Both waits end at once when what they wait for has happened already.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Held {
+  /** Waits until the call is there, held. */
+  readonly arrived: Effect.Effect<Call>
+  /** Lets it go on. Before the call is there: lets it pass when it comes. */
+  readonly release: Effect.Effect<void>
+  /** Lets it end with this failure instead. */
+  readonly fail: (error: Store.StoreError) => Effect.Effect<void>
+  /** Waits until its caller has given up: was interrupted, or timed out. */
+  readonly interrupted: Effect.Effect<void>
+}
+
+/**
+ * What a test does to a controlled store. What is set for a method waits in a queue, and each call takes the first that is
+ * for it; a call that finds none goes straight through. `"any"` is for whatever call comes next.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoreControls {
+  /** The calls so far, in the order in which they arrived. */
+  readonly calls: Effect.Effect<ReadonlyArray<Call>>
+  /** Their methods alone. */
+  readonly methods: Effect.Effect<ReadonlyArray<Method>>
+  /** Forgets the calls so far, what is queued, and the latency, and releases what is held. */
+  readonly reset: Effect.Effect<void>
+  /** Waits until so many calls of a method have arrived, counted from the start or the last `reset`. Default: 1. */
+  readonly arrived: (method: Method, count?: number) => Effect.Effect<Call>
+  /** Holds the next call. */
+  readonly hold: (method: Method | "any", options?: { readonly at?: Moment | undefined }) => Effect.Effect<Held>
+  /** Fails the next calls. Default: one, with `Unavailable`. */
+  readonly fail: (method: Method | "any", options?: {
+    readonly at?: Moment | undefined
+    readonly times?: number | undefined
+    readonly error?: Store.StoreError | undefined
+  }) => Effect.Effect<void>
+  /** Lets the next calls die of a defect. Default: one, of an `Error`. */
+  readonly die: (method: Method | "any", options?: {
+    readonly at?: Moment | undefined
+    readonly times?: number | undefined
+    readonly defect?: unknown
+  }) => Effect.Effect<void>
+  /** Lets the next calls hang until their caller gives up. Default: one. */
+  readonly hang: (method: Method | "any", options?: {
+    readonly at?: Moment | undefined
+    readonly times?: number | undefined
+  }) => Effect.Effect<void>
+  /** Makes every call from now on take this long, by the caller's `Clock`; zero ends it. */
+  readonly latency: (method: Method | "any", duration: Duration.DurationInput) => Effect.Effect<void>
+}
+
+/**
+ * A cookie that a client holds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Cookie = jar.JarCookie
+
+/**
+ * What a client was answered. The head is there; the body is read when asked for, once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  /** The `Set-Cookie` lines, as sent. */
+  readonly setCookies: ReadonlyArray<string>
+  /** The body as text. Dies where the stream behind it fails. */
+  readonly text: Effect.Effect<string>
+  /** The body as JSON. Dies where it is not. */
+  readonly json: Effect.Effect<unknown>
+  /** The response itself, for what streams. */
+  readonly web: Response
+}
+
+/**
+ * What goes with a request. `cookies` is sent in place of what the jar holds; `json` sets body and content type.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RequestOptions {
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: string | URLSearchParams | FormData | Uint8Array<ArrayBuffer> | undefined
+  readonly json?: unknown
+  readonly cookies?: string | undefined
+}
+
+/**
+ * A browser in miniature: it sends what its jar holds, and keeps what the answer's head sets, by the rules of RFC 6265bis
+ * and the `Clock`. It follows no redirect. Interrupting a request is a client that goes away.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Client {
+  readonly get: (path: string, options?: RequestOptions) => Effect.Effect<Answer>
+  readonly post: (path: string, options?: RequestOptions) => Effect.Effect<Answer>
+  readonly request: (method: string, path: string, options?: RequestOptions) => Effect.Effect<Answer>
+  /** Sends a request with the jar as it is now, and goes on while it is under way. */
+  readonly fork: (
+    method: string,
+    path: string,
+    options?: RequestOptions
+  ) => Effect.Effect<Fiber.RuntimeFiber<Answer>>
+  /** The cookies held now, in the order in which they were first set. */
+  readonly cookies: Effect.Effect<ReadonlyArray<Cookie>>
+  /** The value of the first cookie of that name. */
+  readonly cookie: (name: string) => Effect.Effect<Option.Option<string>>
+  /** The `Set-Cookie` lines of the answer that came last. */
+  readonly setCookies: Effect.Effect<ReadonlyArray<string>>
+  /** Keeps a cookie as if the app had sent this `Set-Cookie` line. */
+  readonly keep: (line: string) => Effect.Effect<void>
+  /** Forgets all cookies. */
+  readonly clear: Effect.Effect<void>
+  /** The same app seen by another browser: one with a copy of this jar, or with none of it. */
+  readonly other: (options?: { readonly jar?: "copy" | "empty" | undefined }) => Effect.Effect<Client>
+}
+
+/**
+ * The controls of the store that `controlled` made.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Controls extends Context.Tag("effect-session/testing/Controls")<Controls, StoreControls>() {}
 
 /**
  * A valid record, for tests that speak to a store directly. What is not given: no data, revision 1, created and touched
@@ -14,7 +195,7 @@ import * as SessionRecord from "./SessionRecord.js"
  * data is not JSON.
  *
  * @since 0.1.0
- * @category records
+ * @category constructors
  * @example
  * ```ts
  * import { SessionToken, Store } from "effect-session"
@@ -42,4 +223,279 @@ export const record = (fields: Partial<SessionRecord.SessionRecord> = {}): Sessi
     throw new TypeError("testing.record: the data is not JSON, or a time is not a finite number")
   }
   return { ...decoded.right, ...optional }
+}
+
+/** What waits for a call: at which moment, how often, and what it does there. */
+interface Interception {
+  readonly method: Method | "any"
+  readonly at: Moment
+  left: number
+  readonly step: (call: Call) => Effect.Effect<void, Store.StoreError>
+}
+
+interface Waiter {
+  readonly method: Method
+  readonly count: number
+  readonly deferred: Deferred.Deferred<Call>
+}
+
+const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
+  let calls: Array<Call> = []
+  let queue: Array<Interception> = []
+  let waiters: Array<Waiter> = []
+  const gates = new Set<Deferred.Deferred<void, Store.StoreError>>()
+  const latencies = new Map<Method | "any", Duration.Duration>()
+
+  const nth = (method: Method, count: number): Call | undefined =>
+    calls.filter((call) => call.method === method)[count - 1]
+
+  const arrive = (call: Call): Effect.Effect<void> => {
+    calls.push(call)
+    const due = waiters.filter(({ count, method }) => nth(method, count) !== undefined)
+    waiters = waiters.filter((waiter) => !due.includes(waiter))
+    return Effect.forEach(due, ({ deferred }) => Deferred.succeed(deferred, call), { discard: true })
+  }
+
+  const take = (method: Method): Interception | undefined => {
+    const found = queue.find((each) => each.method === method || each.method === "any")
+    if (found !== undefined && --found.left <= 0) {
+      queue = queue.filter((each) => each !== found)
+    }
+    return found
+  }
+
+  const through = <A>(call: Call, self: Effect.Effect<A, Store.StoreError>): Effect.Effect<A, Store.StoreError> =>
+    Effect.suspend(() => {
+      const found = take(call.method)
+      const latency = latencies.get(call.method) ?? latencies.get("any")
+      const at = (moment: Moment) => found?.at === moment ? found.step(call) : Effect.void
+      return arrive(call).pipe(
+        Effect.zipRight(latency === undefined ? Effect.void : Effect.sleep(latency)),
+        Effect.zipRight(at("before")),
+        Effect.zipRight(self),
+        Effect.zipLeft(Effect.suspend(() => at("after")))
+      )
+    })
+
+  const intercept = (
+    method: Method | "any",
+    options: { readonly at?: Moment | undefined; readonly times?: number | undefined } | undefined,
+    step: Interception["step"]
+  ): Effect.Effect<void> =>
+    Effect.sync(() => {
+      queue.push({ method, at: options?.at ?? "before", left: options?.times ?? 1, step })
+    })
+
+  const controlledStore = Store.make({
+    accepts: store.accepts,
+    load: (token, binding) => through({ method: "load", token }, store.load(token, binding)),
+    create: (token, record, binding) =>
+      through({ method: "create", token, record }, store.create(token, record, binding)),
+    update: (token, revision, record, binding) =>
+      through({ method: "update", token, revision, record }, store.update(token, revision, record, binding)),
+    renew: (token, revision, next, record, binding) =>
+      through({ method: "renew", token, revision, next, record }, store.renew(token, revision, next, record, binding)),
+    touch: (token, revision, deadline, binding) =>
+      through({ method: "touch", token, revision, deadline }, store.touch(token, revision, deadline, binding)),
+    remove: (token, binding) => through({ method: "remove", token }, store.remove(token, binding))
+  })
+
+  return [controlledStore, {
+    calls: Effect.sync(() => calls.slice()),
+    methods: Effect.sync(() => calls.map(({ method }) => method)),
+    reset: Effect.suspend(() => {
+      calls = []
+      queue = []
+      latencies.clear()
+      return Effect.forEach(gates, (gate) => Deferred.succeed(gate, undefined), { discard: true })
+    }),
+    arrived: (method, count = 1) =>
+      Effect.suspend(() => {
+        const call = nth(method, count)
+        if (call !== undefined) {
+          return Effect.succeed(call)
+        }
+        return Effect.flatMap(Deferred.make<Call>(), (deferred) => {
+          waiters.push({ method, count, deferred })
+          return Deferred.await(deferred)
+        })
+      }),
+    hold: (method, options) =>
+      Effect.gen(function*() {
+        const arrived = yield* Deferred.make<Call>()
+        const gate = yield* Deferred.make<void, Store.StoreError>()
+        const interrupted = yield* Deferred.make<void>()
+        gates.add(gate)
+        yield* intercept(method, options, (call) =>
+          Deferred.succeed(arrived, call).pipe(
+            Effect.zipRight(Deferred.await(gate)),
+            Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)),
+            Effect.ensuring(Effect.sync(() => gates.delete(gate)))
+          ))
+        return {
+          arrived: Deferred.await(arrived),
+          release: Effect.asVoid(Deferred.succeed(gate, undefined)),
+          fail: (error) => Effect.asVoid(Deferred.fail(gate, error)),
+          interrupted: Deferred.await(interrupted)
+        }
+      }),
+    fail: (method, options) =>
+      intercept(
+        method,
+        options,
+        (call) => options?.error ?? new Store.StoreError({ reason: "Unavailable", method: `testing.${call.method}` })
+      ),
+    die: (method, options) =>
+      intercept(
+        method,
+        options,
+        (call) => Effect.die(options?.defect ?? new Error(`a defect in ${call.method}, as the test asked`))
+      ),
+    hang: (method, options) => intercept(method, options, () => Effect.never),
+    latency: (method, duration) =>
+      Effect.sync(() => {
+        latencies.set(method, Duration.decode(duration))
+      })
+  }]
+}
+
+/**
+ * The store of a layer under a test's control: its calls can be held, failed, delayed and read, by `Controls`. Whatever
+ * else the layer provides, it provides as it is.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { MemoryStore } from "effect-session"
+ * import * as testing from "effect-session/testing"
+ * import { Effect, Fiber } from "effect"
+ *
+ * const app = testing.controlled(MemoryStore.layer())
+ *
+ * // a slow request meets a logout: the first is held on its way to the store while the second goes through
+ * const race = (slow: Effect.Effect<void>, logout: Effect.Effect<void>) =>
+ *   Effect.gen(function*() {
+ *     const controls = yield* testing.Controls
+ *     const update = yield* controls.hold("update")
+ *     const fiber = yield* Effect.fork(slow)
+ *     yield* update.arrived
+ *     yield* logout
+ *     yield* update.release
+ *     yield* Fiber.join(fiber)
+ *   })
+ * ```
+ */
+export const controlled = <A = never, E = never, R = never>(
+  layer: Layer.Layer<A | Store.Store, E, R>
+): Layer.Layer<A | Store.Store | Controls, E, R> =>
+  Layer.scopedContext(
+    Effect.map(Layer.build(layer), (context) => {
+      const [store, controls] = control(Context.get(context, Store.Store))
+      return context.pipe(Context.add(Store.Store, store), Context.add(Controls, controls))
+    })
+  )
+
+/**
+ * A client of an app, without sockets. The app runs with the services, the clock and the fiber refs of the effect that
+ * makes the client: under a `TestClock`, two weeks pass at once for both. `baseUrl` is where the client believes the app to
+ * be; default `https://app.test`, so that `Secure` and `__Host-` cookies are kept.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { HttpServerResponse } from "@effect/platform"
+ * import { CookieState, HttpMiddleware, MemoryStore, SessionField } from "effect-session"
+ * import * as testing from "effect-session/testing"
+ * import { Effect, Layer, Schema, TestClock } from "effect"
+ *
+ * const Visits = SessionField.make("visits", Schema.NonNegativeInt, { default: () => 0 })
+ *
+ * const app = SessionField.updateAndGet(Visits, (n) => n + 1).pipe(
+ *   Effect.map((n) => HttpServerResponse.text(`${n}`)),
+ *   HttpMiddleware.session
+ * )
+ *
+ * const forgetsAfterADay = Effect.gen(function*() {
+ *   const browser = yield* testing.client(app)
+ *   yield* browser.get("/")
+ *   yield* TestClock.adjust("1 day")
+ *   const answer = yield* browser.get("/")
+ *   return yield* answer.text // "1"
+ * }).pipe(Effect.provide(Layer.merge(CookieState.layer(), MemoryStore.layer())))
+ * ```
+ */
+export const client = <E, R>(
+  app: HttpApp.Default<E, R>,
+  options?: { readonly baseUrl?: string | undefined }
+): Effect.Effect<Client, never, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>> =>
+  // the handler adds a request and its scope each time, so they need not be there when it is made
+  Effect.map(Effect.runtime<R>(), (runtime) => {
+    const handler = HttpApp.toWebHandlerRuntime(runtime)(app)
+    return clientWith(handler, new URL(options?.baseUrl ?? "https://app.test"), [])
+  }) as Effect.Effect<Client, never, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>>
+
+const clientWith = (
+  handler: (request: Request) => Promise<Response>,
+  base: URL,
+  cookies: jar.Jar
+): Client => {
+  let held = cookies
+  let lines: ReadonlyArray<string> = []
+
+  const prepare = (method: string, path: string, options: RequestOptions | undefined) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      const url = new URL(path, base)
+      const headers = new Headers(options?.headers)
+      const cookie = options?.cookies ?? jar.header(held, url, now)
+      if (cookie !== "") {
+        headers.set("cookie", cookie)
+      }
+      if (options?.json !== undefined) {
+        headers.set("content-type", "application/json")
+      }
+      const body = options?.json === undefined ? options?.body ?? null : JSON.stringify(options.json)
+      return { url, init: { method, headers, body } }
+    })
+
+  const send = ({ init, url }: Effect.Effect.Success<ReturnType<typeof prepare>>): Effect.Effect<Answer> =>
+    Effect.gen(function*() {
+      const web = yield* Effect.promise((signal) => handler(new Request(url, { ...init, signal })))
+      const now = yield* Clock.currentTimeMillis
+      const setCookies = web.headers.getSetCookie()
+      lines = setCookies
+      held = setCookies.reduce((kept, line) => jar.put(kept, line, url, now), held)
+      return {
+        status: web.status,
+        headers: web.headers,
+        setCookies,
+        text: Effect.promise(() => web.text()),
+        json: Effect.promise((): Promise<unknown> => web.json()),
+        web
+      }
+    })
+
+  const request: Client["request"] = (method, path, options) => Effect.flatMap(prepare(method, path, options), send)
+  const current = Effect.map(Clock.currentTimeMillis, (now) => jar.current(held, now))
+
+  return {
+    get: (path, options) => request("GET", path, options),
+    post: (path, options) => request("POST", path, options),
+    request,
+    fork: (method, path, options) =>
+      Effect.flatMap(prepare(method, path, options), (prepared) => Effect.fork(send(prepared))),
+    cookies: current,
+    cookie: (name) =>
+      Effect.map(current, (cookies) => Option.fromNullable(cookies.find((cookie) => cookie.name === name)?.value)),
+    setCookies: Effect.sync(() => lines),
+    keep: (line) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        held = jar.put(held, line, base, now)
+      }),
+    clear: Effect.sync(() => {
+      held = []
+    }),
+    other: (options) => Effect.sync(() => clientWith(handler, base, options?.jar === "copy" ? held : []))
+  }
 }
