@@ -283,7 +283,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           assert.deepStrictEqual(yield* dump(admin), kept)
         }))
 
-      it.scoped("S15 S26 CVE-2025-46336: what is in flight brings back neither a removed nor a renewed session", () =>
+      it.scoped("S15 S26 X05 CVE-2025-46336: what is in flight brings back neither a removed nor a renewed session", () =>
         Effect.gen(function*() {
           const { store } = yield* open
           const removed = yield* createSession(store, { n: 1 })
