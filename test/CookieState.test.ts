@@ -2,10 +2,15 @@ import { HttpApp, HttpBody, HttpServerRequest, HttpServerResponse } from "@effec
 import { assert, describe, it } from "@effect/vitest"
 import { sign, unsign } from "cookie-signature"
 import type { Layer } from "effect"
-import { Config, ConfigProvider, Context, Effect, Exit, FastCheck as fc, Redacted } from "effect"
+import { Config, ConfigProvider, Context, Effect, Exit, FastCheck as fc, Redacted, Ref } from "effect"
 import * as CookieState from "effect-session/CookieState"
+import * as HeaderState from "effect-session/HeaderState"
+import * as HttpMiddleware from "effect-session/HttpMiddleware"
+import * as MemoryStore from "effect-session/MemoryStore"
+import * as Session from "effect-session/Session"
 import * as SessionToken from "effect-session/SessionToken"
 import * as State from "effect-session/State"
+import type * as Store from "effect-session/Store"
 import * as rules from "../src/internal/cookie.js"
 import { setCookie, unfold } from "../src/internal/response.js"
 import * as signature from "../src/internal/signature.js"
@@ -644,6 +649,144 @@ describe("CookieState", () => {
         assert.isFalse(signature.same(wrong, "abc"), wrong)
       }
     })
+  })
+
+  describe("attributes in a request", () => {
+    type App<S = Session.Session> = HttpApp.Default<unknown, S>
+
+    const handle = (layer: Layer.Layer<State.State, unknown>, app: App, headers: Record<string, string> = {}) =>
+      Effect.gen(function*() {
+        const runtime = yield* Effect.runtime<State.State | Store.Store>()
+        const handler = HttpApp.toWebHandlerRuntime(runtime)(HttpMiddleware.session(app))
+        return yield* Effect.promise(() => handler(new Request("http://localhost/", { headers })))
+      }).pipe(Effect.provide([layer, MemoryStore.layer()]))
+
+    const login = Effect.flatMap(Session.Session, Ref.update((data) => ({ ...data, n: 1 })))
+    const answering = (effect: Effect.Effect<unknown, unknown, Session.Session>): App => Effect.as(effect, ok)
+    const flags = (response: Response) =>
+      response.headers.getSetCookie().map((header) => header.slice(header.indexOf(";") + 2))
+
+    it.effect("P18 P22 P23: they are written into this response's cookie, and of several calls the later add", () =>
+      Effect.gen(function*() {
+        const app = Effect.all([
+          login,
+          CookieState.attributes({ path: "/foo", domain: "example.com" }),
+          CookieState.attributes({ domain: undefined, priority: "low" })
+        ])
+        const response = yield* handle(CookieState.layer({ name: "id" }), answering(app))
+        assert.deepStrictEqual(flags(response), ["Path=/foo; Priority=Low; HttpOnly; Secure; SameSite=Lax"])
+      }))
+
+    it.effect("P20: partitioned forces Secure and SameSite=None", () =>
+      Effect.gen(function*() {
+        const app = Effect.all([login, CookieState.attributes({ partitioned: true, secure: false })])
+        const response = yield* handle(CookieState.layer({ name: "id", secure: false }), answering(app))
+        assert.deepStrictEqual(flags(response), ["Path=/; HttpOnly; Secure; Partitioned; SameSite=None"])
+      }))
+
+    it.effect("S22: a life for this response is no longer than the session's", () =>
+      Effect.gen(function*() {
+        const app = Effect.all([login, CookieState.attributes({ maxAge: "400 days" })])
+        const response = yield* handle(CookieState.layer(), answering(app))
+        assert.deepStrictEqual(flags(response), ["Max-Age=3600; Path=/; HttpOnly; Secure; SameSite=Lax"])
+      }))
+
+    it.effect("X07 X08: a removal has the same path and domain, and no life", () =>
+      Effect.gen(function*() {
+        const layer = CookieState.layer({ name: "id" })
+        const app = Effect.all([
+          login,
+          Session.commit,
+          CookieState.attributes({ path: "/foo", domain: "example.com", maxAge: "1 hour" }),
+          Session.destroy
+        ])
+        const response = yield* handle(layer, answering(app))
+        assert.deepStrictEqual(response.headers.getSetCookie(), [
+          "id=; Max-Age=0; Domain=example.com; Path=/foo; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax"
+        ])
+      }))
+
+    it.effect("S40 S43 S44 S47 S48 S49: what a browser would drop is refused, and changes nothing", () =>
+      Effect.gen(function*() {
+        const wrong: ReadonlyArray<State.Attributes> = [
+          { path: "/foo" },
+          { path: undefined },
+          { domain: "example.com" },
+          { secure: undefined },
+          { secure: false },
+          { sameSite: "none", secure: false },
+          { path: "/\r\n" },
+          { maxAge: "401 days" },
+          { expires: new Date(NaN) }
+        ]
+        for (const attributes of wrong) {
+          let refused = ""
+          const app = Effect.gen(function*() {
+            yield* login
+            refused = String(yield* Effect.flip(CookieState.attributes(attributes)))
+          })
+          const response = yield* handle(CookieState.layer(), answering(app))
+          assert.include(refused, "CookieState")
+          assert.include(refused, "write", JSON.stringify(attributes))
+          assert.deepStrictEqual(flags(response), ["Path=/; HttpOnly; Secure; SameSite=Lax"])
+        }
+      }))
+
+    it.effect("S43: rules are those of all calls together", () =>
+      Effect.gen(function*() {
+        const app = Effect.gen(function*() {
+          yield* login
+          yield* CookieState.attributes({ sameSite: "none" })
+          return yield* Effect.flip(CookieState.attributes({ secure: false }))
+        })
+        const response = yield* handle(CookieState.layer({ name: "id" }), answering(app))
+        assert.deepStrictEqual(flags(response), ["Path=/; HttpOnly; Secure; SameSite=None"])
+      }))
+
+    it.effect("S40: a cookie that isn't the first state is held to its rules, before anything is read too", () =>
+      Effect.gen(function*() {
+        const layer = State.orElse(HeaderState.layer(), CookieState.layer())
+        let first: unknown
+        const app = Effect.gen(function*() {
+          first = yield* Effect.flip(CookieState.attributes({ path: "/foo" }))
+          yield* login
+          yield* CookieState.attributes({ priority: "high" })
+        })
+        const response = yield* handle(layer, answering(app))
+        assert.include(String(first), "write path")
+        assert.deepStrictEqual(response.headers.getSetCookie(), [])
+        assert.match(response.headers.get("authorization") ?? "", /^Bearer .{43}$/)
+      }))
+
+    it.effect("they set no cookie by themselves", () =>
+      Effect.gen(function*() {
+        const response = yield* handle(CookieState.layer(), answering(CookieState.attributes({ priority: "high" })))
+        assert.deepStrictEqual(response.headers.getSetCookie(), [])
+      }))
+
+    it.effect("a session without HTTP takes them", () =>
+      Effect.provide(CookieState.attributes({ priority: "high" }), Session.layerTest()))
+
+    it.effect("a named session has its own", () =>
+      Effect.gen(function*() {
+        class Admin extends Session.Tag<Admin>()("admin") {}
+        const admin = yield* HttpMiddleware.makeSession(Admin).pipe(
+          Effect.provide([CookieState.layer({ name: "__Host-admin" }), MemoryStore.layer()])
+        )
+        const app = Effect.gen(function*() {
+          yield* login
+          yield* Effect.flatMap(Admin, (session) => Ref.set(session, { n: 1 }))
+          yield* CookieState.attributes({ sameSite: "strict" }, Admin)
+          yield* Effect.flip(CookieState.attributes({ path: "/a" }, Admin))
+          yield* CookieState.attributes({ path: "/a" })
+          return ok
+        })
+        const response = yield* handle(CookieState.layer({ name: "id" }), admin(app))
+        assert.sameMembers(
+          response.headers.getSetCookie().map((header) => header.replace(/=[^;]{43};/, "=;")),
+          ["id=; Path=/a; HttpOnly; Secure; SameSite=Lax", "__Host-admin=; Path=/; HttpOnly; Secure; SameSite=Strict"]
+        )
+      }))
   })
 
   it.effect("several layers don't know of each other", () =>

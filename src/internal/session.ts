@@ -187,7 +187,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** The transports that were read to find the session, for `Vary`. */
   get consulted(): ReadonlyArray<State.Transport> {
-    return this.environment.transports.slice(0, this.base === undefined ? undefined : this.carrier + 1)
+    // Where none carried a token, all of them were asked for one.
+    const found = this.base !== undefined && this.candidates.length > 0
+    return this.environment.transports.slice(0, found ? this.carrier + 1 : undefined)
   }
 
   /** The transport that answers. */

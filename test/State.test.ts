@@ -1,0 +1,152 @@
+import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import type { Layer } from "effect"
+import { Effect, Exit, Redacted, Ref } from "effect"
+import * as CookieState from "effect-session/CookieState"
+import * as HeaderState from "effect-session/HeaderState"
+import * as HttpMiddleware from "effect-session/HttpMiddleware"
+import * as MemoryStore from "effect-session/MemoryStore"
+import * as ParamState from "effect-session/ParamState"
+import * as Session from "effect-session/Session"
+import * as State from "effect-session/State"
+import type * as Store from "effect-session/Store"
+
+type Sent = Record<string, string>
+
+const both = State.orElse(CookieState.layer({ secure: false }), HeaderState.layer())
+
+/** Runs a conversation with one app: counts its requests in the session. */
+const talking = <A, E>(
+  layer: Layer.Layer<State.State, unknown>,
+  f: (send: (headers?: Sent, url?: string) => Effect.Effect<Response>) => Effect.Effect<A, E>
+) =>
+  Effect.gen(function*() {
+    const runtime = yield* Effect.runtime<State.State | Store.Store>()
+    const app = Effect.gen(function*() {
+      const session = yield* Session.Session
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const n = request.url.includes("read")
+        ? (yield* Ref.get(session))["n"]
+        : yield* Ref.modify(session, (data) => {
+          const n = Number(data["n"] ?? 0) + 1
+          return [n, { ...data, n }]
+        })
+      if (request.url.includes("logout")) {
+        yield* Session.destroy
+      }
+      return HttpServerResponse.text(String(n))
+    })
+    const handler = HttpApp.toWebHandlerRuntime(runtime)(HttpMiddleware.session(app))
+    return yield* f((headers = {}, url = "/") =>
+      Effect.promise(() => handler(new Request(`http://localhost${url}`, { headers })))
+    )
+  }).pipe(Effect.provide([layer, MemoryStore.layer()]))
+
+const body = (response: Response) => Effect.promise(() => response.text())
+const cookieOf = (response: Response) => response.headers.getSetCookie()[0]?.split(";")[0] ?? ""
+const tokenOf = (response: Response) => cookieOf(response).slice("session=".length)
+
+describe("State.orElse", () => {
+  it.effect("has the transports of both, in order, and nests", () =>
+    Effect.gen(function*() {
+      const state = yield* Effect.provide(
+        State.State,
+        State.orElse(both, State.orElse(ParamState.layer(), HeaderState.layer({ header: "X-S" })))
+      )
+      assert.deepStrictEqual(state.transports.map((transport) => transport.audience), [
+        "session",
+        "Authorization",
+        "session",
+        "X-S"
+      ])
+    }))
+
+  it.effect("fails where one of both does", () =>
+    Effect.gen(function*() {
+      for (
+        const layer of [
+          State.orElse(CookieState.layer({ name: "" }), HeaderState.layer()),
+          State.orElse(CookieState.layer(), HeaderState.layer({ header: "" }))
+        ]
+      ) {
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(Effect.provide(State.State, layer))))
+      }
+    }))
+
+  it.effect("S10: a new session answers through the first alone", () =>
+    talking(both, (send) =>
+      Effect.gen(function*() {
+        const response = yield* send()
+        assert.lengthOf(tokenOf(response), 43)
+        assert.isFalse(response.headers.has("authorization"))
+      })))
+
+  it.effect("S10: the one that carries a well-formed token is used, the first before the second", () =>
+    talking(both, (send) =>
+      Effect.gen(function*() {
+        const one = yield* send()
+        const two = yield* send()
+        yield* send({ cookie: cookieOf(two) })
+        const bearer = { authorization: `Bearer ${tokenOf(two)}` }
+        assert.strictEqual(yield* body(yield* send({ ...bearer }, "/read")), "2")
+        assert.strictEqual(yield* body(yield* send({ ...bearer, cookie: cookieOf(one) }, "/read")), "1")
+        assert.strictEqual(yield* body(yield* send({ ...bearer, cookie: "session=malformed" }, "/read")), "2")
+      })))
+
+  it.effect("S10 S51: a well-formed but unknown token of the first is not passed over", () =>
+    talking(both, (send) =>
+      Effect.gen(function*() {
+        const one = yield* send()
+        const unknown = `session=${"A".repeat(43)}`
+        const response = yield* send({ cookie: unknown, authorization: `Bearer ${tokenOf(one)}` }, "/read")
+        assert.strictEqual(yield* body(response), "undefined")
+      })))
+
+  it.effect("the one that carried the token answers: no cookie for a native client", () =>
+    talking(both, (send) =>
+      Effect.gen(function*() {
+        const one = yield* send()
+        const response = yield* send({ authorization: `Bearer ${tokenOf(one)}` }, "/logout")
+        assert.deepStrictEqual(response.headers.getSetCookie(), [])
+        assert.strictEqual(response.headers.get("authorization"), "")
+      })))
+
+  it.effect("S56: Vary names what was read: both, unless the first had the token", () =>
+    talking(both, (send) =>
+      Effect.gen(function*() {
+        const one = yield* send()
+        assert.strictEqual(one.headers.get("vary"), "Cookie, Authorization")
+        assert.strictEqual((yield* send({}, "/read")).headers.get("vary"), "Cookie, Authorization")
+        assert.strictEqual(
+          (yield* send({ cookie: "session=malformed" }, "/read")).headers.get("vary"),
+          "Cookie, Authorization"
+        )
+        const bearer = yield* send({ authorization: `Bearer ${tokenOf(one)}` }, "/read")
+        assert.strictEqual(bearer.headers.get("vary"), "Cookie, Authorization")
+        assert.include((yield* send({ cookie: cookieOf(one) }, "/read")).headers.get("vary") ?? "", "Cookie")
+      })))
+
+  it.effect("S51 X04: of ten cookies of the name the first that names a session is it", () =>
+    talking(both, (send) =>
+      Effect.gen(function*() {
+        const one = yield* send()
+        const bad = Array.from({ length: 9 }, (_, index) => `session=bad${index}`)
+        const response = yield* send({ cookie: [...bad, `session="${tokenOf(one)}"`].join("; ") }, "/read")
+        assert.strictEqual(yield* body(response), "1")
+      })))
+
+  it.effect("X30: a parameter is read behind a cookie, and says nothing", () =>
+    talking(
+      State.orElse(ParamState.layer({ key: "sid" }), CookieState.layer({ secure: false })),
+      (send) =>
+        Effect.gen(function*() {
+          const started = yield* send()
+          assert.deepStrictEqual(started.headers.getSetCookie(), [])
+          const state = yield* Effect.provide(State.State, both)
+          const found = yield* state.transports[0].extract(
+            HttpServerRequest.fromWeb(new Request("http://localhost/?session=1", { headers: { cookie: "session=2" } }))
+          )
+          assert.deepStrictEqual(found.map(Redacted.value), ["2"])
+        })
+    ))
+})
