@@ -1,4 +1,5 @@
-import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { HttpApp, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import type { Layer } from "effect"
 import { Effect, Exit, Redacted, Ref } from "effect"
@@ -149,4 +150,46 @@ describe("State.orElse", () => {
           assert.deepStrictEqual(found.map(Redacted.value), ["2"])
         })
     ))
+})
+
+describe("over a socket of Node", () => {
+  const joined = State.orElse(CookieState.layer({ secure: false }), HeaderState.layer({ header: "X-Session" }))
+
+  it.scopedLive("S51 S54: other Set-Cookie headers stay, ours is read among others of its name, an empty header ends it", () =>
+    Effect.gen(function*() {
+      const app = Effect.gen(function*() {
+        const session = yield* Session.Session
+        const request = yield* HttpServerRequest.HttpServerRequest
+        const n = yield* Ref.modify(
+          session,
+          (data) => [Number(data["n"] ?? 0), { ...data, n: Number(data["n"] ?? 0) + 1 }]
+        )
+        if (request.url === "/logout") {
+          yield* Session.destroy
+        }
+        return HttpServerResponse.text(String(n), { headers: { "set-cookie": "raw=1" } }).pipe(
+          HttpServerResponse.unsafeSetCookie("other", "1")
+        )
+      })
+      yield* HttpServer.serveEffect(app, HttpMiddleware.session)
+      const address = yield* HttpServer.addressWith((address) =>
+        Effect.succeed(address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : "")
+      )
+      const send = (headers: Sent, path = "/") => Effect.promise(() => fetch(`${address}${path}`, { headers }))
+      const first = yield* send({})
+      assert.sameMembers(first.headers.getSetCookie().map((header) => header.split("=")[0]), [
+        "raw",
+        "other",
+        "session"
+      ])
+      const ours = first.headers.getSetCookie().find((header) => header.startsWith("session="))?.split(";")[0] ?? ""
+      assert.strictEqual(yield* body(first), "0")
+      const second = yield* send({ cookie: `session=bad; session=%; ${ours}; __proto__=1` })
+      assert.strictEqual(yield* body(second), "1")
+      const token = ours.slice("session=".length)
+      const over = yield* send({ "x-session": token }, "/logout")
+      assert.strictEqual(yield* body(over), "2")
+      assert.strictEqual(over.headers.get("x-session"), "")
+      assert.sameMembers(over.headers.getSetCookie(), ["raw=1", "other=1"])
+    }).pipe(Effect.provide([joined, MemoryStore.layer(), NodeHttpServer.layerTest])))
 })
