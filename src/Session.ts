@@ -58,6 +58,7 @@ export type Data = SessionRecord.Data
  *
  * - `Nothing`, `Touch`, `Create`, `Update`, `Renew`, `Remove`: the store operation that is owed, or was carried out
  * - `Gone`: changes were dropped, because the session was over by then
+ * - `RolledBack`: what an explicit commit wrote was taken back with the app's own transaction that it was part of
  * - `Failed`: the store failed, and the answer is an error
  *
  * @since 0.1.0
@@ -71,6 +72,7 @@ export type Outcome =
   | { readonly _tag: "Renew" }
   | { readonly _tag: "Remove" }
   | { readonly _tag: "Gone" }
+  | { readonly _tag: "RolledBack" }
   | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
 
 /**

@@ -139,6 +139,22 @@ export interface Store {
 
   /** Ends a session and leaves a tombstone. Idempotent. */
   readonly remove: (token: SessionToken.Token, binding?: Binding) => Effect.Effect<void, StoreError>
+
+  /** The transaction of the app's own that the caller is in, for a store whose calls become part of one. */
+  readonly transaction?: Effect.Effect<Option.Option<Transaction<StoreError>>>
+}
+
+/**
+ * A transaction of the app's own, such as `sql.withTransaction`, that a store's calls are part of.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Transaction<E> {
+  /** The same object all through one transaction; a nested one, a savepoint, has another. */
+  readonly key: object
+  /** Leaves a mark in the transaction. The effect that it answers tells, at any later time, whether the mark landed. */
+  readonly mark: Effect.Effect<Effect.Effect<boolean, E>, E>
 }
 
 /**
@@ -347,6 +363,8 @@ export interface Backend {
   readonly remove: (key: Key, tombstone: Tombstone, now: number) => Effect.Effect<void, unknown>
   /** Puts what can't be decoded out of the way, for inspection. */
   readonly setAside?: (key: Key) => Effect.Effect<void, unknown>
+  /** The transaction of the app's own that the caller is in, where the operations become part of one. */
+  readonly transaction?: Effect.Effect<Option.Option<Transaction<unknown>>>
   /** Deletes at most `limit` entries that no longer count, and says how many it did. Absent where a server expires. */
   readonly sweep?: (limit: number, now: number) => Effect.Effect<number, unknown>
 }
@@ -375,6 +393,9 @@ export interface BackendOptions {
  */
 export const fromBackend = (backend: Backend, options: BackendOptions): Effect.Effect<Store, never, Scope.Scope> => {
   const { name } = options
+  const failing = (method: string) =>
+    Effect.mapError((cause: unknown) => new StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause }))
+
   const run = <A, R>(
     method: string,
     token: SessionToken.Token,
@@ -388,7 +409,7 @@ export const fromBackend = (backend: Backend, options: BackendOptions): Effect.E
           captureStackTrace: false
         })
       }),
-      Effect.mapError((cause) => new StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause }))
+      failing(method)
     )
 
   const read = (key: Key, entry: LiveEntry): Effect.Effect<Option.Option<SessionRecord.SessionRecord>> => {
@@ -479,7 +500,16 @@ export const fromBackend = (backend: Backend, options: BackendOptions): Effect.E
     touch: (token, revision, deadline) =>
       run("touch", token, (key, now) =>
         Effect.map(backend.extend(key, revision, deadline, now), (there) => there ? touched(token) : gone)),
-    remove: (token) => run("remove", token, (key, now) => backend.remove(key, tombstone(now), now))
+    remove: (token) => run("remove", token, (key, now) => backend.remove(key, tombstone(now), now)),
+    ...(backend.transaction === undefined ? undefined : {
+      transaction: Effect.map(
+        backend.transaction,
+        Option.map(({ key, mark }) => ({
+          key,
+          mark: Effect.map(failing("transaction")(mark), failing("transaction"))
+        }))
+      )
+    })
   })
 
   return backend.sweep === undefined ? Effect.succeed(store) : Effect.as(sweeping(name, backend.sweep, options), store)

@@ -44,6 +44,7 @@ export interface Environment {
 export type Outcome =
   | Draft.Owed
   | { readonly _tag: "Gone" }
+  | { readonly _tag: "RolledBack" }
   | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
 
 /** A commit as it was asked for. @internal */
@@ -54,6 +55,8 @@ interface Order<B> {
   readonly keepEmpty: boolean
   /** Carry out a removal alone. */
   readonly discarding: boolean
+  /** Inside a transaction of the app's own, which holds what it read: a conflict is the app's to solve, by running it anew. */
+  readonly single: boolean
   /** The last update, whose answer is the one that landed. */
   readonly last: ((draft: Draft.Draft) => readonly [B, Draft.Draft]) | undefined
 }
@@ -62,6 +65,19 @@ interface Order<B> {
 export interface Delivery {
   readonly token: SessionToken.Token
   readonly record: SessionRecord
+}
+
+/** A commit inside a transaction of the app's own that was open when it was made. */
+interface Provisional {
+  readonly key: object
+  /** Whether it landed with the transaction. */
+  readonly landed: Effect.Effect<boolean, Store.StoreError>
+  /** What the session rested on before. */
+  readonly before: {
+    readonly base: Draft.Base | undefined
+    readonly removing: ReadonlyArray<SessionToken.Token>
+    readonly delivery: Delivery | undefined
+  }
 }
 
 interface Found {
@@ -99,6 +115,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   private renewing = false
   private removing: ReadonlyArray<SessionToken.Token> = []
   private ignoring = false
+  private provisional: ReadonlyArray<Provisional> = []
 
   private attributes: State.Attributes | undefined = undefined
   private did: Outcome | undefined = undefined
@@ -201,7 +218,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   use<A>(f: () => A): Effect.Effect<A> {
     return Effect.withFiberRuntime<A>((caller) => {
       this.begin(caller)
-      return this.base !== undefined ? Exit.succeed(f()) : Effect.map(Effect.orDie(this.loaded), f)
+      return this.base === undefined || this.provisional.length > 0
+        ? Effect.map(Effect.orDie(Effect.zipRight(this.loaded, this.settled)), f)
+        : Exit.succeed(f())
     })
   }
 
@@ -409,7 +428,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           }
         )
       })
-      return Effect.zipRight(this.loaded, again)
+      return Effect.zipRight(Effect.zipRight(this.loaded, this.settled), again)
     })
   }
 
@@ -425,8 +444,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   get outcome(): Effect.Effect<Outcome> {
     return Effect.clockWith((clock) =>
-      Effect.sync(() =>
-        this.did ?? (this.base === undefined ? nothing : this.owed(this.draft, automatic(this.ignoring), clock))
+      Effect.map(
+        Effect.ignore(this.settled),
+        () => this.did ?? (this.base === undefined ? nothing : this.owed(this.draft, automatic(this.ignoring), clock))
       )
     )
   }
@@ -471,7 +491,10 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     }
     const discarding = this.ignoring || status >= 500 || status === clientClosedRequest
     return Effect.clockWith((clock) => {
-      if (this.base !== undefined && this.owed(this.draft, automatic(discarding), clock)._tag === "Nothing") {
+      if (
+        this.base !== undefined && this.provisional.length === 0 &&
+        this.owed(this.draft, automatic(discarding), clock)._tag === "Nothing"
+      ) {
         this.headSent = true
         return this.lostNothing ? Effect.void : this.lost
       }
@@ -522,12 +545,15 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     )
   }
 
-  /** Queues a commit behind those of the same session in this process, and waits for it. */
+  /**
+   * Queues a commit behind those of the same session in this process, and waits for it. One inside a transaction of the
+   * app's own does not queue: it holds the record until that transaction ends, and may have to wait for it itself.
+   */
   private order<B>(order: Order<B>): Effect.Effect<B, CommitError> {
     return Effect.withFiberRuntime<B, CommitError>((caller) => {
       this.begin(caller)
+      const { policy, store } = this.environment
       const queued = Effect.suspend(() => {
-        const { policy, store } = this.environment
         const key = this.base?._tag === "Live"
           ? this.base.record.id ?? SessionToken.unsafeToId(this.base.token) ?? this
           : this
@@ -540,7 +566,82 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           )
         )
       })
-      return this.base !== undefined && this.loadFailure === undefined ? queued : Effect.zipRight(this.loaded, queued)
+      const run = store.transaction === undefined ? queued : Effect.flatMap(
+        store.transaction,
+        Option.match({
+          onNone: () => Effect.zipRight(this.settled, queued),
+          onSome: (transaction) =>
+            bounded.outcome(
+              bounded.start(
+                caller,
+                bounded.contained(this.carryOutWithin(order, transaction), "commit"),
+                policy.storeTimeout,
+                "commit"
+              )
+            )
+        })
+      )
+      return this.base !== undefined && this.loadFailure === undefined ? run : Effect.zipRight(this.loaded, run)
+    })
+  }
+
+  private carryOutWithin<B>(
+    order: Order<B>,
+    transaction: Store.Transaction<Store.StoreError>
+  ): Effect.Effect<B, CommitError> {
+    return Effect.zipRight(
+      this.settled,
+      Effect.suspend(() => {
+        const before = { base: this.base, removing: this.removing, delivery: this.delivery }
+        return Effect.tap(
+          this.attempt({ ...order, single: true }, { tail: undefined, landed: undefined }),
+          () =>
+            this.base === before.base && this.removing === before.removing
+              ? Effect.void
+              : Effect.map(transaction.mark, (landed) => {
+                this.provisional = [...this.provisional, { key: transaction.key, landed, before }]
+              })
+        )
+      })
+    )
+  }
+
+  /**
+   * Learns how transactions ended that commits were made in: what one took back is taken back here, its updates with it.
+   * Inside a transaction nothing that stands is final yet, since one around it may still be taken back.
+   */
+  private get settled(): Effect.Effect<void, Store.StoreError> {
+    const { policy, store } = this.environment
+    if (this.provisional.length === 0 || store.transaction === undefined) {
+      return Effect.void
+    }
+    return Effect.flatMap(store.transaction, (open) => this.settleWithin(Option.getOrUndefined(open)?.key)).pipe(
+      Effect.timeoutFail({
+        duration: policy.storeTimeout,
+        onTimeout: () => new Store.StoreError({ reason: "Timeout", method: "transaction" })
+      })
+    )
+  }
+
+  private settleWithin(open: object | undefined): Effect.Effect<void, Store.StoreError> {
+    const newest = this.provisional.at(-1)
+    if (newest === undefined || newest.key === open) {
+      return Effect.void
+    }
+    return Effect.flatMap(newest.landed, (landed) => {
+      if (landed) {
+        this.provisional = open === undefined ? [] : this.provisional
+        return Effect.void
+      }
+      this.provisional = this.provisional.slice(0, -1)
+      this.base = newest.before.base
+      this.removing = newest.before.removing
+      this.delivery = newest.before.delivery
+      this.renewing = false
+      this.next = undefined
+      this.draft = Draft.replay(this.updates, Draft.draftOf(this.base ?? Draft.fresh))
+      this.did = { _tag: "RolledBack" }
+      return this.settleWithin(open)
     })
   }
 
@@ -616,8 +717,10 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
               case "Updated":
                 return landed(result.token, { ...record, revision: result.revision }, moved && this.carriesExpiry(record))
               case "Conflict":
-                this.rebase(base.token, result.record)
-                return Effect.zipRight(metrics.conflict, again)
+                return order.single ? Effect.fail(changedMeanwhile) : Effect.suspend(() => {
+                  this.rebase(base.token, result.record)
+                  return Effect.zipRight(metrics.conflict, again)
+                })
               case "Gone":
                 this.base = Draft.ended
                 return order.explicit ? Effect.fail(new SessionGone()) : Effect.as(this.lost, answer)
@@ -641,8 +744,10 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
                   landed(result.token, { ...record, revision: result.revision }, true)
                 )
               case "Conflict":
-                this.rebase(base.token, result.record)
-                return Effect.zipRight(metrics.conflict, again)
+                return order.single ? Effect.fail(changedMeanwhile) : Effect.suspend(() => {
+                  this.rebase(base.token, result.record)
+                  return Effect.zipRight(metrics.conflict, again)
+                })
               case "Gone":
                 // A login: it begins a session of this request's own updates, whatever became of the old one.
                 this.base = Draft.ended
@@ -774,12 +879,19 @@ const longestBound = Duration.toMillis(Duration.days(400))
 /** What the platform answers for a client that went away. */
 const clientClosedRequest = 499
 
-const explicitly = { explicit: true, keepEmpty: false, discarding: false, last: undefined } as const
+const changedMeanwhile = new Store.StoreError({
+  reason: "Contention",
+  method: "commit",
+  description: "another request changed the session first: run the transaction that this commit is part of again"
+})
+
+const explicitly = { explicit: true, keepEmpty: false, discarding: false, single: false, last: undefined } as const
 
 const automatic = (discarding: boolean): Order<void> => ({
   explicit: false,
   keepEmpty: false,
   discarding,
+  single: false,
   last: undefined
 })
 
