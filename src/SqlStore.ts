@@ -3,8 +3,8 @@
  * table comes by a migration; writes are conditional on the revision that was read, so that no writer undoes another.
  * Knows nothing of HTTP, and of the database's driver no more than its dialect.
  *
- * **What it costs.** One statement, and so one round trip, to load, create, update, touch and remove. A renewal is one
- * statement on PostgreSQL and a transaction of two elsewhere. What a conflict left behind is read by one more.
+ * **What it costs.** One statement, and so one round trip, to load, create, update, renew, touch and remove; on MySQL and
+ * MariaDB a renewal is a transaction of two. A conflict, and a touch with nothing to move, are answered by one more.
  *
  * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and lands or
  * fails with the app's rows; outside of one, none does.

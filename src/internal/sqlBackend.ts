@@ -209,7 +209,34 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       (found) => found.length > 0
     )
 
-  const renameInTransaction = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
+  /**
+   * One statement as well: two rows are inserted where the session is live, of which the first meets the session's own and
+   * makes a tombstone of it. Were the second to meet one, its id would become NULL, and the whole statement fails.
+   */
+  const renameSqlite = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) => {
+    const buried = sql.csv([
+      sql`${key.id}`,
+      sql`NULL`,
+      sql`0`,
+      sql`0`,
+      sql`${whole(tombstone.until)}`,
+      ...columns.map(() => sql`NULL`)
+    ])
+    return Effect.map(
+      Sql.rows(
+        sql`INSERT INTO ${table} (${names})
+          SELECT * FROM (VALUES (${buried}), (${values(next.id, entry)}))
+            WHERE EXISTS (SELECT 1 FROM ${table} WHERE ${isLiveAt(key.id, revision, now)})
+          ON CONFLICT (id) DO UPDATE SET id = CASE WHEN EXCLUDED.id = ${key.id} THEN EXCLUDED.id END, ${
+          burial(tombstone)
+        }
+          RETURNING 1 AS hit`
+      ),
+      (found) => found.length > 0
+    )
+  }
+
+  const renameMysql = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
     sql.withTransaction(
       Effect.tap(
         update(burial(tombstone), isLiveAt(key.id, revision, now)),
@@ -217,7 +244,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       )
     ).pipe(Effect.mapError((error) => error instanceof Sql.SqlFailure ? error : Sql.failure(error, [])))
 
-  const rename = dialect === "pg" ? renamePg : renameInTransaction
+  const rename = { pg: renamePg, sqlite: renameSqlite, mysql: renameMysql }[dialect]
 
   const swept = (limit: number, now: number): Effect.Effect<number, Sql.SqlFailure> => {
     const due = sql`deadline <= ${whole(now)} ORDER BY deadline LIMIT ${sql.literal(String(limit))}`
