@@ -43,7 +43,7 @@ export type Capability = internal.Capability
 export interface Options {
   /**
    * Which clock rules the store. `test`: the caller's alone, so a law may also pass the end of a tombstone. `live`: a
-   * server sweeps by its own, so no law waits for, or rests on, what the server forgets. With either, laws run under a
+   * server sweeps by its own, so no law rests on when the server forgets. With either, laws run under a
    * clock of their own that stands still until they move it: a store has to ask the `Clock` of its caller at every call.
    */
   readonly clock: "test" | "live"
@@ -129,7 +129,12 @@ const waived = (definition: internal.Definition, settings: internal.Settings, op
  * import * as StoreLaws from "effect-session/StoreLaws"
  * import { Effect } from "effect"
  *
- * const broken = Effect.forEach(StoreLaws.laws({ clock: "test" }), (law) => Effect.flip(law.run)).pipe(
+ * // outside any test runner: every law that the store breaks
+ * const broken = Effect.partition(
+ *   StoreLaws.laws({ clock: "test" }).filter((law) => law.waived === undefined),
+ *   (law) => law.run
+ * ).pipe(
+ *   Effect.map(([failures]) => failures),
  *   Effect.provide(MemoryStore.layer())
  * )
  * ```
@@ -166,10 +171,15 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
  * @category laws
  * @example
  * ```ts
+ * import { CacheStore } from "effect-session"
  * import * as StoreLaws from "effect-session/StoreLaws"
- * import { MyStore } from "./MyStore.js"
  *
- * StoreLaws.suite("MyStore", { layer: MyStore.layer({ url: "my://localhost" }), clock: "live" })
+ * // a cache of several processes, which reads, compares and writes in three steps
+ * StoreLaws.suite("CacheStore", {
+ *   layer: CacheStore.layer(new Map()),
+ *   clock: "test",
+ *   waives: ["compareAndSet", "createIfAbsent"]
+ * })
  * ```
  */
 export const suite = <E>(

@@ -1,4 +1,4 @@
-import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cause,
@@ -11,10 +11,11 @@ import {
   Fiber,
   Layer,
   Option,
+  Schema,
   Stream,
   TestClock
 } from "effect"
-import * as MemoryStore from "effect-session/MemoryStore"
+import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField } from "effect-session"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import * as testing from "effect-session/testing"
@@ -343,7 +344,7 @@ describe("testing.client", () => {
       assert.strictEqual(yield* sent(client), "a=2")
     }))
 
-  it.effect("X05: a forked request goes with the jar as it was", () =>
+  it.effect("a forked request goes with the jar as it was", () =>
     Effect.gen(function*() {
       const arrived = yield* Deferred.make<void>()
       const gate = yield* Deferred.make<void>()
@@ -416,4 +417,39 @@ describe("testing.client", () => {
       yield* Deferred.succeed(gate, undefined)
       assert.strictEqual(yield* answer.text, "ab")
     }))
+})
+
+describe("a controlled store under a client", () => {
+  const Visits = SessionField.make("visits", Schema.NonNegativeInt, { default: () => 0 })
+
+  const visit = Effect.map(
+    SessionField.updateAndGet(Visits, (n) => n + 1),
+    (n) => HttpServerResponse.text(`${n}`)
+  )
+
+  const app = HttpRouter.empty.pipe(
+    HttpRouter.get("/", visit),
+    HttpRouter.get("/logout", Effect.as(Session.destroy, HttpServerResponse.empty())),
+    HttpRouter.use(HttpMiddleware.session)
+  )
+
+  it.effect("S26: a logout that overtakes a slow request stands", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const browser = yield* testing.client(app)
+      yield* browser.get("/")
+      const update = yield* controls.hold("update")
+      const slow = yield* browser.fork("GET", "/")
+      yield* update.arrived
+      yield* browser.get("/logout")
+      assert.deepStrictEqual(yield* browser.cookies, [])
+      yield* update.release
+      const answer = yield* Fiber.join(slow)
+      assert.deepStrictEqual(answer.setCookies, [])
+      assert.deepStrictEqual(yield* browser.cookies, [])
+      assert.strictEqual(yield* (yield* browser.get("/")).text, "1")
+      assert.strictEqual(yield* (yield* browser.get("/")).text, "2")
+      yield* TestClock.adjust("2 hours")
+      assert.strictEqual(yield* (yield* browser.get("/")).text, "1")
+    }).pipe(Effect.provide(Layer.merge(CookieState.layer(), testing.controlled(MemoryStore.layer())))))
 })

@@ -43,7 +43,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
   },
   {
     name: "of parallel creates under one token one wins",
-    covers: ["S05"],
+    covers: ["S05", "X20"],
     needs: ["keeping", "revocation", "createIfAbsent"],
     trial: (trial) =>
       Effect.gen(function*() {

@@ -154,7 +154,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
   },
   {
     name: "what is put in or got out can't change what is kept",
-    covers: [],
+    covers: ["X10"],
     needs: ["keeping"],
     trial: (trial) =>
       Effect.gen(function*() {
