@@ -17,8 +17,8 @@
  * takes what was not replicated yet. Use a server with `maxmemory-policy noeviction`, or the server ends sessions as it
  * sees fit; when it is full, writes fail with `StoreError` and nothing is half written, while removing still succeeds.
  * Reads follow the client: with reads from replicas (`useReplicas`, `scaleReads`) or client-side caching, a session just
- * removed may still be seen for a moment. `EVAL`, `EVALSHA` and `GET` must be permitted to the user (ACL); `KEYS`, `SCAN`
- * and `SCRIPT` are never sent.
+ * removed may still be seen for a moment. A user restricted by ACL needs `eval`, `evalsha`, `get`, `set`, `getrange`,
+ * `setrange`, `pexpire`, `del`, `exists` and `rename` on keys with the prefix; `KEYS`, `SCAN` and `SCRIPT` are never sent.
  *
  * **Costs.** A read is one `GET`, a write one `EVALSHA`; the first use of each script after a server's start, a failover
  * or `SCRIPT FLUSH` is one trip more. A session takes its JSON text and about 200 bytes.

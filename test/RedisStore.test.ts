@@ -307,22 +307,26 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           assert.strictEqual(yield* dataOf(store, old), "Superseded")
         }))
 
-      it.scoped("S65: 100 parallel increments end at 100, and a removal among them is the last word", () =>
-        Effect.gen(function*() {
-          const { store } = yield* open
-          const token = yield* createSession(store, { n: 0 })
-          yield* Effect.forEach(Array(100), () => increment(store, token), { concurrency: "unbounded" })
-          assert.deepStrictEqual(yield* dataOf(store, token), { n: 100 })
-          const record = yield* recordOf(store, token)
-          assert.strictEqual(record.revision, 100)
+      it.scoped(
+        "S65: 100 parallel increments end at 100, and a removal among them is the last word",
+        () =>
+          Effect.gen(function*() {
+            const { store } = yield* open
+            const token = yield* createSession(store, { n: 0 })
+            yield* Effect.forEach(Array(100), () => increment(store, token), { concurrency: "unbounded" })
+            assert.deepStrictEqual(yield* dataOf(store, token), { n: 100 })
+            const record = yield* recordOf(store, token)
+            assert.strictEqual(record.revision, 100)
 
-          yield* Effect.all([
-            store.remove(token),
-            ...Array.from({ length: 20 }, (_, n) => store.update(token, 100, withData(record, { n }))),
-            store.touch(token, 100, record.deadline + 1)
-          ], { concurrency: "unbounded" })
-          assert.strictEqual(yield* dataOf(store, token), "Superseded")
-        }))
+            yield* Effect.all([
+              store.remove(token),
+              ...Array.from({ length: 20 }, (_, n) => store.update(token, 100, withData(record, { n }))),
+              store.touch(token, 100, record.deadline + 1)
+            ], { concurrency: "unbounded" })
+            assert.strictEqual(yield* dataOf(store, token), "Superseded")
+          }),
+        120_000
+      )
 
       it.scoped("after SCRIPT FLUSH each script is sent whole once, and nothing is noticed", () =>
         Effect.gen(function*() {
@@ -523,6 +527,43 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           yield* cut(store.remove(next))
           assert.strictEqual(yield* dataOf(store, next), "Superseded")
           assert.strictEqual((yield* dump(admin)).length, 2)
+        }))
+
+      it.scoped("a user who may do no more than is documented can do all, and touches no key outside the prefix", () =>
+        Effect.gen(function*() {
+          const { admin } = yield* open
+          const permitted = "get set getrange setrange pexpire del exists rename eval evalsha".split(" ")
+          const handshake = "client info".split(" ")
+          yield* Effect.promise(() =>
+            admin.acl(
+              "SETUSER",
+              "app",
+              "on",
+              ">secret",
+              `~${prefix}*`,
+              ...[...permitted, ...handshake].map((c) => `+${c}`)
+            )
+          )
+          yield* Effect.promise(() => admin.script("FLUSH"))
+          const client = yield* connect(server.url.replace("//", "//app:secret@"))
+          const store = yield* RedisStore.make({ client, prefix })
+          const token = yield* createSession(store, { n: 0 })
+          const next = yield* drawToken(token)
+          yield* increment(store, token)
+          const record = yield* recordOf(store, token)
+          yield* store.touch(token, 1, record.deadline + 1)
+          yield* store.renew(token, 1, next, record)
+          yield* store.remove(next)
+          assert.strictEqual(yield* dataOf(store, next), "Superseded")
+          const torn = yield* drawToken()
+          const key = yield* keyOf(torn)
+          yield* Effect.promise(() => admin.rpush(key, "a"))
+          assert.strictEqual(yield* dataOf(store, torn), "None")
+          assert.strictEqual(yield* Effect.promise(() => admin.exists(key)), 0)
+
+          const elsewhere = yield* RedisStore.make({ client, prefix: "other:" })
+          const error = yield* failure(createSession(elsewhere, {}))
+          assert.include(String(error.cause), "NOPERM")
         }))
 
       it.scoped("another's write is a conflict, also when it says the same", () =>

@@ -141,10 +141,7 @@ return '${done}'`
 export const remove = `${prelude}
 if live(head(KEYS[1])) then
   local kept = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-  if kept.err then
-    if not string.find(kept.err, 'OOM', 1, true) then return kept end
-    redis.call('DEL', KEYS[1])
-  end
+  if kept.err then redis.call('DEL', KEYS[1]) end
 end
 return '${done}'`
 
