@@ -18,7 +18,8 @@
  * **Who says when a session is over.** Express extends a session by the store's `touch`, which in many stores leaves no
  * trace in the session itself. So by default (`expiry: "backend"`) a session that the store still has is live until its
  * absolute bound; the store is what forgets idle ones, which it does by `cookie.expires`. When no Express app is left,
- * `expiry: "record"` goes by the deadline in the record alone, to the millisecond, as every other store here does.
+ * `expiry: "record"` goes by the deadline in the record alone, to the millisecond, as every other store here does, and
+ * the store keeps a session for a minute longer.
  *
  * @since 0.1.0
  */
@@ -196,7 +197,8 @@ const make = (calls: expressCalls.Calls, settings: Settings): Store.Store => {
     record: SessionRecord.SessionRecord,
     revision: number,
     cookie: expressRecord.Cookie
-  ): Effect.Effect<void, unknown> => calls.set(place.sid, expressRecord.encode({ ...record, revision }, cookie))
+  ): Effect.Effect<void, unknown> =>
+    calls.set(place.sid, expressRecord.encode({ ...record, revision }, cookie, adoption))
 
   /** Runs `f` on the live session of that revision. */
   const compare = (
@@ -286,7 +288,7 @@ const make = (calls: expressCalls.Calls, settings: Settings): Store.Store => {
             return Effect.as(
               calls.touch === undefined || !adoption.trusting
                 ? put(place, touched, revision, cookie)
-                : calls.touch(place.sid, expressRecord.encode(touched, cookie)),
+                : calls.touch(place.sid, expressRecord.encode(touched, cookie, adoption)),
               Store.touched(token)
             )
           })

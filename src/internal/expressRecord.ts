@@ -159,7 +159,7 @@ const recordOf = (
     }
   }
   const { data: _data, digest: known, revision, v: _v, ...rest } = meta
-  const recorded = Math.max(meta.deadline, ends ?? 0)
+  const recorded = Math.max(meta.deadline, (ends ?? 0) - marginOf(trusting))
   return {
     ...rest,
     data,
@@ -169,12 +169,22 @@ const recordOf = (
 }
 
 /**
+ * How long past its end a session stays in a store that has no say in when that is, so that its clock can differ from
+ * ours. Where Express reads the cookie's expiry, it gets the true one.
+ */
+const marginOf = (trusting: boolean): number => trusting ? 0 : 60_000
+
+/**
  * The session that Express is to find. Its cookie's attributes stay as they were; its expiry follows the record, but for
  * one that Express let last as long as the browser.
  *
  * @internal
  */
-export const encode = (record: SessionRecord.SessionRecord, cookie: Cookie): object => {
+export const encode = (
+  record: SessionRecord.SessionRecord,
+  cookie: Cookie,
+  { trusting }: Pick<Adoption, "trusting">
+): object => {
   const { data, id: _, revision, ...rest } = record
   const kept = reserved.filter((key) => Object.hasOwn(data, key))
   const meta = {
@@ -185,14 +195,14 @@ export const encode = (record: SessionRecord.SessionRecord, cookie: Cookie): obj
     ...(kept.length === 0 ? {} : { data: Object.fromEntries(kept.map((key) => [key, data[key]])) })
   }
   const visible = Object.fromEntries(Object.entries(data).filter(([key]) => !kept.includes(key)))
-  return { ...visible, [metaKey]: meta, cookie: cookieOf(record, cookie) }
+  return { ...visible, [metaKey]: meta, cookie: cookieOf(record, cookie, trusting) }
 }
 
-const cookieOf = (record: SessionRecord.SessionRecord, cookie: Cookie): Cookie => {
+const cookieOf = (record: SessionRecord.SessionRecord, cookie: Cookie, trusting: boolean): Cookie => {
   if (cookie.originalMaxAge === null && timeOf(cookie.expires) === undefined && record.persistent !== true) {
     return cookie
   }
-  return withExpiry({ ...cookie, originalMaxAge: record.idle }, SessionRecord.endsAt(record))
+  return withExpiry({ ...cookie, originalMaxAge: record.idle }, SessionRecord.endsAt(record) + marginOf(trusting))
 }
 
 /**
