@@ -95,20 +95,20 @@ export const make = (
   const derivation = Buffer.alloc(keyLabel.length + saltBytes)
   derivation.write(keyLabel, 0, "utf8")
   const derive = (key: Key, token: Bytes): Bytes => {
-    derivation.set(token.subarray(headerBytes - saltBytes, headerBytes), keyLabel.length)
+    token.copy(derivation, keyLabel.length, headerBytes - saltBytes, headerBytes)
     return hmac(key.bytes, derivation)
   }
 
   let lastAudience: string | undefined
   let associated = Buffer.alloc(0)
-  const associate = (audience: string, header: Bytes): Bytes => {
+  const associate = (audience: string, token: Bytes): Bytes => {
     if (audience !== lastAudience) {
       const suffix = Buffer.from(`${purpose}\0${audience}`, "utf8")
       associated = Buffer.alloc(headerBytes + suffix.length)
       associated.set(suffix, headerBytes)
       lastAudience = audience
     }
-    associated.set(header)
+    token.copy(associated, 0, 0, headerBytes)
     return associated
   }
 
@@ -154,7 +154,7 @@ export const make = (
     token.set(sealing.id, 1)
     token.set(salt, headerBytes - saltBytes)
     const cipher = crypto.createCipheriv("aes-256-gcm", derive(sealing, token), nonce)
-    cipher.setAAD(associate(audience, token.subarray(0, headerBytes)))
+    cipher.setAAD(associate(audience, token))
     token.set(cipher.update(plain), headerBytes)
     cipher.final()
     token.set(cipher.getAuthTag(), headerBytes + plain.length)
@@ -164,7 +164,7 @@ export const make = (
   const decrypt = (key: Key, audience: string, token: Bytes): Bytes | undefined => {
     const end = token.length - tagBytes
     const decipher = crypto.createDecipheriv("aes-256-gcm", derive(key, token), nonce, { authTagLength: tagBytes })
-    decipher.setAAD(associate(audience, token.subarray(0, headerBytes)))
+    decipher.setAAD(associate(audience, token))
     decipher.setAuthTag(token.subarray(end))
     const plain = decipher.update(token.subarray(headerBytes, end))
     try {
@@ -177,13 +177,13 @@ export const make = (
 
   const open = (audience: string, token: Bytes): Opened | Rejection => {
     let rejection: Rejection = "unknown key"
-    for (const [index, key] of keys.entries()) {
+    for (const key of keys) {
       if (!sameBytes(token, 1, key.id)) {
         continue
       }
       const plain = decrypt(key, audience, token)
       if (plain !== undefined) {
-        return { content: read(plain), current: index === 0 }
+        return { content: read(plain), current: key === keys[0] }
       }
       rejection = "tampered"
     }

@@ -8,6 +8,7 @@
 export interface Bytes extends Uint8Array {
   readonly toString: (encoding?: "base64url" | "utf8" | "hex", start?: number, end?: number) => string
   readonly write: (text: string, offset: number, encoding: "utf8") => number
+  readonly copy: (target: Uint8Array, targetStart: number, start: number, end: number) => number
   readonly subarray: (start?: number, end?: number) => Bytes
 }
 
