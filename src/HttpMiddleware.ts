@@ -119,8 +119,16 @@ const withSession = <E, R, S>(
       scope: Option.getOrUndefined(Context.getOption(context, Scope.Scope))
     })
     sessions.set(tag.key, made)
-    platform.appendPreResponseHandler(fiber, (responding, response) =>
-      sourceOf(responding) === sourceOf(request) ? respond(made, response) : Effect.succeed(response))
+    platform.appendPreResponseHandler(fiber, (responding, response) => {
+      if (sourceOf(responding) !== sourceOf(request)) {
+        return Effect.succeed(response)
+      }
+      // The request may be handled again, by an app with a store of its own.
+      if (sessions.get(tag.key) === made) {
+        sessions.delete(tag.key)
+      }
+      return respond(made, response)
+    })
     const provided = platform.provideDirectly(app, fiber, tag, made as Ref.Ref<Session.Data>)
     return announced.has(policy) ? provided : Effect.zipRight(announce(policy), provided)
   }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
@@ -161,10 +169,21 @@ const announce = (policy: SessionPolicy.Policy): Effect.Effect<void> =>
 const respond = (
   session: internal.SessionRef,
   response: HttpServerResponse.HttpServerResponse
-): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  session.touched
-    ? Effect.flatMap(session.finish(response.status), () => tell(session, answerOf(session, response)))
-    : Effect.succeed(response)
+): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
+  if (!session.touched) {
+    session.leaveUntouched()
+    return Effect.succeed(response)
+  }
+  return Effect.catchAllCause(
+    Effect.flatMap(session.finish(response.status), () => tell(session, answerOf(session, response))),
+    // The platform hangs the client when a handler before the response fails.
+    (cause) =>
+      Effect.as(
+        Effect.logError("a session could not be put into the response", cause),
+        HttpServerResponse.empty({ status: 500 })
+      )
+  )
+}
 
 /** A store that failed is never a success, even if the handler swallowed it (S66). */
 const answerOf = (
@@ -195,7 +214,7 @@ const tell = (
       )
     )
   }
-  if (session.expiring && session.commitFailure === undefined && transport !== undefined) {
+  if (session.expiring && transport !== undefined) {
     return Effect.succeed(platform.noStore(transport.expire(varied, session.emissionAttributes)))
   }
   return Effect.succeed(session.disclosed ? platform.noStore(varied) : varied)

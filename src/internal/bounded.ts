@@ -16,12 +16,12 @@ export type Caller = Fiber.RuntimeFiber<unknown, unknown>
 const unavailable = (method: string) => (cause: Cause.Cause<unknown>): Store.StoreError =>
   new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
 
-/** Turns a defect of a store call into its error, and leaves interruption alone. @internal */
+/** Turns a defect of a store call, or an interruption that it makes of itself, into its error. @internal */
 export const contained = <A, E, R>(call: Effect.Effect<A, E, R>, method: string): Effect.Effect<A, E | Store.StoreError, R> =>
   Effect.catchAllCause(
     call,
     (cause): Effect.Effect<never, E | Store.StoreError> =>
-      Cause.isInterrupted(cause) || Option.isSome(Cause.failureOption(cause))
+      Option.isSome(Cause.failureOption(cause))
         ? Effect.failCause(cause)
         : Effect.fail(unavailable(method)(cause))
   )
@@ -31,7 +31,8 @@ export const start = <A, E>(
   caller: Caller,
   call: Effect.Effect<A, E>,
   timeout: number,
-  method: string
+  method: string,
+  reason: () => "Contention" | "Timeout" = () => "Timeout"
 ): Fiber.RuntimeFiber<A, E | Store.StoreError> => {
   const fork = Runtime.runFork(Runtime.make({
     context: caller.currentContext,
@@ -48,7 +49,10 @@ export const start = <A, E>(
       (exit): Effect.Effect<A, E | Store.StoreError> =>
         Option.isSome(exit)
           ? exit.value
-          : Effect.zipRight(Fiber.interruptFork(fiber), Effect.fail(new Store.StoreError({ reason: "Timeout", method })))
+          : Effect.zipRight(
+            Fiber.interruptFork(fiber),
+            Effect.suspend(() => Effect.fail(new Store.StoreError({ reason: reason(), method })))
+          )
     )
   )
 }

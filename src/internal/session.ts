@@ -9,7 +9,6 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
-import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
@@ -119,8 +118,16 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   private attributes: State.Attributes | undefined = undefined
   private did: Outcome | undefined = undefined
+  /** The last commit has begun: what is written from here on is saved by an explicit one alone. */
+  private finishing = false
   private headSent = false
   private warning = false
+  /** Raised by every `destroy`, so that a commit under way can tell that it was overtaken. */
+  private ends = 0
+  /** Where the commits of this request queue, the same for all of them. */
+  private lane: unknown = undefined
+  private attempting: Draft.Owed = nothing
+  private conflicted = false
 
   /** The token to put into the response. */
   delivery: Delivery | undefined = undefined
@@ -154,13 +161,17 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** Updates the draft and remembers how. */
   change<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
-    const changed = this.use(() => {
+    return this.watched(this.use(() => {
       const [answer, draft] = f(this.draft)
       this.draft = draft
       this.updates.push((draft) => f(draft)[1])
       return answer
-    })
-    return this.headSent ? Effect.zipLeft(changed, this.warnWhenUnsaved) : changed
+    }))
+  }
+
+  /** After the last commit has begun, sees to it that what nothing saves is told. */
+  private watched<A>(change: Effect.Effect<A>): Effect.Effect<A> {
+    return Effect.flatMap(change, (answer) => this.finishing ? Effect.as(this.warnWhenUnsaved, answer) : Exit.succeed(answer))
   }
 
   /** The draft with other data: adopted, and within the policy's size. */
@@ -218,7 +229,8 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   use<A>(f: () => A): Effect.Effect<A> {
     return Effect.withFiberRuntime<A>((caller) => {
       this.begin(caller)
-      return this.base === undefined || this.provisional.length > 0
+      const unreported = this.loadFailure !== undefined && !this.failureReported
+      return this.base === undefined || unreported || this.provisional.length > 0
         ? Effect.map(Effect.orDie(Effect.zipRight(this.loaded, this.settled)), f)
         : Exit.succeed(f())
     })
@@ -251,7 +263,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       this.carrier = carrier
       this.arrivedLive = base._tag === "Live"
       this.base = base
-      this.draft = Draft.draftOf(base)
+      this.draft = Draft.replay(this.updates, Draft.draftOf(base))
       return
     }
     this.loadFailure = Option.getOrElse(
@@ -340,18 +352,19 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   get renew(): Effect.Effect<void> {
-    return this.use(() => {
+    return this.watched(this.use(() => {
       if (!this.renewing) {
         this.renewing = true
         this.next = undefined
       }
       this.draft = Draft.renewed(this.draft)
       this.updates.push(Draft.renewed)
-    })
+    }))
   }
 
   get destroy(): Effect.Effect<void> {
-    return this.use(() => {
+    return this.watched(this.use(() => {
+      this.ends += 1
       if (this.base?._tag === "Live") {
         this.removing = [...this.removing, this.base.token]
       } else if (this.loadFailure !== undefined) {
@@ -369,7 +382,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       this.updates = []
       this.renewing = false
       this.next = undefined
-    })
+    }))
   }
 
   get ignoreChanges(): Effect.Effect<void> {
@@ -446,7 +459,12 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return Effect.clockWith((clock) =>
       Effect.map(
         Effect.ignore(this.settled),
-        () => this.did ?? (this.base === undefined ? nothing : this.owed(this.draft, automatic(this.ignoring), clock))
+        () => {
+          const owed = this.base === undefined || this.finishing
+            ? nothing
+            : this.owed(this.draft, automatic(this.ignoring), clock)
+          return owed._tag === "Nothing" ? this.did ?? owed : owed
+        }
       )
     )
   }
@@ -486,9 +504,10 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
    * response of its own could not be written.
    */
   finish(status: number): Effect.Effect<void> {
-    if (this.headSent) {
+    if (this.finishing) {
       return Effect.void
     }
+    this.finishing = true
     const discarding = this.ignoring || status >= 500 || status === clientClosedRequest
     return Effect.clockWith((clock) => {
       if (
@@ -499,23 +518,37 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
         return this.lostNothing ? Effect.void : this.lost
       }
       return this.order(automatic(discarding)).pipe(
-        Effect.catchAllCause((cause) => {
-          this.commitFailure = cause
-          this.did = { _tag: "Failed", cause }
-          this.delivery = undefined
-          return this.failureReported
-            ? Effect.void
-            : Either.match(Cause.failureOrCause(cause), {
-              onLeft: (error) =>
-                error._tag === "StoreError" ? report(error, "a session could not be committed") : Effect.void,
-              onRight: (defect) => Effect.logError("a session could not be committed", defect)
-            })
-        }),
+        Effect.catchAllCause((cause) => this.failed(cause)),
         Effect.zipRight(Effect.sync(() => {
           this.headSent = true
         }))
       )
     })
+  }
+
+  /** The head leaves, and nothing asked for the session by then. */
+  leaveUntouched(): void {
+    this.finishing = true
+    this.headSent = true
+  }
+
+  private failed(cause: Cause.Cause<unknown>): Effect.Effect<void> {
+    const error = Option.getOrUndefined(Cause.failureOption(cause))
+    const reported = error !== undefined && error === this.loadFailure
+    // Nothing of the client's is lost by it: the next request extends the session as well.
+    if (this.attempting._tag === "Touch" && !reported) {
+      return Store.isStoreError(error) ? report(error, "a session could not be touched") : Effect.void
+    }
+    this.commitFailure = cause
+    this.did = { _tag: "Failed", cause }
+    // While the record may be there, the client needs its token to try again.
+    this.expiring = this.expiring && this.removing.length === 0
+    if (reported) {
+      return Effect.void
+    }
+    return Store.isStoreError(error)
+      ? report(error, "a session could not be committed")
+      : Effect.logError("a session could not be committed", cause)
   }
 
   private get binding(): Store.Binding {
@@ -554,15 +587,15 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       this.begin(caller)
       const { policy, store } = this.environment
       const queued = Effect.suspend(() => {
-        const key = this.base?._tag === "Live"
+        this.lane ??= this.base?._tag === "Live"
           ? this.base.record.id ?? SessionToken.unsafeToId(this.base.token) ?? this
           : this
         return bounded.outcome(
           Lanes.enqueue(
             store,
-            key,
-            (lane) => bounded.contained(this.carryOut(order, lane), "commit"),
-            (call) => bounded.start(caller, call, policy.storeTimeout, "commit")
+            this.lane,
+            (lane) => this.carryOut(order, lane),
+            (call) => bounded.start(caller, call, policy.storeTimeout, "commit", () => this.contended)
           )
         )
       })
@@ -574,7 +607,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
             bounded.outcome(
               bounded.start(
                 caller,
-                bounded.contained(this.carryOutWithin(order, transaction), "commit"),
+                this.carryOutWithin(order, transaction),
                 policy.storeTimeout,
                 "commit"
               )
@@ -654,17 +687,25 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return this.attempt(order, lane)
   }
 
-  private attempt<B>(order: Order<B>, lane: Lanes.Lane): Effect.Effect<B, CommitError> {
+  private get contended(): "Contention" | "Timeout" {
+    return this.conflicted ? "Contention" : "Timeout"
+  }
+
+  private attempt<B>(order: Order<B>, lane: Lanes.Lane, tries = 1): Effect.Effect<B, CommitError> {
     return Effect.clockWith((clock) => {
       const { policy, store } = this.environment
       const base = this.base ?? Draft.fresh
       const count = this.updates.length
       const [answer, draft] = order.last === undefined ? [undefined as B, this.draft] : order.last(this.draft)
       const owed = this.owed(draft, order, clock)
+      const { ends } = this
+      this.attempting = owed
       const now = clock.unsafeCurrentTimeMillis()
-      const again = Effect.suspend(() => this.attempt(order, lane))
+      const again = Effect.suspend(() => this.attempt(order, lane, tries + 1))
       const landed = (token: SessionToken.Token, record: SessionRecord, sending: boolean) =>
-        Effect.map(this.land(token, record, { count, owed, sending, lane }), () => answer)
+        ends === this.ends
+          ? Effect.map(this.land(token, record, { count, owed, sending, lane }), () => answer)
+          : this.overtaken(token, again)
 
       switch (owed._tag) {
         case "Nothing": {
@@ -676,7 +717,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           return Effect.succeed(answer)
         }
         case "Remove": {
-          const removals = Effect.forEach(this.removing, (token) => store.remove(token, this.binding), { discard: true })
+          const removals = Effect.forEach(this.removing, (token) => ask(() => store.remove(token, this.binding)), { discard: true })
           return Effect.zipRight(
             Effect.tap(removals, () => {
               this.removing = []
@@ -692,13 +733,13 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           }
           const token = this.nextToken()
           const record = Draft.toRecord(Draft.fresh, draft, now, policy, false)
-          return Effect.flatMap(store.create(token, record, this.binding), (result) => {
+          return Effect.flatMap(ask(() => store.create(token, record, this.binding)), (result) => {
             switch (result._tag) {
               case "Created":
                 return Effect.zipRight(metrics.created, landed(result.token, record, true))
               case "Exists":
                 this.next = undefined
-                return again
+                return tries < maximumDraws ? again : Effect.fail(repeating)
               case "NotKept":
                 this.base = Draft.detached
                 this.draft = draft
@@ -712,15 +753,13 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           }
           const record = Draft.toRecord(base, draft, now, policy, false)
           const moved = record.deadline - base.record.deadline >= policy.touchInterval || draft.bound !== undefined
-          return Effect.flatMap(store.update(base.token, base.record.revision, record, this.binding), (result) => {
+          const call = ask(() => store.update(base.token, base.record.revision, record, this.binding))
+          return Effect.flatMap(call, (result) => {
             switch (result._tag) {
               case "Updated":
                 return landed(result.token, { ...record, revision: result.revision }, moved && this.carriesExpiry(record))
               case "Conflict":
-                return order.single ? Effect.fail(changedMeanwhile) : Effect.suspend(() => {
-                  this.rebase(base.token, result.record)
-                  return Effect.zipRight(metrics.conflict, again)
-                })
+                return order.single ? Effect.fail(changedMeanwhile) : this.replayed(ends, base.token, result.record, again)
               case "Gone":
                 this.base = Draft.ended
                 return order.explicit ? Effect.fail(new SessionGone()) : Effect.as(this.lost, answer)
@@ -736,7 +775,8 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           }
           const next = this.nextToken()
           const record = Draft.toRecord(base, draft, now, policy, true)
-          return Effect.flatMap(store.renew(base.token, base.record.revision, next, record, this.binding), (result) => {
+          const call = ask(() => store.renew(base.token, base.record.revision, next, record, this.binding))
+          return Effect.flatMap(call, (result) => {
             switch (result._tag) {
               case "Updated":
                 return Effect.zipRight(
@@ -744,10 +784,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
                   landed(result.token, { ...record, revision: result.revision }, true)
                 )
               case "Conflict":
-                return order.single ? Effect.fail(changedMeanwhile) : Effect.suspend(() => {
-                  this.rebase(base.token, result.record)
-                  return Effect.zipRight(metrics.conflict, again)
-                })
+                return order.single ? Effect.fail(changedMeanwhile) : this.replayed(ends, base.token, result.record, again)
               case "Gone":
                 // A login: it begins a session of this request's own updates, whatever became of the old one.
                 this.base = Draft.ended
@@ -761,18 +798,35 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
             return Effect.succeed(answer)
           }
           const { deadline } = owed
-          return store.touch(base.token, base.record.revision, deadline, this.binding).pipe(
-            Effect.flatMap((result) =>
+          return Effect.flatMap(
+            ask(() => store.touch(base.token, base.record.revision, deadline, this.binding)),
+            (result) =>
               result._tag === "Touched"
                 ? landed(result.token, { ...base.record, deadline, touchedAt: now }, this.carriesExpiry(base.record))
                 : Effect.succeed(answer)
-            ),
-            // Nothing of the client's is lost by it: the next request extends the session as well.
-            Effect.catchTag("StoreError", (error) => Effect.as(report(error, "a session could not be touched"), answer))
           )
         }
       }
     })
+  }
+
+  private replayed<B>(
+    ends: number,
+    token: SessionToken.Token,
+    record: SessionRecord,
+    again: Effect.Effect<B, CommitError>
+  ): Effect.Effect<B, CommitError> {
+    this.conflicted = true
+    if (ends === this.ends) {
+      this.rebase(token, record)
+    }
+    return Effect.zipRight(metrics.conflict, again)
+  }
+
+  /** Destroyed while it was being written: what landed is removed as well. */
+  private overtaken<B>(token: SessionToken.Token, again: Effect.Effect<B, CommitError>): Effect.Effect<B, CommitError> {
+    this.removing = [...this.removing, token]
+    return again
   }
 
   private carriesExpiry(record: SessionRecord): boolean {
@@ -849,6 +903,11 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     )
   }
 
+  private get unsaved(): boolean {
+    return this.base !== undefined && !this.ignoring &&
+      (this.removing.length > 0 || this.renewing || Draft.isChanged(this.base, this.draft))
+  }
+
   /** An update made after the response head left is saved by an explicit commit, or by nothing. */
   private get warnWhenUnsaved(): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -859,7 +918,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       this.warning = true
       const warn = Effect.suspend(() => {
         this.warning = false
-        return this.base !== undefined && Draft.isChanged(this.base, this.draft)
+        return this.unsaved
           ? Effect.zipRight(
             metrics.unsaved,
             Effect.logWarning("a session was updated after the response head left, and not committed: run Session.commit")
@@ -871,13 +930,26 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 }
 
-const nothing: Outcome = { _tag: "Nothing" }
+const nothing: Draft.Owed = { _tag: "Nothing" }
 
 /** The longest a cookie can be kept (RFC 6265bis), and so a session's bound. */
 const longestBound = Duration.toMillis(Duration.days(400))
 
 /** What the platform answers for a client that went away. */
 const clientClosedRequest = 499
+
+/** A store call of a commit: its defect is a failure, where one of the handler's own functions stays a defect. */
+const ask = <A>(call: () => Effect.Effect<A, Store.StoreError>): Effect.Effect<A, Store.StoreError> =>
+  bounded.contained(Effect.suspend(call), "commit")
+
+/** How often a token is drawn for a session, when the drawn one is taken. */
+const maximumDraws = 3
+
+const repeating = new Store.StoreError({
+  reason: "Unavailable",
+  method: "create",
+  description: "every token that was drawn is taken: the generator of tokens repeats itself"
+})
 
 const changedMeanwhile = new Store.StoreError({
   reason: "Contention",
