@@ -234,17 +234,32 @@ const quotation = 0x22
 
 const isBlank = (code: number): boolean => code === space || code === tab
 
-/** Text without the blanks around it; only those of RFC 6265, or U+00A0 before a name would get past its prefix. */
-const strip = (text: string, from: number, to: number): string => {
+const skip = (text: string, from: number, to: number): number => {
   let start = from
-  let end = to
-  while (start < end && isBlank(text.charCodeAt(start))) {
+  while (start < to && isBlank(text.charCodeAt(start))) {
     start++
   }
-  while (end > start && isBlank(text.charCodeAt(end - 1))) {
+  return start
+}
+
+const skipBack = (text: string, from: number, to: number): number => {
+  let end = to
+  while (end > from && isBlank(text.charCodeAt(end - 1))) {
     end--
   }
-  return text.slice(start, end)
+  return end
+}
+
+/** Text without the blanks around it. */
+const strip = (text: string, from: number, to: number): string => {
+  const start = skip(text, from, to)
+  return text.slice(start, skipBack(text, start, to))
+}
+
+/** Only the blanks of RFC 6265 are none of a name, or U+00A0 before one would get past its prefix. */
+const isNamed = (text: string, from: number, to: number, name: string): boolean => {
+  const start = skip(text, from, to)
+  return text.startsWith(name, start) && skipBack(text, start, to) === start + name.length
 }
 
 const unquote = (value: string): string =>
@@ -274,7 +289,7 @@ export const values = (header: string, name: string): Array<string> => {
     if (equals === -1) {
       break
     }
-    if (equals < end && strip(header, start, equals) === name) {
+    if (equals < end && isNamed(header, start, equals, name)) {
       found.push(decode(unquote(strip(header, equals + 1, end))))
     }
     start = end + 1
