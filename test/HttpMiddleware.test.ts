@@ -719,37 +719,49 @@ const router = Object.entries(handlers).reduce(
 
 const stores = Layer.mergeAll(CookieState.layer(), MemoryStore.layer())
 
-const served = (layer: Layer.Layer<never, unknown, HttpServer.HttpServer>) => (test: (fetch: Fetch) => Effect.Effect<void>) =>
-  Effect.gen(function*() {
-    const server = yield* HttpServer.HttpServer
-    const port = server.address._tag === "TcpAddress" ? server.address.port : 0
-    yield* test((path, cookie) =>
+const served =
+  (layer: Layer.Layer<never, unknown, HttpServer.HttpServer>) => (test: (fetch: Fetch) => Effect.Effect<void>) =>
+    Effect.gen(function*() {
+      const server = yield* HttpServer.HttpServer
+      const port = server.address._tag === "TcpAddress" ? server.address.port : 0
+      yield* test((path, cookie) =>
+        Effect.flatMap(
+          Effect.promise(() =>
+            fetch(`http://127.0.0.1:${port}${path}`, { redirect: "manual", ...cookieHeader(cookie) })
+          ),
+          replyOf
+        )
+      )
+    }).pipe(Effect.provide(Layer.provideMerge(layer, NodeHttpServer.layerTest)), Effect.scoped, Effect.orDie)
+
+const web =
+  (handler: (request: Request) => Promise<Response>, dispose: () => Promise<void>) =>
+  (test: (fetch: Fetch) => Effect.Effect<void>) =>
+    test((path, cookie) =>
       Effect.flatMap(
-        Effect.promise(() => fetch(`http://127.0.0.1:${port}${path}`, { redirect: "manual", ...cookieHeader(cookie) })),
+        Effect.promise(() => handler(new Request(`http://app.test${path}`, cookieHeader(cookie)))),
         replyOf
       )
-    )
-  }).pipe(Effect.provide(Layer.provideMerge(layer, NodeHttpServer.layerTest)), Effect.scoped, Effect.orDie)
-
-const web = (handler: (request: Request) => Promise<Response>, dispose: () => Promise<void>) =>
-(test: (fetch: Fetch) => Effect.Effect<void>) =>
-  test((path, cookie) =>
-    Effect.flatMap(Effect.promise(() => handler(new Request(`http://app.test${path}`, cookieHeader(cookie)))), replyOf)
-  ).pipe(Effect.ensuring(Effect.promise(dispose)))
+    ).pipe(Effect.ensuring(Effect.promise(dispose)))
 
 const quiet = fixture.quiet
 
 const integrations: ReadonlyArray<
   readonly [string, () => (test: (fetch: Fetch) => Effect.Effect<void>) => Effect.Effect<void>]
 > = [
-  ["HttpServer.serve(app, session)", () =>
-    served(Layer.provide(HttpServer.serve(plain, HttpMiddleware.session), [stores, quiet]))],
-  ["HttpServer.serve(router, session)", () =>
-    served(Layer.provide(HttpServer.serve(router, HttpMiddleware.session), [stores, quiet]))],
-  ["HttpRouter.use(session)", () =>
-    served(Layer.provide(HttpServer.serve(HttpRouter.use(router, HttpMiddleware.session)), [stores, quiet]))],
-  ["app.pipe(session)", () =>
-    served(Layer.provide(HttpServer.serve(HttpMiddleware.session(plain)), [stores, quiet]))],
+  [
+    "HttpServer.serve(app, session)",
+    () => served(Layer.provide(HttpServer.serve(plain, HttpMiddleware.session), [stores, quiet]))
+  ],
+  [
+    "HttpServer.serve(router, session)",
+    () => served(Layer.provide(HttpServer.serve(router, HttpMiddleware.session), [stores, quiet]))
+  ],
+  [
+    "HttpRouter.use(session)",
+    () => served(Layer.provide(HttpServer.serve(HttpRouter.use(router, HttpMiddleware.session)), [stores, quiet]))
+  ],
+  ["app.pipe(session)", () => served(Layer.provide(HttpServer.serve(HttpMiddleware.session(plain)), [stores, quiet]))],
   ["HttpApp.toWebHandlerLayer(app.pipe(session))", () => {
     const { dispose, handler } = HttpApp.toWebHandlerLayer(
       HttpMiddleware.session(plain),
