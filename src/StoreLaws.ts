@@ -11,6 +11,7 @@ import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as answers from "./internal/storeLaws/answers.js"
 import * as internal from "./internal/storeLaws/law.js"
+import * as lifetimes from "./internal/storeLaws/lifetimes.js"
 import * as model from "./internal/storeLaws/model.js"
 import * as races from "./internal/storeLaws/races.js"
 import * as values from "./internal/storeLaws/values.js"
@@ -98,6 +99,7 @@ export type LawBroken = internal.LawBroken
 
 const definitions: ReadonlyArray<internal.Definition> = [
   ...answers.definitions,
+  ...lifetimes.definitions,
   ...values.definitions,
   ...races.definitions,
   ...model.definitions

@@ -264,3 +264,45 @@ export const renew = (
 
 /** The text of a token, to tell two apart. @internal */
 export const textOf = (token: SessionToken.Token): string => Redacted.value(token)
+
+/** Every write that a request in flight may still make under a token that is over revives nothing. @internal */
+export const nothingRevives = (trial: Trial, { record, token }: Kept, when: string) =>
+  Effect.gen(function*() {
+    const { store } = trial
+    const next = trial.draw(token)
+    const late = written(trial, record, { late: true })
+    yield* expectOver(trial, token, when)
+    yield* expectTag(yield* store.update(token, record.revision, late), "Gone", `update ${when}`)
+    yield* expectOver(trial, token, `after an update ${when}`)
+    yield* expectTag(yield* store.touch(token, record.revision, late.deadline), "Gone", `touch ${when}`)
+    yield* expectOver(trial, token, `after a touch ${when}`)
+    yield* expectTag(yield* store.renew(token, record.revision, next, late), "Gone", `renew ${when}`)
+    yield* expectOver(trial, token, `after a renew ${when}`)
+    yield* expectOver(trial, next, `of the new token after a renew ${when}`)
+    yield* store.remove(token)
+    yield* expectOver(trial, token, `after a remove ${when}`)
+  })
+
+/** A session that was removed. @internal */
+export const removed = (trial: Trial) =>
+  Effect.gen(function*() {
+    const kept = yield* keep(trial)
+    yield* trial.store.remove(kept.token)
+    return kept
+  })
+
+/** A session at its bound. @internal */
+export const expired = (trial: Trial, fields: Partial<SessionRecord.SessionRecord> = {}) =>
+  Effect.gen(function*() {
+    const kept = yield* keep(trial, fields)
+    trial.moveTo(Math.min(kept.record.deadline, kept.record.expiresAt))
+    return kept
+  })
+
+/** A live session whose first revision another writer has replaced. @internal */
+export const changed = (trial: Trial) =>
+  Effect.gen(function*() {
+    const first = yield* keep(trial)
+    const second = yield* rewrite(trial, first, { n: 1, by: "another writer" })
+    return { first, second }
+  })
