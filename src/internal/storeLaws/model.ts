@@ -8,6 +8,7 @@ import * as Utils from "effect/Utils"
 import * as SessionRecord from "../../SessionRecord.js"
 import type * as SessionToken from "../../SessionToken.js"
 import * as Store from "../../Store.js"
+import * as testing from "../../testing.js"
 import * as law from "./law.js"
 
 /** What the model holds under a token. */
@@ -196,6 +197,11 @@ interface Client {
 /** Short enough that two halves of it pass before a tombstone's minute is over. */
 const idle = 40_000
 
+const contents: Array<SessionRecord.Data> = []
+
+/** What is written at a step. Adopted once: histories are many, and short. */
+const contentOf = (step: number): SessionRecord.Data => contents[step] ??= testing.record({ data: { step } }).data
+
 const play = (trial: law.Trial, steps: ReadonlyArray<Step>) =>
   Effect.gen(function*() {
     const { moveTo, now, settings, store } = trial
@@ -223,7 +229,15 @@ const play = (trial: law.Trial, steps: ReadonlyArray<Step>) =>
         return Effect.succeed(answer)
       })
 
-    const fresh = () => law.recordOf(trial, { idle, expiresAt: now() + 4 * idle, data: { step: count } })
+    const fresh = (): SessionRecord.SessionRecord => ({
+      data: contentOf(count),
+      revision: 1,
+      createdAt: now(),
+      touchedAt: now(),
+      deadline: now() + idle,
+      expiresAt: now() + 4 * idle,
+      idle
+    })
 
     const act = (
       client: Client,
