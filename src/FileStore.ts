@@ -16,7 +16,7 @@
  *
  * @since 0.1.0
  */
-import type * as PlatformError from "@effect/platform/Error"
+import * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Config from "effect/Config"
@@ -28,6 +28,7 @@ import type * as Scope from "effect/Scope"
 import * as Format from "./internal/fileStoreFormat.js"
 import * as Swap from "./internal/fileStoreSwap.js"
 import * as Sweep from "./internal/fileStoreSweep.js"
+import * as SessionRecord from "./SessionRecord.js"
 import * as Store from "./Store.js"
 
 /**
@@ -74,34 +75,36 @@ const probe = (files: Swap.Files): Effect.Effect<void, PlatformError.PlatformErr
     const nonce = yield* files.nonce
     const first = Format.temporary(probeId, nonce)
     const second = Format.temporary(probeId, `${nonce}-linked`)
-    yield* files.write(first, new Uint8Array(0))
+    yield* files.write(first, Uint8Array.of(10))
     yield* Effect.ensuring(files.link(first, second), Effect.zipRight(files.remove(first), files.remove(second)))
   })
 
 const probeId = "-".repeat(43)
 
-/** Operations on one id queue in this process, so that only other processes are ever met at a lock. */
+/**
+ * Operations on one id queue in this process, so that only other processes are ever met at a lock. Each is told whether
+ * it waited. A caller that is interrupted is let go at once, and what it began is finished behind it.
+ */
 const makeQueues = () => {
   const queues = new Map<string, { readonly semaphore: Effect.Semaphore; users: number }>()
-  return <A, E>(id: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.suspend(() => {
+  return <A, E>(id: string, f: (waited: boolean) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.disconnect(Effect.suspend(() => {
       let queue = queues.get(id)
       if (queue === undefined) {
         queue = { semaphore: Effect.unsafeMakeSemaphore(1), users: 0 }
         queues.set(id, queue)
       }
       const mine = queue
-      mine.users++
+      const waited = mine.users++ > 0
       return Effect.ensuring(
-        mine.semaphore.withPermits(1)(Effect.uninterruptible(effect)),
+        mine.semaphore.withPermits(1)(Effect.uninterruptible(f(waited))),
         Effect.sync(() => {
           if (--mine.users === 0) {
             queues.delete(id)
           }
         })
       )
-      // A caller that is interrupted is let go at once; what it began is finished behind it, so nothing is left half done.
-    }).pipe(Effect.disconnect)
+    }))
 }
 
 const makeBackend = (files: Swap.Files): Store.Backend => {
@@ -112,8 +115,7 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
       const aside = Format.setAside(id, yield* files.nonce)
       yield* files.rename(id, aside)
       // What was moved may be a good file that another process put there meanwhile.
-      const moved = yield* files.read(aside)
-      if (moved !== undefined && moved._tag !== "Corrupt") {
+      if (isSound(yield* files.read(aside))) {
         yield* files.link(aside, id)
         yield* files.remove(aside)
       } else {
@@ -158,6 +160,7 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
     id: string,
     revision: number,
     now: number,
+    waited: boolean,
     content: (nonce: string) => Uint8Array,
     prepare: Effect.Effect<void, PlatformError.PlatformError>
   ) => {
@@ -168,9 +171,10 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
       prepare,
       value: Store.replaced
     })
+    // Mostly nobody wrote or touched meanwhile, and the guess saves a read; who had to wait knows that somebody did.
     return files.swap(
       id,
-      write(Format.base(revision, 0)),
+      waited ? undefined : write(Format.base(revision, 0)),
       (found) =>
         Effect.map(sound(id, found), (current) =>
           !Store.isLive(current, now)
@@ -181,10 +185,15 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
     )
   }
 
-  const replace: Store.Backend["replace"] = ({ id }, revision, entry, now) =>
-    replaceWith(id, revision, now, (nonce) => Format.encodeLive(entry, nonce, 0), Effect.void)
-
-  const rename: Store.Backend["rename"] = (key, revision, next, entry, tombstone, now) =>
+  const rename = (
+    key: Store.Key,
+    revision: number,
+    next: Store.Key,
+    entry: Store.LiveEntry,
+    tombstone: Store.Tombstone,
+    now: number,
+    waited: boolean
+  ) =>
     Effect.gen(function*() {
       const nonce = yield* files.nonce
       const pending = Format.temporary(next.id, nonce)
@@ -194,7 +203,7 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
       yield* Effect.onError(files.write(final, Format.encodeLive(entry, nonce, 0)), () => clear)
       let placed = false
       const place = Effect.suspend(() => placed ? Effect.succeed(true) : files.link(pending, next.id)).pipe(
-        Effect.flatMap((linked) => linked ? Effect.sync(() => placed = true) : Effect.dieMessage("token is taken")),
+        Effect.flatMap((linked) => linked ? Effect.sync(() => placed = true) : Effect.fail(repeated)),
         Effect.zipRight(files.settle)
       )
       const withdraw = Effect.suspend(() => Effect.zipRight(placed ? files.remove(next.id) : Effect.void, clear))
@@ -203,6 +212,7 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
           key.id,
           revision,
           now,
+          waited,
           (nonce) => Format.encodeTombstone(tombstone, nonce, next.id),
           place
         ),
@@ -254,15 +264,35 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
 
   return {
     get: ({ id }) => Effect.map(read(id), Option.fromNullable),
-    insert: (key, entry, now) => queued(key.id, insert(key, entry, now)),
-    replace: (key, revision, entry, now) => queued(key.id, replace(key, revision, entry, now)),
+    insert: (key, entry, now) => queued(key.id, () => insert(key, entry, now)),
+    replace: ({ id }, revision, entry, now) =>
+      queued(
+        id,
+        (waited) => replaceWith(id, revision, now, waited, (nonce) => Format.encodeLive(entry, nonce, 0), Effect.void)
+      ),
     rename: (key, revision, next, entry, tombstone, now) =>
-      queued(key.id, rename(key, revision, next, entry, tombstone, now)),
-    extend: (key, revision, deadline, now) => queued(key.id, extend(key, revision, deadline, now)),
-    remove: (key, tombstone, now) => queued(key.id, remove(key, tombstone, now)),
-    setAside: ({ id }) => queued(id, setAside(id)),
+      queued(key.id, (waited) => rename(key, revision, next, entry, tombstone, now, waited)),
+    extend: (key, revision, deadline, now) => queued(key.id, () => extend(key, revision, deadline, now)),
+    remove: (key, tombstone, now) => queued(key.id, () => remove(key, tombstone, now)),
+    setAside: ({ id }) => queued(id, () => setAside(id)),
     sweep: Sweep.make(files, setAside)
   }
+}
+
+/** A renewal to a token that is taken: no session may end for it (S05). */
+const repeated = new PlatformError.SystemError({
+  module: "FileSystem",
+  method: "link",
+  reason: "AlreadyExists",
+  description: "the token to renew to is in use: the generator of tokens repeats itself"
+})
+
+const isSound = (found: Format.Found): boolean => {
+  if (found?._tag !== "Entry") {
+    return found?._tag === "Tombstone"
+  }
+  const decoded = SessionRecord.decode(found.body, found)
+  return decoded._tag === "Right" || decoded.left.reason === "NewerVersion"
 }
 
 const isPending = (found: Format.Found): boolean => found?._tag === "Entry" && found.from !== undefined
@@ -293,6 +323,7 @@ export const make = (
         )
       )
     )
+    yield* Effect.addFinalizer(() => files.tidy)
     return yield* Store.fromBackend(makeBackend(files), { name: "FileStore" })
   })
 

@@ -68,6 +68,8 @@ export interface Files {
   readonly list: Effect.Effect<ReadonlyArray<string>, PlatformError.PlatformError>
   /** Takes a name away in one system call. The file stays, under a name that the next one takes over. */
   readonly discard: (name: string) => Effect.Effect<void>
+  /** Removes what was discarded last. */
+  readonly tidy: Effect.Effect<void>
   /** Replaces what is under an id, as `decide` says of what is found; `first` is a guess that saves a read. */
   readonly swap: <A>(
     id: string,
@@ -102,7 +104,8 @@ export const make = (options: {
   const process = Encoding.encodeHex(crypto.randomBytes(6))
   let count = 0
   const nonce = Effect.map(Clock.currentTimeMillis, (now) => Format.nonce(now, process, count++))
-  const trash = path(Format.trash(Format.nonce(0, process, 0)))
+  const trashName = Format.trash(Format.nonce(0, process, 0))
+  const trash = path(trashName)
 
   const readName = (name: string): Effect.Effect<Format.Found, PlatformError.PlatformError> =>
     Effect.matchEffect(fileSystem.readFile(path(name)), {
@@ -217,7 +220,10 @@ export const make = (options: {
         yield* Effect.zipRight(drop, Format.baseOf(found) === decision.base ? Effect.void : release)
         return next
       }
-      const committed = yield* Effect.zipRight(next.prepare ?? Effect.void, rename(temporary, id)).pipe(
+      if (next.prepare !== undefined) {
+        yield* Effect.onError(next.prepare, () => drop)
+      }
+      const committed = yield* rename(temporary, id).pipe(
         Effect.as(true),
         Effect.catchIf(isNotFound, () => Effect.succeed(false)),
         Effect.onError(() => drop)
@@ -239,5 +245,18 @@ export const make = (options: {
       return decision.value
     })
 
-  return { nonce, read: readName, write, link, rename, settle, remove, removeTree, list, discard, swap }
+  return {
+    nonce,
+    read: readName,
+    write,
+    link,
+    rename,
+    settle,
+    remove,
+    removeTree,
+    list,
+    discard,
+    tidy: remove(trashName),
+    swap
+  }
 }
