@@ -20,6 +20,7 @@ import * as Store from "effect-session/Store"
 import { Cluster, Redis } from "ioredis"
 import { inspect } from "node:util"
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from "redis"
+import { vi } from "vitest"
 import * as Fixture from "./fixtures/redis.js"
 import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
 
@@ -580,19 +581,25 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
   it.scoped("redis: a write given up on while the server was away is not sent when it is back", () =>
     Effect.gen(function*() {
       const server = yield* Fixture.server()
-      const client = yield* Fixture.nodeRedis(server.url)
+      const proxy = yield* Fixture.proxy(server.port)
+      const client = yield* Fixture.nodeRedis(proxy.url)
+      const calls = vi.spyOn(client, "withAbortSignal").mock.calls
       const store = yield* RedisStore.make({ client, prefix })
+      yield* createSession(store, { n: 0 })
       const away = new Promise<void>((resolve) => client.once("reconnecting", resolve))
-      yield* server.kill
+      proxy.down()
       yield* Effect.promise(() => away)
-      const queued = yield* Effect.fork(createSession(store, { n: 1 }))
-      yield* Effect.yieldNow()
-      yield* Fiber.interrupt(queued)
-      const kept = yield* Effect.fork(createSession(store, { n: 2 }))
-      yield* Effect.yieldNow()
-      yield* server.start
+      const before = calls.length
+      const queue = (n: number) =>
+        Effect.tap(
+          Effect.fork(createSession(store, { n })),
+          () => Effect.repeat(Effect.yieldNow(), { until: () => calls.length === before + n })
+        )
+      yield* Fiber.interrupt(yield* queue(1))
+      const kept = yield* queue(2)
+      proxy.up()
       const token = yield* Fiber.join(kept)
-      assert.deepStrictEqual((yield* dump(server.admin)).length, 1)
+      assert.strictEqual((yield* dump(server.admin)).length, 2)
       assert.deepStrictEqual(yield* dataOf(store, token), { n: 2 })
     }))
 

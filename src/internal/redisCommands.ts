@@ -69,13 +69,8 @@ const withoutArguments = (error: unknown): Error => {
   return copy
 }
 
-/** A client may be set up to answer with bytes. */
-const text = (reply: unknown): Reply =>
-  reply === null || reply === undefined
-    ? undefined
-    : reply instanceof Uint8Array
-    ? new TextDecoder().decode(reply)
-    : String(reply)
+/** A client may be set up to answer with Buffers, and those say their text as well. */
+const text = (reply: unknown): Reply => reply === null || reply === undefined ? undefined : String(reply)
 
 /** @internal */
 export const startsWith = (prefix: string) => (error: Error): boolean => error.message.startsWith(prefix)
