@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-import * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import type * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import * as platform from "./internal/platform.js"
+import { unfold } from "./internal/response.js"
 import * as internal from "./internal/session.js"
 import * as Session from "./Session.js"
 import * as SessionPolicy from "./SessionPolicy.js"
@@ -200,7 +201,7 @@ const tell = (
   session: internal.SessionRef,
   response: HttpServerResponse.HttpServerResponse
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  const varied = platform.vary(response, session.consulted.flatMap((transport) => transport.vary))
+  const varied = platform.vary(unfold(response), session.consulted.flatMap((transport) => transport.vary))
   const { delivery, transport } = session
   if (delivery !== undefined && transport !== undefined) {
     return Effect.clockWith((clock) =>
