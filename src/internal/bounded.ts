@@ -17,7 +17,10 @@ const unavailable = (method: string) => (cause: Cause.Cause<unknown>): Store.Sto
   new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
 
 /** Turns a defect of a store call, or an interruption that it makes of itself, into its error. @internal */
-export const contained = <A, E, R>(call: Effect.Effect<A, E, R>, method: string): Effect.Effect<A, E | Store.StoreError, R> =>
+export const contained = <A, E, R>(
+  call: Effect.Effect<A, E, R>,
+  method: string
+): Effect.Effect<A, E | Store.StoreError, R> =>
   Effect.catchAllCause(
     call,
     (cause): Effect.Effect<never, E | Store.StoreError> =>
@@ -65,4 +68,3 @@ export const outcome = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A,
 
 /** @internal */
 export const isDone = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean => fiber.unsafePoll() !== null
-

@@ -171,7 +171,10 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** After the last commit has begun, sees to it that what nothing saves is told. */
   private watched<A>(change: Effect.Effect<A>): Effect.Effect<A> {
-    return Effect.flatMap(change, (answer) => this.finishing ? Effect.as(this.warnWhenUnsaved, answer) : Exit.succeed(answer))
+    return Effect.flatMap(
+      change,
+      (answer) => this.finishing ? Effect.as(this.warnWhenUnsaved, answer) : Exit.succeed(answer)
+    )
   }
 
   /** The draft with other data: adopted, and within the policy's size. */
@@ -406,7 +409,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return Effect.asVoid(this.order({ ...explicitly, keepEmpty: true }))
   }
 
-  transaction<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B, Store.StoreError | SessionGone> {
+  transaction<B>(
+    f: (draft: Draft.Draft) => readonly [B, Draft.Draft]
+  ): Effect.Effect<B, Store.StoreError | SessionGone> {
     return Effect.catchTag(this.order({ ...explicitly, last: f }), "HeadSent", () => Effect.fail(new SessionGone()))
   }
 
@@ -537,7 +542,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     const reported = error !== undefined && error === this.loadFailure
     // Nothing of the client's is lost by it: the next request extends the session as well.
     if (this.attempting._tag === "Touch" && !reported) {
-      return Store.isStoreError(error) ? report(error, "a session could not be touched") : Effect.void
+      return Store.isStoreError(error)
+        ? report(error, "a session could not be touched")
+        : Effect.logError("a session could not be touched", cause)
     }
     this.commitFailure = cause
     this.did = { _tag: "Failed", cause }
@@ -717,7 +724,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           return Effect.succeed(answer)
         }
         case "Remove": {
-          const removals = Effect.forEach(this.removing, (token) => ask(() => store.remove(token, this.binding)), { discard: true })
+          const removals = Effect.forEach(this.removing, (token) => ask(() => store.remove(token, this.binding)), {
+            discard: true
+          })
           return Effect.zipRight(
             Effect.tap(removals, () => {
               this.removing = []
@@ -757,9 +766,15 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           return Effect.flatMap(call, (result) => {
             switch (result._tag) {
               case "Updated":
-                return landed(result.token, { ...record, revision: result.revision }, moved && this.carriesExpiry(record))
+                return landed(
+                  result.token,
+                  { ...record, revision: result.revision },
+                  moved && this.carriesExpiry(record)
+                )
               case "Conflict":
-                return order.single ? Effect.fail(changedMeanwhile) : this.replayed(ends, base.token, result.record, again)
+                return order.single
+                  ? this.refused(ends, count, base.token, result.record)
+                  : this.replayed(ends, base.token, result.record, again)
               case "Gone":
                 this.base = Draft.ended
                 return order.explicit ? Effect.fail(new SessionGone()) : Effect.as(this.lost, answer)
@@ -784,7 +799,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
                   landed(result.token, { ...record, revision: result.revision }, true)
                 )
               case "Conflict":
-                return order.single ? Effect.fail(changedMeanwhile) : this.replayed(ends, base.token, result.record, again)
+                return order.single
+                  ? this.refused(ends, count, base.token, result.record)
+                  : this.replayed(ends, base.token, result.record, again)
               case "Gone":
                 // A login: it begins a session of this request's own updates, whatever became of the old one.
                 this.base = Draft.ended
@@ -821,6 +838,25 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       this.rebase(token, record)
     }
     return Effect.zipRight(metrics.conflict, again)
+  }
+
+  /**
+   * A conflict inside a transaction of the app's own: what was to be committed fails as by a rollback, its updates with it.
+   * Run anew, the transaction finds the fresh record and makes them again.
+   */
+  private refused(
+    ends: number,
+    count: number,
+    token: SessionToken.Token,
+    record: SessionRecord
+  ): Effect.Effect<never, Store.StoreError> {
+    if (ends === this.ends) {
+      this.updates = this.updates.slice(count)
+      this.renewing = false
+      this.rebase(token, record)
+      this.did = { _tag: "RolledBack" }
+    }
+    return Effect.zipRight(metrics.conflict, Effect.fail(changedMeanwhile))
   }
 
   /** Destroyed while it was being written: what landed is removed as well. */
@@ -921,7 +957,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
         return this.unsaved
           ? Effect.zipRight(
             metrics.unsaved,
-            Effect.logWarning("a session was updated after the response head left, and not committed: run Session.commit")
+            Effect.logWarning(
+              "a session was updated after the response head left, and not committed: run Session.commit"
+            )
           )
           : Effect.void
       })
