@@ -48,17 +48,7 @@ const whole = Math.floor
 /** How long the mark of a transaction is kept for whoever asks how it ended, in milliseconds. */
 const markTimeToLive = 3_600_000
 
-/**
- * A transaction of the app's own that the calling fiber is in. `key` is the same object for the same transaction, and
- * another one for a savepoint in it. `mark` leaves a mark there and answers with the effect that tells, at any later
- * time, whether the mark landed, and so all that was written before it.
- *
- * @internal
- */
-export interface Transaction {
-  readonly key: object
-  readonly mark: Effect.Effect<Effect.Effect<boolean, Sql.SqlFailure>, Sql.SqlFailure>
-}
+type Transaction = Store.Transaction<Sql.SqlFailure>
 
 /** @internal */
 export interface Backend extends Store.Backend {
