@@ -21,7 +21,7 @@
  * `setrange`, `pexpire`, `del`, `exists` and `rename` on keys with the prefix; `KEYS`, `SCAN` and `SCRIPT` are never sent.
  *
  * **Costs.** A read is one `GET`, a write one `EVALSHA`; the first use of each script after a server's start, a failover
- * or `SCRIPT FLUSH` is one trip more. A session takes its JSON text and about 200 bytes.
+ * or `SCRIPT FLUSH` is one trip more. A session takes its JSON text and 200 to 400 bytes.
  *
  * @since 0.1.0
  */
