@@ -114,8 +114,10 @@ const run = async (): Promise<void> => {
   }
 }
 
-if (process.env["CI"] !== "true" && !await answers(redisUrl)) {
-  console.log(`skipped: no Redis at ${redisUrl}`)
-} else {
+if (await answers(redisUrl)) {
   await run()
+} else if (process.env["CI"] === "true") {
+  throw new Error(`no Redis at ${redisUrl}`)
+} else {
+  console.log(`skipped: no Redis at ${redisUrl}`)
 }
