@@ -117,7 +117,10 @@ export interface Store {
     binding?: Binding
   ) => Effect.Effect<Updated, StoreError>
 
-  /** The same under the token `next`, in one step: never two live tokens, never none. The old one is a tombstone. */
+  /**
+   * The same under the token `next`, in one step: never two live tokens, never none. The old one is a tombstone. A `next`
+   * that is taken is a failure: no other session ends for it (S05).
+   */
   readonly renew: (
     token: SessionToken.Token,
     revision: number,
@@ -345,7 +348,7 @@ export interface Backend {
   readonly insert: (key: Key, entry: LiveEntry, now: number) => Effect.Effect<boolean, unknown>
   /** Replaces a live entry of that revision. */
   readonly replace: (key: Key, revision: number, entry: LiveEntry, now: number) => Effect.Effect<Replaced, unknown>
-  /** The same under another key, leaving the tombstone under the old one, in one step. */
+  /** The same under another key, leaving the tombstone under the old one, in one step. Fails where `next` is taken. */
   readonly rename: (
     key: Key,
     revision: number,

@@ -223,8 +223,13 @@ const renewing: ReadonlyArray<law.Definition> = [
         const victim = yield* law.keep(trial, { data: { owner: "victim" } })
         const other = yield* law.keep(trial, { data: { owner: "other" } })
         const late = law.written(trial, other.record, { owner: "intruder" })
-        // whatever it answers, failure included: a token that repeats is no reason to lose either session
-        yield* Effect.ignore(trial.store.renew(other.token, other.record.revision, victim.token, late))
+        // a token that repeats is no reason to lose either session: it fails, or the caller is to try again
+        const tried = yield* Effect.either(
+          trial.store.renew(other.token, other.record.revision, victim.token, late)
+        )
+        if (tried._tag === "Right") {
+          yield* law.expectTag(tried.right, "Conflict", "renew to another session's token, where it did not fail,")
+        }
         yield* law.expectKept(trial, victim, "of another session's token after a renew to it")
         yield* law.expectKept(trial, other, "of the old token after a renew to another session's token")
       })
