@@ -1,0 +1,238 @@
+/**
+ * How long sessions and their cookies live, at the millisecond, by the Clock of the reader.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, TestClock } from "effect"
+import {
+  CookieState,
+  HttpMiddleware,
+  MemoryStore,
+  Session,
+  SessionField,
+  SessionPolicy,
+  SessionToken,
+  Store
+} from "effect-session"
+import * as testing from "effect-session/testing"
+import * as fixture from "./fixtures/http.js"
+
+const { answering, assertCookie, assertNoCookie, increment } = fixture
+
+/** A store whose sweep has stopped: what is over is over without it (S20). */
+const unswept = Layer.orDie(Layer.effect(Store.Store, Effect.scoped(MemoryStore.make())))
+
+const services = (policy: Layer.Layer<never> = Layer.empty) =>
+  Layer.mergeAll(Layer.orDie(CookieState.layer()), testing.controlled(unswept), policy)
+
+const minute = 60_000
+const hour = 60 * minute
+const day = 24 * hour
+
+const app = HttpMiddleware.session(fixture.routes({
+  "/add": answering(increment),
+  "/add-500": answering(increment, 500),
+  "/read": answering(SessionField.get(fixture.Count)),
+  "/login": answering(Session.renew),
+  "/week": answering(Effect.zipRight(increment, Session.expireIn("7 days"))),
+  "/minute": answering(Effect.zipRight(increment, Session.expireIn("1 minute"))),
+  "/never": answering(Session.expireIn("1000 days")),
+  "/zero": answering(Session.expireIn(0)),
+  "/expire-new": answering(Session.expireIn("7 days"))
+}))
+
+const start = Effect.gen(function*() {
+  const client = yield* testing.client(app)
+  const token = assertCookie(yield* client.get("/add"))
+  const controls = yield* testing.Controls
+  yield* controls.reset
+  const says = (path: string) => Effect.flatMap(client.get(path), (answer) => answer.text)
+  return { client, controls, says, token }
+})
+
+const recordUnder = (token: string) =>
+  Effect.map(
+    Effect.flatMap(Store.Store, (store) => store.load(SessionToken.fromString(token))),
+    (found) => found._tag === "Live" ? found.record : undefined
+  )
+
+describe("the idle timeout", () => {
+  it.effect("S17 S20: one millisecond before its deadline a session lives, at the deadline it is over", () =>
+    Effect.gen(function*() {
+      const { says } = yield* start
+      yield* TestClock.adjust(hour - 1)
+      assert.strictEqual(yield* says("/read"), "1")
+      // the read moved the deadline
+      yield* TestClock.adjust(hour - 1)
+      assert.strictEqual(yield* says("/read"), "1")
+      yield* TestClock.adjust(hour)
+      assert.strictEqual(yield* says("/read"), "0")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S17: a cookie that the client keeps longer revives nothing, and a new session gets a new token", () =>
+    Effect.gen(function*() {
+      const { client, token } = yield* start
+      yield* TestClock.adjust(hour)
+      assert.strictEqual(yield* fixture.tokenOf(client), token)
+      const [answer, rejected] = yield* fixture.rising("rejected", "unknown", client.get("/add"))
+      assert.strictEqual(rejected, 1)
+      assert.notStrictEqual(assertCookie(answer), token)
+      assert.strictEqual(yield* answer.text, "1")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S21 S64: reads within the touch interval write nothing; the first after it moves the deadline alone", () =>
+    Effect.gen(function*() {
+      const { controls, says, token } = yield* start
+      yield* TestClock.adjust(6 * minute - 1)
+      yield* says("/read")
+      assert.deepStrictEqual(yield* controls.methods, ["load"])
+      yield* TestClock.adjust(1)
+      const before = yield* recordUnder(token)
+      yield* says("/read")
+      const after = yield* recordUnder(token)
+      assert.deepStrictEqual(after, before && { ...before, deadline: hour + 6 * minute, touchedAt: 6 * minute })
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S17: each write extends it, an error does not", () =>
+    Effect.gen(function*() {
+      const { says, token } = yield* start
+      yield* TestClock.adjust(minute)
+      yield* says("/add-500")
+      assert.strictEqual((yield* recordUnder(token))?.deadline, hour)
+      yield* says("/add")
+      assert.strictEqual((yield* recordUnder(token))?.deadline, hour + minute)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S23: the policy's own values rule", () =>
+    Effect.gen(function*() {
+      const { says } = yield* start
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* says("/read"), "0")
+    }).pipe(Effect.provide(services(fixture.policy(SessionPolicy.layer({ idleTimeout: "10 seconds" }))))))
+})
+
+describe("the absolute lifetime", () => {
+  it.effect("S18 S19 S20: no use extends it, and at exactly its bound the session is over", () =>
+    Effect.gen(function*() {
+      const { says, token } = yield* start
+      for (let n = 0; n < 47; n++) {
+        yield* TestClock.adjust(30 * minute)
+        assert.strictEqual(yield* says(n % 2 === 0 ? "/add" : "/read"), `${2 + Math.floor(n / 2)}`)
+      }
+      assert.strictEqual((yield* recordUnder(token))?.deadline, day)
+      yield* TestClock.adjust(30 * minute - 1)
+      assert.strictEqual(yield* says("/read"), "25")
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* says("/read"), "0")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S13 S18: renew keeps it", () =>
+    Effect.gen(function*() {
+      const { client, says } = yield* start
+      for (let n = 0; n < 24; n++) {
+        yield* TestClock.adjust(hour - (n === 23 ? 1 : 0) - 1000)
+        const next = assertCookie(yield* client.get("/login"))
+        assert.strictEqual((yield* recordUnder(next))?.expiresAt, day)
+      }
+      yield* TestClock.adjust(24_001)
+      assert.strictEqual(yield* says("/read"), "0")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S19: an idle timeout beyond it is cut to it", () =>
+    Effect.gen(function*() {
+      const { token } = yield* start
+      assert.strictEqual((yield* recordUnder(token))?.deadline, minute)
+    }).pipe(Effect.provide(services(fixture.policy(SessionPolicy.layer({ lifetime: "1 minute" }))))))
+})
+
+describe("expireIn", () => {
+  it.effect("S22: sets both bounds from now, makes the cookie persistent, and both end together", () =>
+    Effect.gen(function*() {
+      const { client, says, token } = yield* start
+      yield* TestClock.adjust(minute)
+      const answer = yield* client.get("/week")
+      assert.strictEqual(assertCookie(answer), token)
+      assert.match(answer.setCookies[0] ?? "", /Max-Age=604800(;|$)/)
+      const record = yield* recordUnder(token)
+      assert.deepInclude(record, { deadline: minute + 7 * day, expiresAt: minute + 7 * day, persistent: true })
+      yield* TestClock.adjust(7 * day - 1)
+      assert.strictEqual(yield* says("/read"), "2")
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* client.cookies, [])
+      assert.strictEqual(yield* recordUnder(token), undefined)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S22: stays through renew, whose cookie carries what is left", () =>
+    Effect.gen(function*() {
+      const { client } = yield* start
+      yield* client.get("/week")
+      yield* TestClock.adjust(2 * day)
+      const answer = yield* client.get("/login")
+      assert.match(answer.setCookies[0] ?? "", /Max-Age=432000(;|$)/)
+      assert.strictEqual((yield* recordUnder(assertCookie(answer)))?.expiresAt, 7 * day)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("may shorten as well as lengthen, and the cookie follows", () =>
+    Effect.gen(function*() {
+      const { client, says } = yield* start
+      yield* client.get("/week")
+      const answer = yield* client.get("/minute")
+      assert.match(answer.setCookies[0] ?? "", /Max-Age=60(;|$)/)
+      yield* TestClock.adjust(minute)
+      assert.strictEqual(yield* says("/read"), "0")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S48: is cut to the 400 days that a browser keeps a cookie", () =>
+    Effect.gen(function*() {
+      const { client } = yield* start
+      const answer = yield* client.get("/never")
+      assert.match(answer.setCookies[0] ?? "", new RegExp(`Max-Age=${400 * 86_400}(;|$)`))
+    }).pipe(Effect.provide(services())))
+
+  it.effect("refuses a duration that is none, and leaves the session as it was", () =>
+    Effect.gen(function*() {
+      const { client, says } = yield* start
+      assert.strictEqual((yield* client.get("/zero")).status, 500)
+      assert.strictEqual(yield* says("/read"), "1")
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
+  it.effect("S35: alone, on a first visit, begins no session", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(app)
+      assertNoCookie(yield* client.get("/expire-new"))
+      assertCookie(yield* client.get("/week"))
+    }).pipe(Effect.provide(services())))
+})
+
+describe("a cookie with an expiry", () => {
+  it.effect("S22: is set again when the session slides, and never outlives the record", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(app)
+      const first = yield* client.get("/add")
+      assert.match(first.setCookies[0] ?? "", /Max-Age=3600(;|$)/)
+      yield* TestClock.adjust(6 * minute - 1)
+      assertNoCookie(yield* client.get("/read"))
+      yield* TestClock.adjust(1)
+      const slid = yield* client.get("/read")
+      assert.match(slid.setCookies[0] ?? "", /Max-Age=3600(;|$)/)
+      yield* Effect.repeatN(Effect.zipRight(TestClock.adjust(30 * minute), client.get("/read")), 46)
+      const [cookie] = yield* client.cookies
+      assert.strictEqual(cookie?.expiresAt, day)
+    }).pipe(Effect.provide(Layer.mergeAll(CookieState.layer({ maxAge: "2 hours" }), unswept))))
+})
+
+describe("a clock that is set back an hour", () => {
+  it.effect("S17 S21: the session lives on, no deadline moves back, and nothing is touched", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(10 * hour)
+      const { controls, says, token } = yield* start
+      yield* TestClock.setTime(9 * hour)
+      assert.strictEqual(yield* says("/read"), "1")
+      assert.deepStrictEqual(yield* controls.methods, ["load"])
+      assert.strictEqual(yield* says("/add"), "2")
+      const record = yield* recordUnder(token)
+      assert.strictEqual(record?.deadline, 11 * hour)
+      assert.strictEqual(record?.expiresAt, 10 * hour + day)
+      yield* TestClock.setTime(11 * hour - 1)
+      assert.strictEqual(yield* says("/read"), "2")
+    }).pipe(Effect.provide(services())))
+})
