@@ -7,7 +7,10 @@
  * MariaDB a renewal is a transaction of two. A conflict, and a touch with nothing to move, are answered by one more.
  *
  * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and lands or
- * fails with the app's rows; outside of one, none does.
+ * fails with the app's rows; outside of one, none does. `Session.commit` in there makes one attempt: a conflict fails it
+ * with a `StoreError` of reason `Contention`, for the app to run its transaction again, and a rollback is noticed. That
+ * takes one more statement a commit, and one afterwards. `@effect/sql` hands an open transaction to every client alike:
+ * an app with a second `SqlClient`, for another database, keeps its hands off the session inside that one's transactions.
  *
  * @since 0.1.0
  */
@@ -94,7 +97,7 @@ export interface Options extends DataOptions {
   /**
    * Columns of the app's own, to query sessions by: `{ user_id: (record) => record.subject ?? null }`. They have to be
    * in the table, by a migration of the app's, and to allow NULL, because a session that was renewed or removed leaves
-   * a row without data for a minute.
+   * a row without data for a minute. A count of sessions asks for rows whose `body` is not null.
    */
   readonly columns?: Columns | undefined
 }
