@@ -13,6 +13,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as chunks from "./internal/chunks.js"
 import * as cookie from "./internal/cookie.js"
 import * as platform from "./internal/response.js"
 import * as internal from "./internal/session.js"
@@ -68,12 +69,20 @@ export interface Options {
   readonly maxAge?: Duration.DurationInput | undefined
   /** Signs the cookie as express-session does. Default: unsigned. */
   readonly signed?: Signing | undefined
+  /**
+   * Lets a token that is too long for one cookie go into up to four, named `<name>.0` to `<name>.3`, of 12 KB together:
+   * for sealed sessions, whose tokens are authenticated as a whole (S55). Every response that sets one form of the cookie
+   * expires the others. Not together with `signed`. Default false: a token over 4096 bytes is an error (S46).
+   */
+  readonly chunks?: boolean | undefined
 }
 
 interface Jar {
   readonly name: string
   readonly attributes: cookie.Attributes
   readonly room: number
+  /** Whether a long token goes into several cookies. */
+  readonly chunks: boolean
 }
 
 /** What the cookie of each transport made here is, for `attributes`. */
@@ -114,6 +123,17 @@ const verified = (all: ReadonlyArray<signature.Sign>) => (value: string): Effect
 
 const none: Effect.Effect<ReadonlyArray<SessionToken.Token>> = Effect.succeed([])
 
+/** The tokens of a request where a token may be in pieces: those of the cookie itself, then what the pieces make. */
+const extractorOfPieces = (name: string) => (request: HttpServerRequest.HttpServerRequest) =>
+  Effect.sync((): ReadonlyArray<SessionToken.Token> => {
+    const header = request.headers["cookie"]
+    if (header === undefined) {
+      return []
+    }
+    const whole = chunks.join(header, name)
+    return [...cookie.values(header, name), ...(whole === undefined ? [] : [whole])].map(SessionToken.fromString)
+  })
+
 const extractor = (name: string, all: ReadonlyArray<signature.Sign>) => {
   const verify = verified(all)
   return (request: HttpServerRequest.HttpServerRequest): Effect.Effect<ReadonlyArray<SessionToken.Token>> => {
@@ -132,10 +152,20 @@ const extractor = (name: string, all: ReadonlyArray<signature.Sign>) => {
   }
 }
 
+const expireAll = (
+  response: HttpServerResponse.HttpServerResponse,
+  names: ReadonlyArray<string>,
+  attributes: cookie.Attributes
+): HttpServerResponse.HttpServerResponse => {
+  const removal = cookie.removal(attributes)
+  return names.reduce((response, name) => platform.setCookie(response, name, "", "", removal), response)
+}
+
 const emitter = (jar: Jar, signer: signature.Sign | undefined): State.Transport["emit"] => {
   const put = (response: HttpServerResponse.HttpServerResponse, value: string, emission: State.Emission) => {
     const encoded = cookie.encode(value)
-    if (encoded === undefined || encoded.length + jar.name.length > cookie.maximumSize) {
+    const pieces = jar.chunks && encoded === value ? chunks.split(jar.name, value) : undefined
+    if (encoded === undefined || pieces === undefined && encoded.length + jar.name.length > cookie.maximumSize) {
       return Effect.as(
         Effect.logError(`effect-session: a token of the store doesn't fit the cookie ${jar.name} and was not sent`),
         response
@@ -149,7 +179,13 @@ const emitter = (jar: Jar, signer: signature.Sign | undefined): State.Transport[
       emission.endsAt,
       emission.persistent && !removed
     )
-    return Effect.succeed(platform.setCookie(response, jar.name, value, encoded, attributes))
+    if (pieces === undefined) {
+      return Effect.succeed(platform.setCookie(response, jar.name, value, encoded, attributes))
+    }
+    const clean = expireAll(response, pieces.expire, cookie.merge(jar.attributes, emission.attributes))
+    return Effect.succeed(
+      pieces.set.reduce((response, [name, part]) => platform.setCookie(response, name, part, part, attributes), clean)
+    )
   }
   return (response, token, emission) => {
     const text = Redacted.value(token)
@@ -173,20 +209,27 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
     const attributes = cookie.withDefaults(options)
     const name = options.name ?? cookie.defaultName(attributes)
     const overhead = all.length === 0 ? 0 : signedOverhead
-    const jar: Jar = { name, attributes, room: drawnLength + overhead }
+    const inPieces = options.chunks === true
+    if (inPieces && all.length > 0) {
+      return yield* Effect.fail(invalid({
+        option: "chunks",
+        message: "leave out chunks or signed: signed tokens are short, and long ones are sealed, not signed"
+      }))
+    }
+    const jar: Jar = { name, attributes, room: drawnLength + overhead, chunks: inPieces }
     const problem = cookie.check(name, attributes, jar.room)
     if (problem !== undefined) {
       return yield* Effect.fail(invalid(problem))
     }
     const transport: State.Transport = {
       audience: name,
-      limit: cookie.maximumSize - name.length - overhead,
+      limit: inPieces ? chunks.limitOf(name) : cookie.maximumSize - name.length - overhead,
       vary: ["Cookie"],
       persistent: attributes.maxAge !== undefined,
-      extract: extractor(name, all),
+      extract: inPieces ? extractorOfPieces(name) : extractor(name, all),
       emit: emitter(jar, all[0]),
       expire: (response, override) =>
-        platform.setCookie(response, name, "", "", cookie.removal(cookie.merge(attributes, override)))
+        expireAll(response, inPieces ? chunks.allNames(name) : [name], cookie.merge(attributes, override))
     }
     jars.set(transport, jar)
     return State.make(transport)
