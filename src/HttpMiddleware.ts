@@ -106,9 +106,9 @@ const withSession = <E, R, S>(
     >
     const request = Context.get(context, HttpServerRequest.HttpServerRequest)
     const sessions = sessionsOf(request)
-    const known = sessions.get(tag.key)
+    const known = sessions.find(({ key }) => key === tag.key)
     if (known !== undefined) {
-      return platform.provideDirectly(app, fiber, tag, known)
+      return platform.provideDirectly(app, fiber, tag, known.session)
     }
     const policy = Context.get(context, SessionPolicy.SessionPolicy)
     const made = new internal.SessionRef({
@@ -119,14 +119,16 @@ const withSession = <E, R, S>(
       request,
       scope: Option.getOrUndefined(Context.getOption(context, Scope.Scope))
     })
-    sessions.set(tag.key, made)
+    const own = { key: tag.key, session: made }
+    sessions.push(own)
     platform.appendPreResponseHandler(fiber, (responding, response) => {
       if (sourceOf(responding) !== sourceOf(request)) {
         return Effect.succeed(response)
       }
       // The request may be handled again, by an app with a store of its own.
-      if (sessions.get(tag.key) === made) {
-        sessions.delete(tag.key)
+      const index = sessions.indexOf(own)
+      if (index !== -1) {
+        sessions.splice(index, 1)
       }
       return respond(made, response)
     })
@@ -134,24 +136,25 @@ const withSession = <E, R, S>(
     return announced.has(policy) ? provided : Effect.zipRight(announce(policy), provided)
   }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
 
-/**
- * The sessions of each request under way, by the request that the server was given: a context may belong to another
- * request, when a handler is run with a runtime captured elsewhere.
- */
-const requests = new WeakMap<object, Map<string, internal.SessionRef>>()
-
 const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
   typeof request.source === "object" && request.source !== null ? request.source : request
 
-const sessionsOf = (request: HttpServerRequest.HttpServerRequest): Map<string, internal.SessionRef> => {
+/**
+ * The sessions of a request under way are found by the request that the server was given: a context may belong to another
+ * request, when a handler is run with a runtime captured elsewhere. They stand on it as a property, as the platform's own
+ * marks do, since a WeakMap entry a request weighs on the collector.
+ */
+const sessionsKey: unique symbol = Symbol.for("effect-session/HttpMiddleware/sessions")
+
+interface Known {
+  readonly key: string
+  readonly session: internal.SessionRef
+}
+
+const sessionsOf = (request: HttpServerRequest.HttpServerRequest): Array<Known> => {
   const source = sourceOf(request)
-  const known = requests.get(source)
-  if (known !== undefined) {
-    return known
-  }
-  const made = new Map<string, internal.SessionRef>()
-  requests.set(source, made)
-  return made
+  const holder: { [sessionsKey]?: Array<Known> } = Object.isExtensible(source) ? source : request
+  return holder[sessionsKey] ??= []
 }
 
 /** Policies that were logged. */

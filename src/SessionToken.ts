@@ -105,7 +105,10 @@ export const shard = (token: Token): string => {
   return Encoding.encodeHex(bytes.subarray(0, kinBytes))
 }
 
-const ids = new WeakMap<Token, SessionId>()
+/** The id beside the secret that it was hashed of. A property, since a WeakMap entry a request weighs on the collector. */
+const idOf: unique symbol = Symbol.for("effect-session/SessionToken/id")
+
+type Identified = Token & { [idOf]?: SessionId }
 
 /**
  * The public id of a token, hashed once for each token object.
@@ -116,8 +119,9 @@ const ids = new WeakMap<Token, SessionId>()
 export const toId = (token: Token): Effect.Effect<SessionId> => {
   const known = unsafeToId(token)
   return known !== undefined ? Effect.succeed(known) : Effect.map(crypto.sha256Web(Redacted.value(token)), (text) => {
-    ids.set(token, text as SessionId)
-    return text as SessionId
+    const id = text as SessionId
+    remember(token, id)
+    return id
   })
 }
 
@@ -129,11 +133,17 @@ export const toId = (token: Token): Effect.Effect<SessionId> => {
  * @category accessors
  */
 export const unsafeToId = (token: Token): SessionId | undefined => {
-  const known = ids.get(token)
+  const known = (token as Identified)[idOf]
   if (known !== undefined || crypto.sha256Sync === undefined) {
     return known
   }
   const id = crypto.sha256Sync(Redacted.value(token)) as SessionId
-  ids.set(token, id)
+  remember(token, id)
   return id
+}
+
+const remember = (token: Identified, id: SessionId): void => {
+  if (Object.isExtensible(token)) {
+    token[idOf] = id
+  }
 }

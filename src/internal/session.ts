@@ -193,6 +193,34 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return { ...draft, data: adopted }
   }
 
+  /** Keys of values that their fields can't decode, not told yet. */
+  misfits: ReadonlyArray<string> = noMisfits
+  private knownMisfits: ReadonlyArray<string> = noMisfits
+
+  noteMisfit(key: string): void {
+    if (!this.knownMisfits.includes(key)) {
+      this.knownMisfits = [...this.knownMisfits, key]
+      this.misfits = [...this.misfits, key]
+    }
+  }
+
+  /** Once a request and key, however often it is read. */
+  get tellMisfits(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { misfits } = this
+      this.misfits = noMisfits
+      return Effect.forEach(misfits, (key) =>
+        Effect.zipRight(
+          metrics.rejected("invalid field"),
+          Effect.annotateLogs(
+            Effect.logWarning("a session's value does not fit its field's schema, and counts as missing"),
+            "session.field",
+            key
+          )
+        ), { discard: true })
+    })
+  }
+
   override toString(): string {
     return `Session(${this.printableId})`
   }
@@ -240,10 +268,12 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   /** The load, its failure typed. */
-  readonly load: Effect.Effect<Data, Store.StoreError> = Effect.withFiberRuntime<Data, Store.StoreError>((caller) => {
-    this.begin(caller)
-    return Effect.map(this.loaded, () => this.draft.data)
-  })
+  get load(): Effect.Effect<Data, Store.StoreError> {
+    return Effect.withFiberRuntime<Data, Store.StoreError>((caller) => {
+      this.begin(caller)
+      return Effect.map(this.loaded, () => this.draft.data)
+    })
+  }
 
   private begin(caller: bounded.Caller): void {
     if (this.loader !== undefined) {
@@ -969,6 +999,8 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 }
 
 const nothing: Draft.Owed = { _tag: "Nothing" }
+
+const noMisfits: ReadonlyArray<string> = []
 
 /** The longest a cookie can be kept (RFC 6265bis), and so a session's bound. */
 const longestBound = Duration.toMillis(Duration.days(400))
