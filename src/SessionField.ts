@@ -17,7 +17,6 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import type * as Draft from "./internal/draft.js"
-import * as metrics from "./internal/metrics.js"
 import * as internal from "./internal/session.js"
 import * as Session from "./Session.js"
 import { SessionDataError, SessionFieldMissing, type SessionGone } from "./SessionError.js"
@@ -139,11 +138,12 @@ abstract class Lens<A, E, S> extends Effectable.Class<A, E, S> implements Sessio
   readonly [TypeId] = variance as unknown as SessionField<A, E, S>[TypeId]
   abstract readonly tag: Session.SessionTag<S>
   abstract readonly keys: ReadonlyArray<string>
-  abstract read(data: Session.Data): Either.Either<A, SessionFieldMissing>
+  /** The value; one that its schema can't decode counts as missing, and is noted with the session (S61). */
+  abstract read(data: Session.Data, session: internal.SessionRef): Either.Either<A, SessionFieldMissing>
   abstract write(draft: Draft.Draft, value: A, session: internal.SessionRef): Draft.Draft
   abstract clear(draft: Draft.Draft, session: internal.SessionRef): Draft.Draft
   /** The value, with the field's own way out where it is missing. */
-  abstract resolve(data: Session.Data): Either.Either<A, E>
+  abstract resolve(data: Session.Data, session: internal.SessionRef): Either.Either<A, E>
 
   commit(): Effect.Effect<A, E, S> {
     return get(this)
@@ -165,8 +165,7 @@ const variance = {
   _S: (session: never) => session
 }
 
-const lensOf = <A, E, S>(field: SessionField<A, E, S>): Lens<A, E, S> =>
-  field as unknown as Lens<A, E, S>
+const lensOf = <A, E, S>(field: SessionField<A, E, S>): Lens<A, E, S> => field as unknown as Lens<A, E, S>
 
 class Single<A, I, E, S> extends Lens<A, E, S> {
   readonly keys: ReadonlyArray<string>
@@ -186,22 +185,24 @@ class Single<A, I, E, S> extends Lens<A, E, S> {
     this.encode = Schema.encodeEither(schema)
   }
 
-  read(data: Session.Data): Either.Either<A, SessionFieldMissing> {
+  read(data: Session.Data, session: internal.SessionRef): Either.Either<A, SessionFieldMissing> {
     const value = Object.hasOwn(data, this.key) ? data[this.key] : undefined
     if (value === undefined) {
       return Either.left(new SessionFieldMissing({ key: this.key, reason: "Missing" }))
     }
     const decoded = this.decode(value)
-    return decoded._tag === "Right"
-      ? decoded as Either.Right<never, A>
-      : Either.left(new SessionFieldMissing({ key: this.key, reason: "Invalid" }))
+    if (decoded._tag === "Right") {
+      return decoded as Either.Right<never, A>
+    }
+    session.noteMisfit(this.key)
+    return Either.left(new SessionFieldMissing({ key: this.key, reason: "Invalid" }))
   }
 
-  resolve(data: Session.Data): Either.Either<A, E> {
+  resolve(data: Session.Data, session: internal.SessionRef): Either.Either<A, E> {
     if (this.fallback !== undefined && !Object.hasOwn(data, this.key)) {
       return Either.right(this.fallback())
     }
-    const read = this.read(data)
+    const read = this.read(data, session)
     return read._tag === "Left" && this.fallback !== undefined
       ? Either.right(this.fallback())
       : read as Either.Either<A, E>
@@ -243,12 +244,12 @@ class Optional<A, E, S> extends Lens<Option.Option<A>, never, S> {
     this.tag = field.tag
   }
 
-  read(data: Session.Data): Either.Either<Option.Option<A>, SessionFieldMissing> {
-    return Either.right(Option.getRight(this.field.read(data)))
+  read(data: Session.Data, session: internal.SessionRef): Either.Either<Option.Option<A>, SessionFieldMissing> {
+    return this.resolve(data, session)
   }
 
-  resolve(data: Session.Data): Either.Either<Option.Option<A>> {
-    return Either.right(Option.getRight(this.field.read(data)))
+  resolve(data: Session.Data, session: internal.SessionRef): Either.Either<Option.Option<A>> {
+    return Either.right(Option.getRight(this.field.read(data, session)))
   }
 
   write(draft: Draft.Draft, value: Option.Option<A>, session: internal.SessionRef): Draft.Draft {
@@ -272,12 +273,18 @@ class Struct extends Lens<{ readonly [key: string]: unknown }, unknown, unknown>
     this.tag = first.tag
   }
 
-  read(data: Session.Data): Either.Either<{ readonly [key: string]: unknown }, SessionFieldMissing> {
-    return Either.all(mapValues(this.fields, (field) => field.read(data)))
+  read(
+    data: Session.Data,
+    session: internal.SessionRef
+  ): Either.Either<{ readonly [key: string]: unknown }, SessionFieldMissing> {
+    return Either.all(mapValues(this.fields, (field) => field.read(data, session)))
   }
 
-  resolve(data: Session.Data): Either.Either<{ readonly [key: string]: unknown }, unknown> {
-    return Either.all(mapValues(this.fields, (field) => field.resolve(data)))
+  resolve(
+    data: Session.Data,
+    session: internal.SessionRef
+  ): Either.Either<{ readonly [key: string]: unknown }, unknown> {
+    return Either.all(mapValues(this.fields, (field) => field.resolve(data, session)))
   }
 
   write(
@@ -391,20 +398,23 @@ const changing = <A, E, S, B>(
   field: SessionField<A, E, S>,
   f: (value: A) => readonly [B, A]
 ): Effect.Effect<B, E, S> =>
-  use(field, (session, lens) => Effect.flatMap(session.change(modifying(session, lens, f)), settled))
+  use(field, (session, lens) => Effect.flatMap(session.change(modifying(session, lens, f)), told(session)))
 
-const settled = <B, E>(either: Either.Either<B, E>): Effect.Effect<B, E> => either
+/** An answer, once it was told which values it had to pass over. */
+const told = (session: internal.SessionRef) => <B, E>(either: Either.Either<B, E>): Effect.Effect<B, E> =>
+  session.misfits.length === 0 ? either : Effect.zipRight(session.tellMisfits, either)
 
 /** An update of one field as an update of the draft; a missing value leaves the draft as it is. */
-const modifying = <A, E, S, B>(session: internal.SessionRef, lens: Lens<A, E, S>, f: (value: A) => readonly [B, A]) =>
-(draft: Draft.Draft): readonly [Either.Either<B, E>, Draft.Draft] => {
-  const value = lens.resolve(draft.data)
-  if (value._tag === "Left") {
-    return [value as Either.Left<E, never>, draft]
+const modifying =
+  <A, E, S, B>(session: internal.SessionRef, lens: Lens<A, E, S>, f: (value: A) => readonly [B, A]) =>
+  (draft: Draft.Draft): readonly [Either.Either<B, E>, Draft.Draft] => {
+    const value = lens.resolve(draft.data, session)
+    if (value._tag === "Left") {
+      return [value as Either.Left<E, never>, draft]
+    }
+    const [answer, next] = f(value.right)
+    return [Either.right(answer), lens.write(draft, next, session)]
   }
-  const [answer, next] = f(value.right)
-  return [Either.right(answer), lens.write(draft, next, session)]
-}
 
 /**
  * The field's value: its default where it is missing, or else the typed `SessionFieldMissing`. The same as yielding it.
@@ -413,25 +423,7 @@ const modifying = <A, E, S, B>(session: internal.SessionRef, lens: Lens<A, E, S>
  * @category accessors
  */
 export const get = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, S> =>
-  use(field, (session, lens) =>
-    Effect.flatMap(session.get, (data) => {
-      const read = lens.read(data)
-      return read._tag === "Right"
-        ? read as Either.Right<never, A>
-        : read.left.reason === "Missing"
-        ? lens.resolve(data)
-        : Effect.zipRight(invalid(lens), lens.resolve(data))
-    }))
-
-const invalid = (field: { readonly keys: ReadonlyArray<string> }): Effect.Effect<void> =>
-  Effect.zipRight(
-    metrics.rejected("invalid field"),
-    Effect.annotateLogs(
-      Effect.logWarning("a session's value does not fit its field's schema, and counts as missing"),
-      "session.field",
-      field.keys.join(", ")
-    )
-  )
+  use(field, (session, lens) => Effect.flatMap(session.get, (data) => told(session)(lens.resolve(data, session))))
 
 /**
  * The field's value, or an error of your own where it is missing: a guard in one line.
@@ -568,8 +560,8 @@ export const remove = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<voi
 export const take = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, S> =>
   use(field, (session, lens) =>
     Effect.flatMap(
-      session.change((draft) => [lens.resolve(draft.data), lens.clear(draft, session)]),
-      settled
+      session.change((draft) => [lens.resolve(draft.data, session), lens.clear(draft, session)]),
+      told(session)
     ))
 
 /**
@@ -594,14 +586,17 @@ export const getOrCreate: {
     make: Effect.Effect<A, E2, R>
   ): Effect.Effect<A, E2 | StoreError | SessionGone, R | S> =>
     Effect.flatMap(
-      use(field, (session, lens) => Effect.map(session.load, (data) => lens.read(data))),
+      use(field, (session, lens) =>
+        Effect.flatMap(session.load, (data) => told(session)(Either.right(lens.read(data, session))))),
       (read) =>
-        read._tag === "Right" ? Effect.succeed(read.right) : Effect.flatMap(make, (value) =>
-          use(field, (session, lens) =>
-            session.transaction((draft) => {
-              const there = lens.read(draft.data)
-              return there._tag === "Right" ? [there.right, draft] : [value, lens.write(draft, value, session)]
-            })))
+        read._tag === "Right" ?
+          Effect.succeed(read.right) :
+          Effect.flatMap(make, (value) =>
+            use(field, (session, lens) =>
+              session.transaction((draft) => {
+                const there = lens.read(draft.data, session)
+                return there._tag === "Right" ? [there.right, draft] : [value, lens.write(draft, value, session)]
+              })))
     )
 )
 
@@ -625,7 +620,7 @@ export const transaction: {
     field: SessionField<A, E, S>,
     f: (value: A) => readonly [B, A]
   ): Effect.Effect<B, E | StoreError | SessionGone, S> =>
-    use(field, (session, lens) => Effect.flatMap(session.transaction(modifying(session, lens, f)), settled))
+    use(field, (session, lens) => Effect.flatMap(session.transaction(modifying(session, lens, f)), told(session)))
 )
 
 class FocusedRef<A, S> extends Effectable.Class<A> implements Ref.Ref<A> {
@@ -636,13 +631,13 @@ class FocusedRef<A, S> extends Effectable.Class<A> implements Ref.Ref<A> {
     super()
   }
   get get(): Effect.Effect<A> {
-    return Effect.flatMap(this.session.get, (data) => this.lens.resolve(data))
+    return Effect.flatMap(this.session.get, (data) => told(this.session)(this.lens.resolve(data, this.session)))
   }
   commit(): Effect.Effect<A> {
     return this.get
   }
   modify<B>(f: (value: A) => readonly [B, A]): Effect.Effect<B> {
-    return Effect.flatMap(this.session.change(modifying(this.session, this.lens, f)), settled)
+    return Effect.flatMap(this.session.change(modifying(this.session, this.lens, f)), told(this.session))
   }
 }
 

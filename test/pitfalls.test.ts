@@ -5,7 +5,16 @@ import { HttpApp, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse 
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Option, Ref, Stream, TestClock } from "effect"
-import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField, SessionToken, State, Store } from "effect-session"
+import {
+  CookieState,
+  HttpMiddleware,
+  MemoryStore,
+  Session,
+  SessionField,
+  SessionToken,
+  State,
+  Store
+} from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
 
@@ -242,7 +251,9 @@ describe("a store that hangs", () => {
             Effect.zipRight(
               Effect.sleep("1 second"),
               Effect.map(inner.load(token), (found) =>
-                found._tag === "Live" ? Store.conflict({ ...found.record, revision: found.record.revision + 1 }) : Store.gone)
+                found._tag === "Live"
+                  ? Store.conflict({ ...found.record, revision: found.record.revision + 1 })
+                  : Store.gone)
             )
         })
         const client = yield* Effect.provideService(testing.client(app), Store.Store, contended)
@@ -366,8 +377,10 @@ describe("one session per request", () => {
 
   it.effect("one web Request handled by two apps, each with its own store: each has its own session", () =>
     Effect.gen(function*() {
-      const handler = Effect.map(Effect.runtime<State.State | Store.Store>(), (runtime) =>
-        HttpApp.toWebHandlerRuntime(runtime)(HttpMiddleware.session(answering(increment))))
+      const handler = Effect.map(
+        Effect.runtime<State.State | Store.Store>(),
+        (runtime) => HttpApp.toWebHandlerRuntime(runtime)(HttpMiddleware.session(answering(increment)))
+      )
       const first = yield* handler
       const second = yield* Effect.provide(handler, MemoryStore.layer())
       const request = new Request("https://app.test/")
@@ -451,7 +464,9 @@ describe("S67: the client goes away", () => {
     Effect.gen(function*() {
       const ended = yield* Deferred.make<void>()
       const controls = yield* testing.Controls
-      const client = yield* testing.client(interrupted({ before: Session.load.pipe(Effect.orDie), at: Effect.void, ended }))
+      const client = yield* testing.client(
+        interrupted({ before: Session.load.pipe(Effect.orDie), at: Effect.void, ended })
+      )
       yield* client.get("/add")
       const load = yield* controls.hold("load")
       const leaving = yield* client.fork("GET", "/slow")
@@ -646,10 +661,12 @@ describe("fibers of the handler's own", () => {
           const session = yield* Session.Session
           const write = Ref.update(session, (data) => ({ ...data, late: true }))
           yield* increment
-          yield* Effect.forkDaemon(Deferred.await(gate).pipe(
-            Effect.zipRight(write),
-            Effect.zipRight(Deferred.succeed(wrote, undefined))
-          ))
+          yield* Effect.forkDaemon(
+            Deferred.await(gate).pipe(
+              Effect.zipRight(write),
+              Effect.zipRight(Deferred.succeed(wrote, undefined))
+            )
+          )
           return fixture.done
         })))
         yield* client.get("/")
@@ -668,10 +685,12 @@ describe("fibers of the handler's own", () => {
         const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
           "/": answering(Effect.zipRight(
             increment,
-            Effect.forkDaemon(Deferred.await(gate).pipe(
-              Effect.zipRight(increment),
-              Effect.zipRight(Deferred.succeed(wrote, undefined))
-            ))
+            Effect.forkDaemon(
+              Deferred.await(gate).pipe(
+                Effect.zipRight(increment),
+                Effect.zipRight(Deferred.succeed(wrote, undefined))
+              )
+            )
           )),
           "/read": read
         })))

@@ -1,0 +1,473 @@
+import { HttpServerResponse } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Either, Exit, Inspectable, Layer, Option, Redacted, Ref, Schema, TestClock } from "effect"
+import {
+  CookieState,
+  HttpMiddleware,
+  MemoryStore,
+  NullStore,
+  Session,
+  SessionField,
+  SessionToken,
+  Store
+} from "effect-session"
+import * as testing from "effect-session/testing"
+import * as fixture from "./fixtures/http.js"
+
+const { answering, assertCookie, assertNoCookie, increment, services } = fixture
+
+const data = Effect.flatMap(Session.Session, Ref.get)
+const setTo = (value: Session.Data) => Effect.flatMap(Session.Session, Ref.set(value))
+
+const tagOf = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.either(effect), (either) => Either.isLeft(either) ? either.left._tag : "Right")
+
+/** Runs a handler in a request of its own, of a browser with a session that counts 1, and gives what it found. */
+const handling = <A, E>(handler: Effect.Effect<A, E, Session.Session>, before: Effect.Effect<unknown> = Effect.void) =>
+  Effect.gen(function*() {
+    let found: Exit.Exit<A, E> | undefined
+    const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+      "/add": answering(increment),
+      "/": Effect.map(Effect.exit(handler), (exit) => {
+        found = exit
+        return fixture.done
+      })
+    })))
+    yield* client.get("/add")
+    yield* (yield* testing.Controls).reset
+    yield* before
+    const answer = yield* client.get("/")
+    const exit = found ?? assert.fail("the handler did not run")
+    return { answer, client, exit, value: yield* exit }
+  })
+
+describe("layerTest", () => {
+  it.effect("unseeded: a new, empty session", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* data, {})
+      assert.isTrue(yield* Session.isNew)
+      assert.strictEqual((yield* Session.outcome)._tag, "Nothing")
+    }).pipe(Effect.provide(Session.layerTest())))
+
+  it.effect("seeded by data: a session that exists", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* data, { user: "ann" })
+      assert.isFalse(yield* Session.isNew)
+      assert.strictEqual((yield* Session.outcome)._tag, "Nothing")
+    }).pipe(Effect.provide(Session.layerTest({ user: "ann" }))))
+
+  it.effect("seeded by an Effect that uses it", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* data, { n: 2 })
+      assert.isFalse(yield* Session.isNew)
+    }).pipe(Effect.provide(Session.layerTest(Effect.zipRight(increment, increment)))))
+
+  it.scoped("a seed that fails fails the layer, and one that needs a service passes the need on", () =>
+    Effect.gen(function*() {
+      const failed = yield* Effect.flip(Effect.provide(data, Session.layerTest(Effect.fail("no seed"))))
+      assert.strictEqual(failed, "no seed")
+      const store = yield* MemoryStore.make()
+      const layer = Session.layerTest(Effect.asVoid(Store.Store))
+      yield* Effect.provide(data, Layer.provide(layer, Layer.succeed(Store.Store, store)))
+    }))
+
+  it.effect("each has a session of its own", () =>
+    Effect.gen(function*() {
+      const run = Effect.provide(increment, Session.layerTest())
+      assert.deepStrictEqual([yield* run, yield* run], [1, 1])
+    }))
+})
+
+describe("a Ref like any other", () => {
+  it.effect("all of effect/Ref works on the session", () =>
+    Effect.gen(function*() {
+      const session = yield* Session.Session
+      const n = (data: Session.Data) => Number(data["n"] ?? 0)
+      const next = (data: Session.Data) => ({ n: n(data) + 1 })
+      const some = (data: Session.Data) => n(data) < 100 ? Option.some(next(data)) : Option.none()
+      const none = () => Option.none<Session.Data>()
+
+      assert.deepStrictEqual(yield* Ref.get(session), {})
+      assert.deepStrictEqual(yield* session, {})
+      assert.deepStrictEqual(yield* session.get, {})
+      yield* Ref.set(session, { n: 1 })
+      assert.deepStrictEqual(yield* Ref.getAndSet(session, { n: 2 }), { n: 1 })
+      assert.deepStrictEqual(yield* Ref.getAndUpdate(session, next), { n: 2 })
+      assert.deepStrictEqual(yield* Ref.getAndUpdateSome(session, some), { n: 3 })
+      assert.deepStrictEqual(yield* Ref.getAndUpdateSome(session, none), { n: 4 })
+      assert.strictEqual(yield* Ref.modify(session, (data) => [n(data), next(data)]), 4)
+      assert.strictEqual(yield* Ref.modifySome(session, -1, (data) => Option.some([n(data), next(data)] as const)), 5)
+      assert.strictEqual(yield* Ref.modifySome(session, -1, () => Option.none()), -1)
+      assert.deepStrictEqual(yield* Ref.setAndGet(session, { n: 10 }), { n: 10 })
+      yield* Ref.update(session, next)
+      assert.deepStrictEqual(yield* Ref.updateAndGet(session, next), { n: 12 })
+      yield* Ref.updateSome(session, some)
+      yield* Ref.updateSome(session, none)
+      assert.deepStrictEqual(yield* Ref.updateSomeAndGet(session, some), { n: 14 })
+      assert.deepStrictEqual(yield* session.modify((data) => ["answer", next(data)] as const), "answer")
+      assert.deepStrictEqual(yield* Ref.get(session), { n: 15 })
+    }).pipe(Effect.provide(Session.layerTest())))
+
+  it.effect("S07: prints its public id, never its data or token", () =>
+    Effect.gen(function*() {
+      const session = yield* Session.Session
+      assert.strictEqual(String(session), "Session(none)")
+      yield* setTo({ secret: "hidden" })
+      const token = Redacted.value(yield* Session.token)
+      const id = yield* Session.id
+      const printed = [String(session), JSON.stringify(session), Inspectable.format(session)].join()
+      assert.include(printed, id)
+      assert.notInclude(printed, token)
+      assert.notInclude(printed, "hidden")
+    }).pipe(Effect.provide(Session.layerTest())))
+})
+
+describe("id and isNew", () => {
+  it.effect("S06: the id is the hash of the token that is delivered, new and after renew alike", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/": answering(Effect.zipRight(increment, Session.id)),
+        "/renew": answering(Effect.zip(Session.id, Effect.zipRight(Session.renew, Session.id)))
+      })))
+      const first = yield* client.get("/")
+      const token = assertCookie(first)
+      const id = yield* SessionToken.toId(SessionToken.fromString(token))
+      assert.strictEqual(yield* first.text, id)
+      assert.strictEqual(yield* (yield* client.get("/")).text, id)
+      const renewed = yield* client.get("/renew")
+      const next = yield* SessionToken.toId(SessionToken.fromString(assertCookie(renewed)))
+      assert.strictEqual(yield* renewed.text, `${id},${next}`)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("isNew is of the request: true until a session came with it, and after destroy", () =>
+    Effect.gen(function*() {
+      const { value } = yield* handling(Effect.all([
+        Session.isNew,
+        Effect.zipRight(Session.renew, Session.isNew),
+        Effect.zipRight(Session.destroy, Session.isNew)
+      ]))
+      assert.deepStrictEqual(value, [false, false, true])
+    }).pipe(Effect.provide(services())))
+})
+
+describe("outcome", () => {
+  it.effect("says what is owed, then what was done", () =>
+    Effect.gen(function*() {
+      const tag = Effect.map(Session.outcome, (outcome) => outcome._tag)
+      const after = <A, E>(effect: Effect.Effect<A, E, Session.Session>) => Effect.zipRight(effect, tag)
+      const { value } = yield* handling(Effect.all([
+        tag,
+        after(Session.load),
+        after(increment),
+        after(Session.commit),
+        after(increment),
+        after(Session.renew),
+        after(Session.commit),
+        after(Session.destroy),
+        after(Session.commit),
+        after(increment)
+      ]))
+      assert.deepStrictEqual(value, [
+        "Nothing",
+        "Nothing",
+        "Update",
+        "Update",
+        "Update",
+        "Renew",
+        "Renew",
+        "Remove",
+        "Remove",
+        "Create"
+      ])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("a touch that is owed, with its deadline", () =>
+    Effect.gen(function*() {
+      const { value } = yield* handling(
+        Effect.zipRight(Session.load, Session.outcome),
+        TestClock.adjust("10 minutes")
+      )
+      assert.deepStrictEqual(value, { _tag: "Touch", deadline: 70 * 60_000 })
+    }).pipe(Effect.provide(services())))
+
+  it.effect("ignoreChanges leaves nothing to do but a removal", () =>
+    Effect.gen(function*() {
+      const { value } = yield* handling(Effect.all([
+        Effect.all([increment, Session.ignoreChanges]).pipe(Effect.zipRight(Session.outcome)),
+        Effect.zipRight(Session.destroy, Session.outcome)
+      ]))
+      assert.deepStrictEqual(value.map(({ _tag }) => _tag), ["Nothing", "Remove"])
+    }).pipe(Effect.provide(services())))
+})
+
+describe("commit and ignoreChanges", () => {
+  it.effect("an explicit commit lands, whatever ignoreChanges says, and later updates do not", () =>
+    Effect.gen(function*() {
+      const { client } = yield* handling(Effect.all([Session.ignoreChanges, increment, Session.commit, increment]))
+      assert.strictEqual(yield* (yield* client.get("/add")).text, "3")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("commit twice with nothing between costs one call", () =>
+    Effect.gen(function*() {
+      yield* handling(Effect.all([increment, Session.commit, Session.commit]))
+      assert.deepStrictEqual(yield* (yield* testing.Controls).methods, ["load", "update"])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("its failure is typed; if the last commit lands, the answer is good", () =>
+    Effect.gen(function*() {
+      const { answer, client, value } = yield* handling(
+        Effect.zipRight(increment, tagOf(Session.commit)),
+        Effect.flatMap(testing.Controls, (controls) => controls.fail("update")) as Effect.Effect<void>
+      )
+      assert.strictEqual(value, "StoreError")
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual(yield* (yield* client.get("/add")).text, "3")
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
+  it.effect("commit after destroy carries the removal out; nothing new begins", () =>
+    Effect.gen(function*() {
+      const { answer } = yield* handling(Effect.zipRight(Session.destroy, Session.commit))
+      fixture.assertRemoval(answer)
+      assert.deepStrictEqual(yield* (yield* testing.Controls).methods, ["load", "remove"])
+    }).pipe(Effect.provide(services())))
+})
+
+/** Ends the browser's session behind the back of the request that runs. */
+const endingElsewhere = Effect.gen(function*() {
+  const store = yield* Store.Store
+  const controls = yield* testing.Controls
+  const [call] = yield* controls.calls
+  yield* store.remove(call?.token ?? SessionToken.fromString(""))
+})
+
+describe("on a session that goes while the request runs", () => {
+  const ended = <A, E>(handler: Effect.Effect<A, E, Session.Session>) =>
+    Effect.gen(function*() {
+      const context = yield* Effect.context<Store.Store | testing.Controls>()
+      return yield* handling(
+        Effect.all([Session.load, Effect.provide(Effect.orDie(endingElsewhere), context), handler]).pipe(
+          Effect.map(([, , value]) => value)
+        )
+      )
+    }).pipe(Effect.provide(services()))
+
+  for (
+    const [name, verb] of [
+      ["commit", Effect.zipRight(increment, Session.commit)],
+      ["transaction", Session.transaction((data) => [undefined, { ...data, n: 5 }])],
+      ["reload", Session.reload],
+      ["token", Effect.zipRight(increment, Session.token)]
+    ] as ReadonlyArray<
+      readonly [
+        string,
+        Effect.Effect<unknown, Store.StoreError | Session.SessionGone | Session.HeadSent, Session.Session>
+      ]
+    >
+  ) {
+    it.effect(`S26: ${name} fails with SessionGone, and no cookie is set`, () =>
+      Effect.gen(function*() {
+        const { answer, value } = yield* ended(tagOf(verb))
+        assert.strictEqual(value, "SessionGone")
+        assertNoCookie(answer)
+      }))
+  }
+
+  it.effect("unhandled, SessionGone is answered with 401", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(HttpMiddleware.session(Effect.fail(new Session.SessionGone())))
+      assert.strictEqual((yield* client.get("/")).status, 401)
+    }).pipe(Effect.provide(services())))
+})
+
+describe("reload", () => {
+  it.effect("reads afresh, and puts this request's updates on top", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      const controls = yield* testing.Controls
+      const elsewhere = Effect.gen(function*() {
+        const [call] = yield* controls.calls
+        const token = call?.token ?? SessionToken.fromString("")
+        const found = yield* store.load(token)
+        if (found._tag === "Live") {
+          yield* store.update(token, found.record.revision, { ...found.record, data: { n: 10, other: true } })
+        }
+      })
+      const { client, value } = yield* handling(
+        Effect.all([increment, Effect.orDie(elsewhere), Session.reload, data]).pipe(Effect.map(([, , ...rest]) => rest))
+      )
+      assert.deepStrictEqual(value, [{ n: 11, other: true }, { n: 11, other: true }])
+      assert.strictEqual(yield* (yield* client.get("/add")).text, "12")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("tries a load anew that had failed, and a success makes the request good", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const { answer, value } = yield* handling(
+        Effect.all([tagOf(Session.load), Session.reload, increment]),
+        controls.fail("load")
+      )
+      assert.deepStrictEqual(value, ["StoreError", { n: 1 }, 2])
+      assert.strictEqual(answer.status, 200)
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
+  it.effect("its own failure is typed and leaves what was read", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const { answer, value } = yield* handling(
+        Effect.all([Session.load, Effect.suspend(() => controls.fail("load")), tagOf(Session.reload), increment])
+      )
+      assert.deepStrictEqual(value, [{ n: 1 }, undefined, "StoreError", 2])
+      assert.strictEqual(answer.status, 200)
+    }).pipe(fixture.quietly, Effect.provide(services())))
+})
+
+describe("transaction", () => {
+  it.effect("pending updates and the function land together, and stand when the response is an error", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/500": answering(
+          Effect.zipRight(increment, Session.transaction((data) => [data["n"], { ...data, redeemed: true }])),
+          500
+        ),
+        "/": answering(Effect.map(data, (data) => JSON.stringify(data)))
+      })))
+      const answer = yield* client.get("/500")
+      assert.strictEqual(answer.status, 500)
+      assert.strictEqual(yield* answer.text, "1")
+      assert.strictEqual(yield* (yield* client.get("/")).text, "{\"n\":1,\"redeemed\":true}")
+      assert.deepStrictEqual(yield* (yield* testing.Controls).methods, ["create", "load"])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("the function runs anew on what another left, and its answer is that of the run that landed", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const app = HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/": answering(Session.transaction((data) => {
+          seen.push(data["n"])
+          return [data["n"], { ...data, n: 100 }]
+        }))
+      }))
+      const client = yield* testing.client(app)
+      const token = assertCookie(yield* client.get("/add"))
+      const controls = yield* testing.Controls
+      const update = yield* controls.hold("update")
+      const slow = yield* client.fork("GET", "/")
+      yield* update.arrived
+      yield* (yield* fixture.elsewhere(app)).get("/add", { cookies: `${fixture.cookieName}=${token}` })
+      yield* update.release
+      const answer = yield* slow
+      assert.strictEqual(yield* answer.text, "2")
+      assert.deepStrictEqual(seen, [1, 2])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("its failure is typed, and a function that throws is a defect: neither changes anything", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const write = Session.transaction((data) => [undefined, { ...data, n: 5 }])
+      const { client, value } = yield* handling(
+        Effect.all([
+          tagOf(write),
+          Effect.exit(Session.transaction(() => {
+            throw new RangeError("thrown")
+          })),
+          data
+        ]),
+        controls.fail("update")
+      )
+      assert.strictEqual(value[0], "StoreError")
+      assert.isTrue(Exit.isFailure(value[1]) && Cause.isDie(value[1].cause))
+      assert.deepStrictEqual(value[2], { n: 1 })
+      assert.strictEqual(yield* (yield* client.get("/add")).text, "2")
+    }).pipe(fixture.quietly, Effect.provide(services())))
+})
+
+describe("token", () => {
+  it.effect("commits first, so that what it gives is good at once", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(HttpMiddleware.session(answering(Effect.map(Session.token, Redacted.value))))
+      const answer = yield* client.get("/")
+      const token = yield* answer.text
+      assert.strictEqual(token, assertCookie(answer))
+      const found = yield* (yield* Store.Store).load(SessionToken.fromString(token))
+      assert.strictEqual(found._tag, "Live")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("where nothing is kept there is none", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/token": answering(tagOf(Session.token)),
+        "/add": answering(increment),
+        "/commit": answering(Effect.zipRight(increment, Session.commit))
+      })))
+      assert.strictEqual(yield* (yield* client.get("/token")).text, "SessionGone")
+      for (const path of ["/add", "/commit"]) {
+        const answer = yield* client.get(path)
+        assert.strictEqual(answer.status, 200)
+        assertNoCookie(answer)
+      }
+    }).pipe(Effect.provide(Layer.merge(CookieState.layer(), NullStore.layer))))
+})
+
+describe("a second, named session in one app", () => {
+  class Admin extends Session.Tag<Admin>()("admin") {}
+  const admin = Session.verbs(Admin)
+  const Role = SessionField.make("role", Schema.String, { default: () => "none", session: Admin })
+
+  it.scoped("has a state, store, verbs and fields of its own", () =>
+    Effect.gen(function*() {
+      const adminStore = yield* MemoryStore.make()
+      const adminSession = yield* HttpMiddleware.makeSession(Admin).pipe(
+        Effect.provideService(Store.Store, adminStore),
+        Effect.provide(CookieState.layer({ name: "__Host-admin" }))
+      )
+      const client = yield* testing.client(HttpMiddleware.session(adminSession(fixture.routes({
+        "/add": answering(increment),
+        "/promote": answering(Effect.all([SessionField.set(Role, "root"), increment])),
+        "/both": answering(Effect.all([Role, SessionField.get(fixture.Count), admin.isNew, Session.isNew])),
+        "/admin-logout": answering(admin.destroy),
+        "/admin-renew": answering(admin.renew),
+        "/none": Effect.succeed(HttpServerResponse.text("none"))
+      }))))
+      const names = Effect.map(client.cookies, (cookies) => cookies.map(({ name }) => name))
+      assertCookie(yield* client.get("/add"))
+      assert.deepStrictEqual(yield* names, ["__Host-session"])
+      const promoted = yield* client.get("/promote")
+      assert.lengthOf(promoted.setCookies, 1)
+      assert.deepStrictEqual(yield* names, ["__Host-session", "__Host-admin"])
+      assert.strictEqual(yield* (yield* client.get("/both")).text, "root,2,false,false")
+      const renewed = yield* client.get("/admin-renew")
+      assert.match(renewed.setCookies.join(), /^__Host-admin=[^,]+$/)
+      const out = yield* client.get("/admin-logout")
+      assert.match(out.setCookies.join(), /^__Host-admin=;[^,]*(Expires=[^;]*)?/)
+      assert.deepStrictEqual(yield* names, ["__Host-session"])
+      assert.strictEqual(yield* (yield* client.get("/both")).text, "none,2,true,false")
+      assert.deepStrictEqual((yield* client.get("/none")).headers.get("vary"), null)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("all its verbs are those of its own session", () =>
+    Effect.gen(function*() {
+      const ref = yield* Effect.provide(Session.Session, Session.layerTest({ own: true }))
+      const other = yield* Effect.provide(Session.Session, Session.layerTest({ own: false }))
+      const answer = yield* Effect.all({
+        id: admin.id,
+        load: admin.load,
+        reload: admin.reload,
+        transaction: admin.transaction((data) => [data["own"], { ...data, done: true }]),
+        expire: admin.expireIn("1 hour"),
+        commit: admin.commit,
+        token: admin.token,
+        ignore: admin.ignoreChanges,
+        outcome: admin.outcome
+      }).pipe(
+        Effect.provideService(Admin, ref),
+        Effect.provideService(Session.Session, other)
+      )
+      assert.deepStrictEqual(answer.load, { own: true })
+      assert.strictEqual(answer.transaction, true)
+      assert.strictEqual(answer.outcome._tag, "Update")
+      assert.strictEqual(answer.id, yield* SessionToken.toId(answer.token))
+      assert.deepStrictEqual(yield* Ref.get(ref), { own: true, done: true })
+      assert.deepStrictEqual(yield* Ref.get(other), { own: false })
+    }))
+})

@@ -1,0 +1,237 @@
+/**
+ * After the response head has left: what a stream, a fork or a socket can still do to a session, and what it can't.
+ */
+import { HttpServerResponse } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Either, Ref, Stream } from "effect"
+import { HttpMiddleware, Session, SessionField, SessionToken, Store } from "effect-session"
+import * as testing from "effect-session/testing"
+import * as fixture from "./fixtures/http.js"
+
+const { answering, assertCookie, assertNoCookie, increment, services } = fixture
+
+/** What an effect came to, in a word. */
+const word = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(
+    Effect.either(effect),
+    (either) => Either.isLeft(either) ? either.left._tag : JSON.stringify(either.right ?? "ok")
+  )
+
+/** A response whose body is what each effect comes to, run one after another while the body is read. */
+const streaming = (effects: ReadonlyArray<Effect.Effect<string, never, Session.Session>>) =>
+  Effect.map(Effect.context<Session.Session>(), (context) =>
+    HttpServerResponse.stream(
+      Stream.fromIterable(effects).pipe(
+        Stream.mapEffect((effect) => effect),
+        Stream.map((text) => new TextEncoder().encode(`${text};`)),
+        Stream.provideContext(context)
+      )
+    ))
+
+const start = (
+  before: Effect.Effect<unknown, never, Session.Session>,
+  ...effects: ReadonlyArray<Effect.Effect<string, never, Session.Session>>
+) =>
+  Effect.gen(function*() {
+    const controls = yield* testing.Controls
+    const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+      "/stream": Effect.zipRight(before, streaming(effects)),
+      "/add": answering(increment),
+      "/read": answering(SessionField.get(fixture.Count)),
+      "/logout": answering(Session.destroy)
+    })))
+    return { client, controls }
+  })
+
+const visited = (...args: Parameters<typeof start>) =>
+  Effect.gen(function*() {
+    const { client, controls } = yield* start(...args)
+    const token = assertCookie(yield* client.get("/add"))
+    yield* controls.reset
+    return { client, controls, token }
+  })
+
+const add = Effect.asVoid(increment)
+
+describe("a session that exists", () => {
+  it.effect("can be updated from a stream by an explicit commit", () =>
+    Effect.gen(function*() {
+      const { client, controls } = yield* visited(Session.load.pipe(Effect.orDie), word(add), word(Session.commit))
+      const answer = yield* client.get("/stream")
+      assertNoCookie(answer)
+      assert.strictEqual(yield* answer.text, "\"ok\";\"ok\";")
+      assert.deepStrictEqual(yield* controls.methods, ["load", "update"])
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "2")
+    }).pipe(fixture.leavingNoFiber, Effect.provide(services())))
+
+  it.effect("can be loaded by a stream that touches it first, and updated", () =>
+    Effect.gen(function*() {
+      const { client } = yield* visited(Effect.void, word(increment), word(Session.commit))
+      const answer = yield* client.get("/stream")
+      assert.isNull(answer.headers.get("vary"))
+      assert.strictEqual(yield* answer.text, "2;\"ok\";")
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "2")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S26: can be removed by an explicit commit", () =>
+    Effect.gen(function*() {
+      const { client, controls, token } = yield* visited(
+        Session.load.pipe(Effect.orDie),
+        word(Session.destroy),
+        word(Session.commit)
+      )
+      const answer = yield* client.get("/stream")
+      assert.strictEqual(yield* answer.text, "\"ok\";\"ok\";")
+      assert.deepStrictEqual(yield* controls.methods, ["load", "remove"])
+      const store = yield* Store.Store
+      assert.strictEqual((yield* store.load(SessionToken.fromString(token)))._tag, "Superseded")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("a renewal would need a new token: HeadSent, and the old one stays good", () =>
+    Effect.gen(function*() {
+      const { client, controls } = yield* visited(
+        Session.load.pipe(Effect.orDie),
+        word(Session.renew),
+        word(Session.commit)
+      )
+      assert.strictEqual(yield* (yield* client.get("/stream")).text, "\"ok\";HeadSent;")
+      assert.deepStrictEqual(yield* controls.methods, ["load"])
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "1")
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
+  it.effect("updates after a destroy would need one too: the removal lands, the rest is HeadSent", () =>
+    Effect.gen(function*() {
+      const { client, controls } = yield* visited(
+        Session.load.pipe(Effect.orDie),
+        word(Session.destroy),
+        word(add),
+        word(Session.commit)
+      )
+      assert.strictEqual(yield* (yield* client.get("/stream")).text, "\"ok\";\"ok\";HeadSent;")
+      assert.deepStrictEqual(yield* controls.methods, ["load", "remove"])
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
+  it.effect("a transaction lands", () =>
+    Effect.gen(function*() {
+      const { client } = yield* visited(
+        Session.load.pipe(Effect.orDie),
+        word(SessionField.transaction(fixture.Count, (n) => [n, n + 10]))
+      )
+      assert.strictEqual(yield* (yield* client.get("/stream")).text, "1;")
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "11")
+    }).pipe(Effect.provide(services())))
+
+  it.effect("reload sees what other requests did, and that the session has ended", () =>
+    Effect.gen(function*() {
+      const first = yield* Deferred.make<void>()
+      const second = yield* Deferred.make<void>()
+      const reloaded = yield* Deferred.make<void>()
+      const { client } = yield* visited(
+        Session.load.pipe(Effect.orDie),
+        Effect.zipLeft(
+          Effect.zipRight(Deferred.await(first), word(Session.reload)),
+          Deferred.succeed(reloaded, undefined)
+        ),
+        Effect.zipRight(Deferred.await(second), word(Session.reload)),
+        word(Effect.zipRight(add, Session.commit))
+      )
+      const answer = yield* client.get("/stream")
+      yield* client.get("/add")
+      yield* Deferred.succeed(first, undefined)
+      yield* Deferred.await(reloaded)
+      yield* client.get("/logout")
+      yield* Deferred.succeed(second, undefined)
+      assert.strictEqual(yield* answer.text, "{\"n\":2};SessionGone;SessionGone;")
+    }).pipe(fixture.quietly, Effect.provide(services())))
+})
+
+describe("a session that does not exist yet", () => {
+  it.effect("can't begin in a stream: HeadSent, and no record is left that no client can name", () =>
+    Effect.gen(function*() {
+      const { client, controls } = yield* start(
+        Effect.orDie(Session.load),
+        word(add),
+        word(Session.commit),
+        word(Session.token),
+        word(Session.transaction((data) => [1, { ...data, n: 5 }]))
+      )
+      const answer = yield* client.get("/stream")
+      assertNoCookie(answer)
+      assert.strictEqual(yield* answer.text, "\"ok\";HeadSent;HeadSent;SessionGone;")
+      assert.deepStrictEqual(yield* controls.methods, [])
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
+  it.effect("an explicit commit before the head creates it, even empty, so that the stream has one to write to", () =>
+    Effect.gen(function*() {
+      const { client, controls } = yield* start(Effect.orDie(Session.commit), word(add), word(Session.commit))
+      const answer = yield* client.get("/stream")
+      assertCookie(answer)
+      assert.strictEqual(yield* answer.text, "\"ok\";\"ok\";")
+      assert.deepStrictEqual(yield* controls.methods, ["create", "update"])
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "1")
+    }).pipe(fixture.leavingNoFiber, Effect.provide(services())))
+})
+
+describe("what nothing saves", () => {
+  const warnings = (lines: ReadonlyArray<fixture.Line>) =>
+    lines.filter(({ level, message }) => level === "WARN" && message.includes("Session.commit"))
+
+  for (
+    const [name, effect] of [
+      ["an update", word(add)],
+      ["an update of the Ref", word(Effect.flatMap(Session.Session, Ref.update((data) => ({ ...data, late: true }))))],
+      ["a logout", word(Session.destroy)],
+      ["a renewal", word(Session.renew)],
+      ["expireIn", word(Session.expireIn("1 day"))]
+    ] as const
+  ) {
+    it.effect(`${name} in a stream, without a commit: a warning, logged and counted once`, () =>
+      fixture.logged((lines) =>
+        Effect.gen(function*() {
+          const { client, controls } = yield* visited(Effect.orDie(Session.load), effect, effect)
+          const [, unsaved] = yield* fixture.rising(
+            "events",
+            "unsaved",
+            Effect.gen(function*() {
+              const answer = yield* client.get("/stream")
+              yield* answer.text
+              // the request's scope closes once the body has ended
+              yield* Effect.repeatN(Effect.yieldNow(), 50)
+            })
+          )
+          assert.strictEqual(unsaved, 1)
+          assert.lengthOf(warnings(lines), 1)
+          assert.deepStrictEqual(yield* controls.methods, ["load"])
+          assert.strictEqual(yield* (yield* client.get("/read")).text, "1")
+        })
+      ).pipe(fixture.leavingNoFiber, Effect.provide(services())))
+  }
+
+  it.effect("updates that a commit saved, and updates that changed nothing, are no reason to warn", () =>
+    fixture.logged((lines) =>
+      Effect.gen(function*() {
+        const { client } = yield* visited(
+          Effect.orDie(Session.load),
+          word(Effect.flatMap(Session.Session, Ref.update((data) => data))),
+          word(add),
+          word(Session.commit)
+        )
+        yield* (yield* client.get("/stream")).text
+        yield* Effect.repeatN(Effect.yieldNow(), 50)
+        assert.lengthOf(warnings(lines), 0)
+      })
+    ).pipe(Effect.provide(services())))
+})
+
+it.effect("S67: a stream that dies after its commit leaves what it committed", () =>
+  Effect.gen(function*() {
+    const { client, controls } = yield* visited(
+      Effect.orDie(Session.load),
+      word(Effect.zipRight(add, Session.commit)),
+      Effect.die("broken")
+    )
+    const answer = yield* client.get("/stream")
+    yield* Effect.exit(answer.text)
+    assert.deepStrictEqual(yield* controls.methods, ["load", "update"])
+    assert.strictEqual(yield* (yield* client.get("/read")).text, "2")
+  }).pipe(fixture.quietly, fixture.leavingNoFiber, Effect.provide(services())))
