@@ -144,7 +144,10 @@ const own = (record: SessionRecord.SessionRecord, revision: number): SessionReco
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope> => {
+export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope> =>
+  Effect.suspend(() => build(options))
+
+const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope> => {
   const capacity = options?.capacity ?? Number.POSITIVE_INFINITY
   if (!(capacity >= 1)) {
     return Effect.fail(
