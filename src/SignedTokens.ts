@@ -197,6 +197,7 @@ const fromSigner = (store: Store.Store, { sign, verify }: Signer): Store.Store =
 
   return Store.make({
     accepts: (token) => open(token) !== undefined,
+    ...(store.transaction === undefined ? undefined : { transaction: store.transaction }),
     load: (token, binding) =>
       Effect.suspend(() => {
         const verified = open(token)

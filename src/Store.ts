@@ -181,7 +181,7 @@ export class StoreError extends Schema.TaggedError<StoreError>("effect-session/S
   cause: Schema.optional(Schema.Defect)
 }) {
   /** @since 0.1.0 */
-  readonly [TypeId]: TypeId = TypeId;
+  readonly [TypeId]: TypeId = TypeId
 
   /** @since 0.1.0 */
   readonly [platform.respondable] = platform.respondWith(503)
@@ -432,7 +432,10 @@ export const fromBackend = (backend: Backend, options: BackendOptions): Effect.E
       Effect.annotateLogs("session.id", key.id),
       Effect.zipRight(
         reason === "Malformed" && backend.setAside !== undefined
-          ? Effect.catchAllCause(backend.setAside(key), (cause) => Effect.logWarning(`${name}: set aside failed`, cause))
+          ? Effect.catchAllCause(
+            backend.setAside(key),
+            (cause) => Effect.logWarning(`${name}: set aside failed`, cause)
+          )
           : Effect.void
       ),
       Effect.as(Option.none())
@@ -485,7 +488,10 @@ export const fromBackend = (backend: Backend, options: BackendOptions): Effect.E
         "create",
         token,
         (key, now) =>
-          Effect.map(backend.insert(key, entryOf(record, record.revision), now), (done) => done ? created(token) : exists)
+          Effect.map(
+            backend.insert(key, entryOf(record, record.revision), now),
+            (done) => done ? created(token) : exists
+          )
       ),
     update: (token, revision, record) =>
       run("update", token, (key, now) =>
@@ -501,8 +507,11 @@ export const fromBackend = (backend: Backend, options: BackendOptions): Effect.E
             (result) => answer(next, key, revision + 1, result)
           ))),
     touch: (token, revision, deadline) =>
-      run("touch", token, (key, now) =>
-        Effect.map(backend.extend(key, revision, deadline, now), (there) => there ? touched(token) : gone)),
+      run(
+        "touch",
+        token,
+        (key, now) => Effect.map(backend.extend(key, revision, deadline, now), (there) => there ? touched(token) : gone)
+      ),
     remove: (token) => run("remove", token, (key, now) => backend.remove(key, tombstone(now), now)),
     ...(backend.transaction === undefined ? undefined : {
       transaction: Effect.map(
@@ -539,11 +548,12 @@ export const sweeping = (
 ): Effect.Effect<void, never, Scope.Scope> => {
   const limit = options?.sweepBatch ?? 500
   const interval = options?.sweepInterval ?? Duration.minutes(1)
-  const batches: Effect.Effect<void, unknown> = Effect.flatMap(Clock.currentTimeMillis, (now) => sweep(limit, now)).pipe(
-    Effect.tap(Effect.yieldNow()),
-    Effect.repeat({ until: (count) => count < limit }),
-    Effect.asVoid
-  )
+  const batches: Effect.Effect<void, unknown> = Effect.flatMap(Clock.currentTimeMillis, (now) => sweep(limit, now))
+    .pipe(
+      Effect.tap(Effect.yieldNow()),
+      Effect.repeat({ until: (count) => count < limit }),
+      Effect.asVoid
+    )
   return batches.pipe(
     Effect.catchAllCause((cause) =>
       Effect.zipRight(metrics.storeFailed(`${name}.sweep`), Effect.logWarning(`${name}: sweep failed`, cause))

@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -159,7 +160,7 @@ const make = (
     }
   }
 
-  return Store.make({
+  const tiered = Store.make({
     accepts: origin.accepts,
     load: (token, binding) =>
       Effect.flatMap(SessionToken.toId(token), (id) =>
@@ -199,6 +200,53 @@ const make = (
         memory.forget(ticket.id)
         return announce(ticket.id)
       })
+  })
+  return origin.transaction === undefined ? tiered : besideTransactions(origin, tiered, origin.transaction, memory)
+}
+
+/**
+ * Inside a transaction of the app's own the origin alone is asked: what is seen there may never land, and nobody else
+ * sees it yet. What the memory had is dropped.
+ */
+const besideTransactions = (
+  origin: Store.Store,
+  tiered: Store.Store,
+  transaction: NonNullable<Store.Store["transaction"]>,
+  memory: Memory
+): Store.Store => {
+  const choose = <A, E>(
+    token: SessionToken.Token,
+    inside: Effect.Effect<A, E>,
+    outside: Effect.Effect<A, E>
+  ): Effect.Effect<A, E> =>
+    Effect.flatMap(
+      transaction,
+      Option.match({
+        onNone: () => outside,
+        onSome: () => Effect.ensuring(inside, Effect.map(SessionToken.toId(token), (id) => memory.forget(id)))
+      })
+    )
+  return Store.make({
+    accepts: origin.accepts,
+    transaction,
+    load: (token, binding) => choose(token, origin.load(token, binding), tiered.load(token, binding)),
+    create: (token, record, binding) =>
+      choose(token, origin.create(token, record, binding), tiered.create(token, record, binding)),
+    update: (token, revision, record, binding) =>
+      choose(
+        token,
+        origin.update(token, revision, record, binding),
+        tiered.update(token, revision, record, binding)
+      ),
+    renew: (token, revision, next, record, binding) =>
+      choose(
+        token,
+        origin.renew(token, revision, next, record, binding),
+        tiered.renew(token, revision, next, record, binding)
+      ),
+    touch: (token, revision, deadline, binding) =>
+      choose(token, origin.touch(token, revision, deadline, binding), tiered.touch(token, revision, deadline, binding)),
+    remove: (token, binding) => choose(token, origin.remove(token, binding), tiered.remove(token, binding))
   })
 }
 

@@ -297,7 +297,8 @@ const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
       through({ method: "renew", token, revision, next, record }, store.renew(token, revision, next, record, binding)),
     touch: (token, revision, deadline, binding) =>
       through({ method: "touch", token, revision, deadline }, store.touch(token, revision, deadline, binding)),
-    remove: (token, binding) => through({ method: "remove", token }, store.remove(token, binding))
+    remove: (token, binding) => through({ method: "remove", token }, store.remove(token, binding)),
+    ...(store.transaction === undefined ? undefined : { transaction: store.transaction })
   })
 
   return [controlledStore, {
