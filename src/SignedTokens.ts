@@ -113,12 +113,11 @@ const signer = ({ Buffer, crypto }: Node, keys: readonly [MasterKey, ...Array<Ma
       0,
       signatureBytes
     )
-  /** In a time that tells nothing of where two texts differ; what has another length is compared all the same. */
+  /** In a time that tells nothing of where two texts differ. What is longer or shorter in bytes is compared all the same. */
   const same = (given: string, expected: string): boolean => {
-    const a = Buffer.alloc(signatureLength)
-    const written = a.write(given, 0, "utf8")
-    const equal = crypto.timingSafeEqual(a, Buffer.from(expected, "utf8"))
-    return equal && written === signatureLength && given.length === signatureLength
+    const bytes = Buffer.alloc(signatureLength)
+    bytes.write(given, 0, "utf8")
+    return crypto.timingSafeEqual(bytes, Buffer.from(expected, "utf8"))
   }
   return {
     sign: (text) => make(keys[0], text),

@@ -402,11 +402,12 @@ describe("SealedStore", () => {
         assert.strictEqual((yield* counting("tampered", live(store, token))).counted, 0)
       })))
 
-    it.effect("S58: a token is good under one cookie name alone, also in the request that made it", () =>
+    it.effect("S58: a token is good under one cookie name alone, also in the request that opened it", () =>
       atStart(Effect.gen(function*() {
         const store = yield* sealed(keyA)
         const { token } = yield* create(store, { n: 0 })
         const elsewhere = { ...binding, audience: "admin" }
+        assert.strictEqual((yield* store.load(token, binding))._tag, "Live")
         for (const one of [token, sent(token)]) {
           assert.deepStrictEqual(yield* store.load(one, elsewhere), Store.none)
           assert.strictEqual((yield* store.update(one, 0, recordOf({}), elsewhere))._tag, "Gone")
