@@ -4,7 +4,7 @@
 import { HttpApp, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Option, Ref, Stream, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Option, Redacted, Ref, Stream, TestClock } from "effect"
 import {
   CookieState,
   HttpMiddleware,
@@ -264,6 +264,49 @@ describe("a store that hangs", () => {
         assert.lengthOf(lines.filter(({ message }) => message.includes("Contention")), 1)
       })
     ).pipe(fixture.leavingNoFiber, Effect.provide(services())))
+})
+
+describe("a store that does what it was asked, and whose answer is lost", () => {
+  const app = HttpMiddleware.session(fixture.routes({
+    "/add": answering(increment),
+    "/read": read,
+    "/login": answering(Session.renew),
+    "/logout": answering(Session.destroy)
+  }))
+
+  for (
+    const [method, path, left] of [
+      ["create", "/add", "0"],
+      ["update", "/add", "2"],
+      ["renew", "/login", "0"],
+      ["remove", "/logout", "0"],
+      ["touch", "/read", "1"]
+    ] as const
+  ) {
+    it.effect(`S66 S67: ${method}: ${method === "touch" ? "served" : "503, and no cookie"}; never two sessions that live`, () =>
+      Effect.gen(function*() {
+        const client = yield* testing.client(app)
+        const controls = yield* testing.Controls
+        if (method !== "create") {
+          yield* client.get("/add")
+          yield* TestClock.adjust("10 minutes")
+        }
+        yield* controls.fail(method, { at: "after" })
+        const answer = yield* client.get(path)
+        assert.strictEqual(answer.status, method === "touch" ? 200 : 503)
+        assertNoCookie(answer)
+        assert.strictEqual(yield* (yield* client.get("/read")).text, left)
+        const store = yield* Store.Store
+        const tokens = (yield* controls.calls).flatMap(({ next, token }) =>
+          next === undefined ? [token] : [token, next]
+        )
+        const lives = yield* Effect.filter(
+          [...new Map(tokens.map((token) => [Redacted.value(token), token])).values()],
+          (token) => Effect.map(store.load(token), ({ _tag }) => _tag === "Live")
+        )
+        assert.lengthOf(lives, method === "remove" ? 0 : 1)
+      }).pipe(fixture.quietly, fixture.leavingNoFiber, Effect.provide(services())))
+  }
 })
 
 describe("a defect in a custom store", () => {
