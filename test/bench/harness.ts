@@ -1,8 +1,94 @@
 /**
- * Processor time, of all threads of the process, so that a neighbour's load counts little and the collector's work counts
- * in full. Interleaved rounds: every candidate runs once a round, in an order that turns, so that a machine whose speed drifts
- * slows all alike. What is compared is the ratio within a round; what is reported is the median over rounds.
+ * Interleaved rounds: every candidate runs once a round, in an order that turns, so that a machine whose speed drifts
+ * slows all alike. What is compared is the ratio within a round; what is reported is the median over rounds, with the
+ * quartiles, which tell how far to trust it.
+ *
+ * Processor time is that of all threads of the process, so that a neighbour's load counts little and the collector's work
+ * counts in full. The time on the wall is measured too, for what waits: a disk, a socket.
+ *
+ * `BENCH_SCALE=0.05` shrinks all sizes, to see that a benchmark works; its figures mean nothing.
  */
+
+/** Microseconds a call. */
+export interface Sample {
+  readonly cpu: number
+  readonly wall: number
+}
+
+export interface Contender {
+  readonly name: string
+  /** The name of the contender it is compared with. Default: the first. */
+  readonly over?: string
+  /** Makes that many calls. */
+  readonly turn: (calls: number) => Promise<Sample>
+}
+
+export interface Spread {
+  readonly median: number
+  readonly low: number
+  readonly high: number
+}
+
+export interface Compared {
+  readonly name: string
+  readonly cpu: Spread
+  readonly wall: Spread
+  /** Over the contender it is compared with, in the same round. */
+  readonly cpuRatio: Spread
+  readonly wallRatio: Spread
+}
+
+export interface Options {
+  readonly rounds: number
+  readonly calls: number
+  readonly warmup?: number
+}
+
+const scale = Number(process.env["BENCH_SCALE"] ?? "1")
+if (!(scale > 0)) {
+  throw new RangeError("BENCH_SCALE: write a number above zero, such as 0.05")
+}
+
+/** A size as asked for by BENCH_SCALE. */
+export const scaled = (size: number, least = 1): number => Math.max(least, Math.round(size * scale))
+
+export const spread = (values: ReadonlyArray<number>): Spread => {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (part: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
+  return { low: at(0.25), median: at(0.5), high: at(0.75) }
+}
+
+export const compare = async (
+  contenders: ReadonlyArray<Contender>,
+  options: Options
+): Promise<ReadonlyArray<Compared>> => {
+  const calls = scaled(options.calls)
+  const rounds = scale < 1 ? scaled(options.rounds, 3) : options.rounds
+  const warmup = scale < 1 ? 1 : options.warmup ?? 3
+  const samples = contenders.map((): Array<Sample> => [])
+  for (let round = -warmup; round < rounds; round++) {
+    for (let turn = 0; turn < contenders.length; turn++) {
+      const index = (turn + Math.abs(round)) % contenders.length
+      const sample = await contenders[index]?.turn(calls)
+      if (round >= 0 && sample !== undefined) samples[index]?.push(sample)
+    }
+  }
+  return contenders.map(({ name, over }, index) => {
+    const own = samples[index] ?? []
+    const base = samples[over === undefined ? 0 : contenders.findIndex((contender) => contender.name === over)] ?? []
+    const ratios = (part: keyof Sample): Spread =>
+      spread(own.map((sample, round) => sample[part] / (base[round]?.[part] ?? Number.NaN)))
+    return {
+      name,
+      cpu: spread(own.map((sample) => sample.cpu)),
+      wall: spread(own.map((sample) => sample.wall)),
+      cpuRatio: ratios("cpu"),
+      wallRatio: ratios("wall")
+    }
+  })
+}
+
 export interface Candidate {
   readonly name: string
   readonly run: () => Promise<unknown>
@@ -14,36 +100,37 @@ export interface Measured {
   readonly micros: number
   /** Over the first candidate, the median of the rounds' ratios. */
   readonly ratio: number
+  readonly compared: Compared
 }
 
-const median = (values: ReadonlyArray<number>): number => {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
-}
-
+/** Compares what runs in this process, one call after the other. */
 export const interleave = async (
   candidates: ReadonlyArray<Candidate>,
-  { calls, rounds, warmup = 3 }: { readonly rounds: number; readonly calls: number; readonly warmup?: number }
+  options: Options
 ): Promise<ReadonlyArray<Measured>> => {
-  const times = candidates.map((): Array<number> => [])
-  for (let round = -warmup; round < rounds; round++) {
-    for (let turn = 0; turn < candidates.length; turn++) {
-      const index = (turn + Math.abs(round)) % candidates.length
-      const candidate = candidates[index]
-      if (candidate === undefined) continue
-      const start = process.cpuUsage()
-      for (let call = 0; call < calls; call++) await candidate.run()
-      const { system, user } = process.cpuUsage(start)
-      const micros = (user + system) / calls
-      if (round >= 0) times[index]?.push(micros)
-    }
-  }
-  const base = times[0] ?? []
-  return candidates.map(({ name }, index) => {
-    const own = times[index] ?? []
-    return { name, micros: median(own), ratio: median(own.map((time, round) => time / (base[round] ?? Number.NaN))) }
-  })
+  const compared = await compare(
+    candidates.map(({ name, run }) => ({
+      name,
+      turn: async (calls) => {
+        const began = performance.now()
+        const start = process.cpuUsage()
+        for (let call = 0; call < calls; call++) await run()
+        const { system, user } = process.cpuUsage(start)
+        return { cpu: (user + system) / calls, wall: (performance.now() - began) * 1000 / calls }
+      }
+    })),
+    options
+  )
+  return compared.map((one) => ({
+    name: one.name,
+    micros: one.cpu.median,
+    ratio: one.cpuRatio.median,
+    compared: one
+  }))
 }
+
+export const times = ({ high, low, median }: Spread): string =>
+  `x${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`
 
 export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
   [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n")
