@@ -78,9 +78,10 @@ describe("the commit handler is called twice", () => {
           yield* increment
           const request = yield* HttpServerRequest.HttpServerRequest
           const handlers = yield* currentHandlers
+          const late = Effect.provideService(increment, Session.Session, yield* Session.Session)
           yield* HttpApp.appendPreResponseHandler((_, response) =>
             Effect.tap(
-              handlers(request, HttpServerResponse.empty({ status })),
+              Effect.zipRight(late, handlers(request, HttpServerResponse.empty({ status }))),
               (again) => {
                 twice = again
                 return Effect.succeed(response)
@@ -94,7 +95,7 @@ describe("the commit handler is called twice", () => {
         assert.deepStrictEqual(yield* controls.methods, ["create"])
         const sent = twice?.cookies.cookies[fixture.cookieName]?.value
         assert.strictEqual(sent, token)
-      }).pipe(Effect.provide(services())))
+      }).pipe(fixture.quietly, Effect.provide(services())))
   }
 
   const currentHandlers = Effect.map(FiberRef.get(HttpApp.currentPreResponseHandlers), Option.getOrThrow)
@@ -748,6 +749,33 @@ describe("fibers of the handler's own", () => {
         assert.strictEqual(yield* (yield* client.get("/read")).text, "1")
       })
     ).pipe(fixture.leavingNoFiber, Effect.provide(services())))
+
+  it.effect("S26: destroyed while a commit of the same request is replayed: nothing of it comes back", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const app = HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/": answering(Effect.gen(function*() {
+          yield* increment
+          const committing = yield* Effect.fork(Session.commit)
+          yield* update.arrived
+          yield* Session.destroy
+          yield* (yield* fixture.elsewhere(adding)).get("/", { cookies: `${fixture.cookieName}=${token}` })
+          yield* update.release
+          yield* Fiber.join(committing)
+          return JSON.stringify(yield* Effect.flatMap(Session.Session, Ref.get))
+        }))
+      }))
+      const adding = HttpMiddleware.session(answering(increment))
+      const client = yield* testing.client(app)
+      const token = assertCookie(yield* client.get("/add"))
+      const update = yield* controls.hold("update")
+      const answer = yield* client.get("/")
+      assert.strictEqual(yield* answer.text, "{}")
+      fixture.assertRemoval(answer)
+      const store = yield* Store.Store
+      assert.strictEqual((yield* store.load(SessionToken.fromString(token)))._tag, "Superseded")
+    }).pipe(fixture.leavingNoFiber, Effect.provide(services())))
 
   it.effect("S26: destroyed while a commit of the same request is under way: what landed is removed as well", () =>
     Effect.gen(function*() {
