@@ -121,7 +121,7 @@ const withSession = <E, R, S>(
     })
     const own = { key: tag.key, session: made }
     sessions.push(own)
-    platform.appendPreResponseHandler(fiber, (responding, response) => {
+    const handler: HttpApp.PreResponseHandler = (responding, response) => {
       if (sourceOf(responding) !== sourceOf(request)) {
         return Effect.succeed(response)
       }
@@ -131,8 +131,8 @@ const withSession = <E, R, S>(
         sessions.splice(index, 1)
       }
       return respond(made, response)
-    })
-    const provided = platform.provideDirectly(app, fiber, tag, made as Ref.Ref<Session.Data>)
+    }
+    const provided = platform.provideDirectly(app, fiber, tag, made as Ref.Ref<Session.Data>, handler)
     return announced.has(policy) ? provided : Effect.zipRight(announce(policy), provided)
   }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
 

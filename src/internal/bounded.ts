@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Store from "../Store.js"
 
 /** @internal */
@@ -29,6 +30,9 @@ export const contained = <A, E, R>(
         : Effect.fail(unavailable(method)(cause))
   )
 
+/** Those of any fiber but for the runtime's own metrics, which cost more than the call of a store in memory. */
+const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)
+
 /** @internal */
 export const start = <A, E>(
   caller: Caller,
@@ -40,7 +44,7 @@ export const start = <A, E>(
   const fork = Runtime.runFork(Runtime.make({
     context: caller.currentContext,
     fiberRefs: caller.getFiberRefs(),
-    runtimeFlags: Runtime.defaultRuntimeFlags
+    runtimeFlags
   }))
   const fiber = fork(call)
   if (fiber.unsafePoll() !== null) {

@@ -9,7 +9,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import type * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
 
 /** The key under which an error says how it is answered. @internal */
@@ -22,50 +24,74 @@ export const respondWith = (status: number): () => Effect.Effect<HttpServerRespo
 }
 
 /**
- * A fiber's refs can be set from inside the fiber's own run; the interface leaves the method out. `Effect.locally` does
- * the same at several times the cost, which every request would pay.
+ * A fiber's refs can be set from inside the fiber's own run; the interface leaves the method out. `Effect.locally` and
+ * `FiberRef.update` do the same at several times the cost, which every request would pay: they compare the old context
+ * with the new one, by hashes that both then carry.
  */
 interface Settable {
-  readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
+  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
 }
 
 type Running = Fiber.RuntimeFiber<unknown, unknown>
 
-const setFiberRef = <A>(fiber: Running, ref: FiberRef.FiberRef<A>, value: A): void =>
-  (fiber as unknown as Settable).setFiberRef(ref, value)
+type Locals = Map<FiberRef.FiberRef<unknown>, readonly [Entry, ...ReadonlyArray<Entry>]>
+type Entry = readonly [FiberId.Single, unknown]
 
-/** `HttpApp.appendPreResponseHandler` on the running fiber. @internal */
-export const appendPreResponseHandler = (fiber: Running, handler: HttpApp.PreResponseHandler): void => {
-  const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
-  setFiberRef(
-    fiber,
-    HttpApp.currentPreResponseHandlers,
-    Option.some(
-      before._tag === "None"
-        ? handler
-        : (request, response) =>
-          Effect.flatMap(before.value(request, response), (response) => handler(request, response))
-    )
-  )
+/** What a ref's stack of values becomes when a fiber sets it. */
+const put = <A>(locals: Locals, fiber: FiberId.Single, ref: FiberRef.FiberRef<A>, value: A): void => {
+  const key = ref as FiberRef.FiberRef<unknown>
+  const stack = locals.get(key)
+  const below = stack === undefined ? [] : stack[0][0] === fiber ? stack.slice(1) : stack
+  locals.set(key, [[fiber, value], ...below])
 }
 
-/** `Effect.provideService` on the running fiber, undone when the effect ends. @internal */
+const setFiberRefs = (fiber: Running, change: (locals: Locals, id: FiberId.Single) => void): void => {
+  const locals: Locals = new Map(fiber.getFiberRefs().locals)
+  change(locals, fiber.id())
+  ;(fiber as unknown as Settable).setFiberRefs(FiberRefs.unsafeMake(locals))
+}
+
+/**
+ * `HttpApp.appendPreResponseHandler` and `Effect.provideService` on the running fiber, the service taken back when the
+ * effect ends.
+ *
+ * @internal
+ */
 export const provideDirectly = <A, E, R, I, S>(
   effect: Effect.Effect<A, E, R>,
   fiber: Running,
   tag: Context.Tag<I, S>,
-  service: S
+  service: S,
+  handler?: HttpApp.PreResponseHandler
 ): Effect.Effect<A, E, Exclude<R, I>> => {
   const outer = fiber.currentContext
-  setFiberRef(fiber, FiberRef.currentContext, Context.add(outer, tag, service) as Context.Context<never>)
-  const restore = Effect.withFiberRuntime<void>((fiber) => {
-    setFiberRef(fiber as Running, FiberRef.currentContext, outer)
-    return Effect.void
+  setFiberRefs(fiber, (locals, id) => {
+    put(locals, id, FiberRef.currentContext, Context.add(outer, tag, service) as Context.Context<never>)
+    if (handler !== undefined) {
+      put(locals, id, HttpApp.currentPreResponseHandlers, appended(fiber, handler))
+    }
   })
+  const restore = (): void => setFiberRefs(fiber, (locals, id) => put(locals, id, FiberRef.currentContext, outer))
   return Effect.matchCauseEffect(effect, {
-    onFailure: (cause) => Effect.zipRight(restore, Effect.failCause(cause)),
-    onSuccess: (value) => Effect.as(restore, value)
+    onFailure: (cause) => {
+      restore()
+      return Effect.failCause(cause)
+    },
+    onSuccess: (value) => {
+      restore()
+      return Effect.succeed(value)
+    }
   }) as Effect.Effect<A, E, Exclude<R, I>>
+}
+
+const appended = (fiber: Running, handler: HttpApp.PreResponseHandler): Option.Option<HttpApp.PreResponseHandler> => {
+  const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
+  return Option.some(
+    before._tag === "None"
+      ? handler
+      : (request, response) =>
+        Effect.flatMap(before.value(request, response), (response) => handler(request, response))
+  )
 }
 
 const listed = (value: string): ReadonlyArray<string> => value.split(",").map((item) => item.trim().toLowerCase())
