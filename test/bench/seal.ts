@@ -12,10 +12,10 @@ import Fastify from "fastify"
 import { sealData, unsealData } from "iron-session"
 import { EncryptJWT, jwtDecrypt } from "jose"
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto"
-import { fileURLToPath } from "node:url"
 import * as Seal from "../../src/internal/seal.js"
 import * as SealKeys from "../../src/internal/sealKeys.js"
 import { interleave, table } from "./harness.js"
+import { standalone } from "./standalone.js"
 
 interface Contender {
   readonly name: string
@@ -170,6 +170,4 @@ export const run = async (): Promise<string> => {
   return table(["size", "seal and open", "seal us", "over raw", "open us", "over raw"], rows)
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  console.log(await run())
-}
+await standalone(import.meta.url, run)
