@@ -115,7 +115,8 @@ export interface Options<A, S> {
  * @since 0.1.0
  * @category models
  */
-export type Encodable<I> = I extends string | number | boolean | null ? I
+export type Encodable<I> = [I] extends [Session.Json] ? I
+  : I extends string | number | boolean | null ? I
   : I extends ((...args: never) => unknown) | bigint | symbol | undefined | Date ? never
   : I extends object ? { readonly [K in keyof I]: Encodable<Exclude<I[K], undefined>> | Extract<I[K], undefined> }
   : never
