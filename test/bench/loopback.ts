@@ -15,7 +15,7 @@ const subjects: ReadonlyArray<Subject> = [
 
 export const run = (): Promise<string> =>
   withServers(subjects, "", async (client, servers) => {
-    const measured = await rates(subjects, client, servers, { rounds: 11, calls: 3000, warmup: 2 })
+    const measured = await rates(subjects, client, servers, { rounds: 9, calls: 2000, warmup: 2 })
     return table(rateHead, measured.map(rateRow))
   })
 

@@ -4,7 +4,7 @@
  */
 import { Clock, Duration, Effect, Scope } from "effect"
 import { MemoryStore, SessionToken } from "effect-session"
-import * as testing from "effect-session/testing"
+import type * as SessionRecord from "effect-session/SessionRecord"
 import session from "express-session"
 import makeMemoryStore from "memorystore"
 import { serve } from "./processes.js"
@@ -49,6 +49,16 @@ const dataOf = (index: number) => ({ user: `user${index}@example.org`, visits: i
 /** When a session was last used: not all at once, but over forty minutes. */
 const usedAt = (index: number, count: number, start: number): number => start + Math.floor(index / count * 40 * minute)
 
+const recordOf = (index: number, createdAt: number): SessionRecord.SessionRecord => ({
+  data: dataOf(index),
+  revision: 1,
+  createdAt,
+  touchedAt: createdAt,
+  deadline: createdAt + hour,
+  expiresAt: createdAt + 24 * hour,
+  idle: hour
+})
+
 const immediate = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 const sliced = async <A>(map: Map<string, A>, expired: (value: A) => boolean): Promise<void> => {
@@ -60,10 +70,10 @@ const sliced = async <A>(map: Map<string, A>, expired: (value: A) => boolean): P
 }
 
 const records = (count: number, start: number): Holder => {
-  const map = new Map<string, ReturnType<typeof testing.record>>()
+  const map = new Map<string, SessionRecord.SessionRecord>()
   return {
     add: (index) => {
-      map.set(tokenOf(index), testing.record({ createdAt: usedAt(index, count, start), data: dataOf(index) }))
+      map.set(tokenOf(index), recordOf(index, usedAt(index, count, start)))
     },
     use: () => {
       const now = Date.now()
@@ -135,7 +145,7 @@ const ours = async (count: number, start: number): Promise<Holder> => {
   const token = (index: number) => SessionToken.fromString(tokenOf(index))
   return {
     add: (index) => {
-      const record = testing.record({ createdAt: usedAt(index, count, start), data: dataOf(index) })
+      const record = recordOf(index, usedAt(index, count, start))
       Effect.runSync(store.create(token(index), record))
     },
     use: () => {
@@ -197,16 +207,14 @@ const expressMemory = (count: number, start: number): Holder => {
 const holders = { records, texts, "effect-session": ours, memorystore, "express-session": expressMemory }
 
 const used = async (): Promise<number> => {
-  for (let n = 0; n < 3; n++) {
-    globalThis.gc?.()
-    await immediate()
-  }
+  await immediate()
+  globalThis.gc?.()
+  await immediate()
   return process.memoryUsage().heapUsed
 }
 
 /** Runs a sweep beside a loop that notes when it gets its turn. */
 const watched = async (holder: Holder): Promise<Pause> => {
-  await used()
   let longest = 0
   let over = false
   let last = performance.now()
@@ -242,15 +250,21 @@ if (process.send !== undefined) {
         return (await used() - before) / count
       }
       case "sweep with none expired":
+        // Once unwatched, so that no compiler is watched.
+        skipped += 2 * minute
+        await holder.sweep()
+        await used()
         skipped += 2 * minute
         return watched(holder)
       case "sweep with all used since":
         // Every session would have ended, had it not been used in between.
         skipped += 50 * minute
         holder.use()
+        await used()
         skipped += 55 * minute
         return watched(holder)
       default:
+        await used()
         skipped += 2 * hour
         return watched(holder)
     }

@@ -96,7 +96,7 @@ export const run = async (): Promise<string> => {
   try {
     return await withServers(subjects, prefix, async (client, servers) => {
       const sent = await commands(redis, prefix, client, servers)
-      const measured = await rates(subjects, client, servers, { rounds: 11, calls: 2000, warmup: 2 })
+      const measured = await rates(subjects, client, servers, { rounds: 9, calls: 1500, warmup: 2 })
       return `${sent}\n\n${table(rateHead, measured.map(rateRow))}`
     })
   } finally {

@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import ts from "typescript"
@@ -59,7 +59,7 @@ const runCompiled = async (file: string): Promise<number> => {
 /** Prints what a module's `run` answers, if the module is what the command line names. */
 export const standalone = async (url: string, run: () => Promise<string>): Promise<void> => {
   const file = fileURLToPath(url)
-  if (process.argv[1] !== file) return
+  if (process.argv[1] === undefined || realpathSync(process.argv[1]) !== file) return
   if (file.endsWith(".ts")) {
     process.exit(await runCompiled(file))
   }
