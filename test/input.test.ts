@@ -396,6 +396,23 @@ describe("tokens", () => {
     }).pipe(Effect.provide(Layer.merge(plack.cookie.layer(), plack.memory.layer))))
 })
 
+describe("names", () => {
+  for (
+    const [title, layer, name] of [
+      ["cookie", CookieState.layer(), "__Host-session"],
+      ["cookie over plain HTTP", CookieState.layer({ secure: false }), "session"],
+      ["cookie below a path", CookieState.layer({ path: "/app" }), "__Secure-session"],
+      ["parameter", ParamState.layer(), "session"]
+    ] as const
+  ) {
+    it.scoped(`S09: the default name of the ${title} says nothing of what runs here`, () =>
+      Effect.gen(function*() {
+        const { transports } = yield* State.State
+        assert.deepStrictEqual(transports.map(({ audience }) => audience), [name])
+      }).pipe(Effect.provide(layer)))
+  }
+})
+
 const withCookie = (title: string, body: Effect.Effect<void, unknown, State.State | Store.Store | testing.Controls>) =>
   it.effect(title, () => quietly(Effect.provide(body, Layer.merge(plack.cookie.layer(), plack.memory.layer))))
 
