@@ -12,7 +12,8 @@
  * - **Damaged files are fresh sessions.** What is torn, empty, foreign, a folder, or unreadable for its permissions is
  *   renamed to `*.corrupt`, kept for a day, and answers as absent. Only if it can't be moved either (the folder itself
  *   denies it), or the disk fails, the store fails with `StoreError`.
- * - **Nobody else reads them.** The folder is made with mode 0700, the files with 0600, named by the token's hash.
+ * - **Nobody else reads them.** The folder is made with mode 0700, the files with 0600, named by the token's hash. A
+ *   folder that was there before keeps its mode; one open to other users is warned of when the layer is built.
  *
  * @since 0.1.0
  */
@@ -82,6 +83,24 @@ const probe = (files: Swap.Files): Effect.Effect<void, PlatformError.PlatformErr
 const probeId = "-".repeat(43)
 
 /**
+ * A folder that was there before keeps its mode: it may be shared with a backup's user on purpose. Its files are 0600 in
+ * any case; who reads the folder learns how many sessions there are, who writes to it can end them.
+ */
+const warnOfOthers = (
+  fileSystem: FileSystem.FileSystem,
+  path: Path.Path,
+  directory: string
+): Effect.Effect<void, PlatformError.PlatformError> =>
+  Effect.flatMap(fileSystem.stat(directory), ({ mode }) =>
+    // Windows keeps no such modes, and makes one up.
+    path.sep === "\\" || (mode & 0o077) === 0
+      ? Effect.void
+      : Effect.logWarning(
+        `FileStore: other users have access to the folder of sessions (mode 0${(mode & 0o777).toString(8)}): ` +
+          `chmod 700 ${directory}`
+      ))
+
+/**
  * Operations on one id queue in this process, so that only other processes are ever met at a lock. Each is told whether
  * it waited. A caller that is interrupted is let go at once, and what it began is finished behind it.
  */
@@ -107,25 +126,28 @@ const makeQueues = () => {
     }))
 }
 
-const makeBackend = (files: Swap.Files): Store.Backend => {
-  const queued = makeQueues()
+const makeSetAside = (files: Swap.Files) => (id: string): Effect.Effect<void, PlatformError.PlatformError> =>
+  Effect.gen(function*() {
+    const aside = Format.setAside(id, yield* files.nonce)
+    yield* files.rename(id, aside)
+    // What was moved may be a good file that another process put there meanwhile.
+    if (isSound(yield* files.read(aside))) {
+      yield* files.link(aside, id)
+      yield* files.remove(aside)
+    } else {
+      yield* Effect.annotateLogs(
+        Effect.logWarning("FileStore: a file could not be read as a session and is set aside"),
+        "session.id",
+        id
+      )
+    }
+  }).pipe(Effect.catchIf(Swap.isNotFound, () => Effect.void))
 
-  const setAside = (id: string): Effect.Effect<void, PlatformError.PlatformError> =>
-    Effect.gen(function*() {
-      const aside = Format.setAside(id, yield* files.nonce)
-      yield* files.rename(id, aside)
-      // What was moved may be a good file that another process put there meanwhile.
-      if (isSound(yield* files.read(aside))) {
-        yield* files.link(aside, id)
-        yield* files.remove(aside)
-      } else {
-        yield* Effect.annotateLogs(
-          Effect.logWarning("FileStore: a file could not be read as a session and is set aside"),
-          "session.id",
-          id
-        )
-      }
-    }).pipe(Effect.catchIf(Swap.isNotFound, () => Effect.void))
+const makeBackend = (
+  files: Swap.Files,
+  setAside: (id: string) => Effect.Effect<void, PlatformError.PlatformError>
+): Store.Backend => {
+  const queued = makeQueues()
 
   const sound = (id: string, found: Format.Found) =>
     found?._tag === "Corrupt" ? Effect.as(setAside(id), undefined) : Sweep.resolve(files, id, found)
@@ -274,8 +296,7 @@ const makeBackend = (files: Swap.Files): Store.Backend => {
       queued(key.id, (waited) => rename(key, revision, next, entry, tombstone, now, waited)),
     extend: (key, revision, deadline, now) => queued(key.id, () => extend(key, revision, deadline, now)),
     remove: (key, tombstone, now) => queued(key.id, () => remove(key, tombstone, now)),
-    setAside: ({ id }) => queued(id, () => setAside(id)),
-    sweep: Sweep.make(files, setAside)
+    setAside: ({ id }) => queued(id, () => setAside(id))
   }
 }
 
@@ -315,6 +336,7 @@ export const make = (
     const files = Swap.make({ fileSystem, path, directory, sync: options.durability === "fsync" })
     yield* fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }).pipe(
       Effect.zipRight(probe(files)),
+      Effect.zipRight(warnOfOthers(fileSystem, path, directory)),
       Effect.mapError((error) =>
         invalid(
           "directory",
@@ -324,7 +346,10 @@ export const make = (
       )
     )
     yield* Effect.addFinalizer(() => files.tidy)
-    return yield* Store.fromBackend(makeBackend(files), { name: "FileStore" })
+    const setAside = makeSetAside(files)
+    const store = yield* Store.fromBackend(makeBackend(files, setAside), { name: "FileStore" })
+    yield* Store.sweeping("FileStore", Sweep.make(files, setAside))
+    return store
   })
 
 /**

@@ -49,37 +49,47 @@ const finish = (files: Swap.Files, id: string) =>
         : Swap.answer(undefined))
   })
 
-/** @internal */
+/** Lets what waits for the event loop go first; to yield to other fibers would not. */
+const pause: Effect.Effect<void> = Effect.async((resume) => {
+  const timer = setTimeout(() => resume(Effect.void), 0)
+  return Effect.sync(() => clearTimeout(timer))
+})
+
+/**
+ * A sweep that looks at no more than `limit` files and says how many it did: fewer at the end of a pass, so that the next
+ * call begins another.
+ *
+ * @internal
+ */
 export const make = (
   files: Swap.Files,
   setAside: (id: string) => Effect.Effect<void, PlatformError.PlatformError>
 ): (limit: number, now: number) => Effect.Effect<number, PlatformError.PlatformError> => {
-  let names: ReadonlyArray<string> = []
+  let names: ReadonlyArray<string> | undefined
   let position = 0
   let deadlines = new Map<string, number>()
   let seen = new Map<string, number>()
 
-  const remember = (id: string, deadline: number): false => {
+  const remember = (id: string, deadline: number): void => {
     if (seen.size < capacity) {
       seen.set(id, deadline)
     }
-    return false
   }
 
-  const deleted = (name: string) => Effect.as(files.remove(name), true)
-  const kept = Effect.succeed(false)
+  const deleted = files.remove
+  const kept = Effect.void
 
-  const session = (id: string, now: number): Effect.Effect<boolean, PlatformError.PlatformError> =>
+  const session = (id: string, now: number): Effect.Effect<void, PlatformError.PlatformError> =>
     Effect.flatMap(files.read(id), (found) => {
       if (found === undefined) {
         return kept
       }
       if (found._tag === "Corrupt") {
-        return Effect.as(setAside(id), false)
+        return setAside(id)
       }
       if (found._tag === "Tombstone") {
         return now < found.until + grace
-          ? Effect.succeed(remember(id, found.until))
+          ? Effect.sync(() => remember(id, found.until))
           : Effect.zipRight(found.next === undefined ? Effect.void : finish(files, found.next), deleted(id))
       }
       // An id is drawn at random, so no one puts a new session in an expired one's place between this and the deletion.
@@ -87,7 +97,7 @@ export const make = (
         return deleted(id)
       }
       if (found.from === undefined) {
-        return Effect.succeed(remember(id, found.deadline))
+        return Effect.sync(() => remember(id, found.deadline))
       }
       return Effect.flatMap(
         resolve(files, id, found),
@@ -103,7 +113,7 @@ export const make = (
         : Effect.flatMap(files.read(id), (current) => Format.baseOf(current) === base ? kept : deleted(name))
     })
 
-  const visit = (name: string, now: number): Effect.Effect<boolean, PlatformError.PlatformError> => {
+  const visit = (name: string, now: number): Effect.Effect<void, PlatformError.PlatformError> => {
     const named = Format.parseName(name)
     switch (named?._tag) {
       case undefined:
@@ -111,13 +121,13 @@ export const make = (
       case "Session": {
         const deadline = deadlines.get(named.id)
         return deadline !== undefined && now < deadline + grace
-          ? Effect.succeed(remember(named.id, deadline))
+          ? Effect.sync(() => remember(named.id, deadline))
           : session(named.id, now)
       }
       case "Temporary":
         return now - Format.madeAt(named.nonce) < stale ? kept : deleted(name)
       case "SetAside":
-        return now - Format.madeAt(named.nonce) < inspection ? kept : Effect.as(files.removeTree(name), true)
+        return now - Format.madeAt(named.nonce) < inspection ? kept : files.removeTree(name)
       case "Lock":
         return lock(name, named.id, named.base, now)
       case "Trash":
@@ -127,19 +137,21 @@ export const make = (
 
   return (limit, now) =>
     Effect.gen(function*() {
-      if (position >= names.length) {
+      if (names === undefined) {
         names = yield* files.list
         position = 0
         deadlines = seen
         seen = new Map()
       }
-      let count = 0
-      while (position < names.length && count < limit) {
-        const name = names[position++] ?? ""
-        if (yield* visit(name, now)) {
-          count++
-        }
+      yield* pause
+      const batch = names.slice(position, position + limit)
+      for (const name of batch) {
+        position++
+        yield* visit(name, now)
       }
-      return count
+      if (batch.length < limit) {
+        names = undefined
+      }
+      return batch.length
     })
 }
