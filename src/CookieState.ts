@@ -226,6 +226,7 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
       limit: inPieces ? chunks.limitOf(name) : cookie.maximumSize - name.length - overhead,
       vary: ["Cookie"],
       persistent: attributes.maxAge !== undefined,
+      synchronous: all.length === 0,
       extract: inPieces ? extractorOfPieces(name) : extractor(name, all),
       emit: emitter(jar, all[0]),
       expire: (response, override) =>

@@ -117,6 +117,7 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
         limit,
         vary: [header],
         persistent: false,
+        synchronous: true,
         extract: (request) => {
           const value = Object.hasOwn(request.headers, name) ? request.headers[name] : undefined
           const text = value === undefined ? undefined : read(value)

@@ -10,6 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { sha256Sync } from "./internal/crypto.js"
 import * as Json from "./internal/json.js"
 import * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
@@ -165,6 +166,7 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
     })
 
   const store = Store.make({
+    synchronous: sha256Sync !== undefined,
     accepts: SessionToken.isDrawn,
     load: (token) =>
       withId(token, (id, now) => {

@@ -18,6 +18,7 @@ import * as Store from "./Store.js"
 export const layer: Layer.Layer<Store.Store> = Layer.succeed(
   Store.Store,
   Store.make({
+    synchronous: true,
     accepts: SessionToken.isDrawn,
     load: () => Effect.succeed(Store.none),
     create: () => Effect.succeed(Store.notKept),

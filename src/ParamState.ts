@@ -151,6 +151,7 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
       limit: maximumLength,
       vary: [],
       persistent: false,
+      synchronous: !body,
       extract: body
         ? (request) => Effect.zipWith(ofBody(request, key), ofQuery(request, key), (first, then) => [...first, ...then])
         : (request) => ofQuery(request, key),

@@ -66,6 +66,8 @@ export interface Transport {
   readonly vary: ReadonlyArray<string>
   /** Whether what is put into a response carries an expiry by itself, and so has to follow one that slides (S22). */
   readonly persistent: boolean
+  /** Whether `extract` answers without suspending, as for what stands in the head of the request. Default: no. */
+  readonly synchronous?: boolean
   /** The tokens a request carries, in order, malformed ones included. Never fails: what can't be read is not there. */
   readonly extract: (
     request: HttpServerRequest.HttpServerRequest

@@ -143,6 +143,12 @@ export interface Store {
   /** Ends a session and leaves a tombstone. Idempotent. */
   readonly remove: (token: SessionToken.Token, binding?: Binding) => Effect.Effect<void, StoreError>
 
+  /**
+   * Whether every operation answers without suspending, as in memory. It is then run in its caller's fiber, with no
+   * timeout, which spares what a fiber of its own costs. Default: no.
+   */
+  readonly synchronous?: boolean
+
   /** The transaction of the app's own that the caller is in, for a store whose calls become part of one. */
   readonly transaction?: Effect.Effect<Option.Option<Transaction<StoreError>>>
 }

@@ -1,7 +1,7 @@
 /**
  * What is counted. Only what is rare in a healthy service: a plain read or write costs no metric.
  */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
 const counter = (name: string, description: string) =>

@@ -46,7 +46,8 @@ const put = <A>(locals: Locals, fiber: FiberId.Single, ref: FiberRef.FiberRef<A>
 }
 
 const setFiberRefs = (fiber: Running, change: (locals: Locals, id: FiberId.Single) => void): void => {
-  const locals: Locals = new Map(fiber.getFiberRefs().locals)
+  const locals: Locals = new Map()
+  fiber.getFiberRefs().locals.forEach((stack, ref) => locals.set(ref, stack))
   change(locals, fiber.id())
   ;(fiber as unknown as Settable).setFiberRefs(FiberRefs.unsafeMake(locals))
 }
@@ -89,8 +90,7 @@ const appended = (fiber: Running, handler: HttpApp.PreResponseHandler): Option.O
   return Option.some(
     before._tag === "None"
       ? handler
-      : (request, response) =>
-        Effect.flatMap(before.value(request, response), (response) => handler(request, response))
+      : (request, response) => Effect.flatMap(before.value(request, response), (response) => handler(request, response))
   )
 }
 

@@ -100,6 +100,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   readonly [Ref.RefTypeId] = refVariance as unknown as Ref.Ref.Variance<Data>[Ref.RefTypeId]
   readonly [Readable.TypeId]: Readable.TypeId = Readable.TypeId
 
+  private asked = false
   private loader: Fiber.RuntimeFiber<Found, Store.StoreError> | undefined = undefined
   private base: Draft.Base | undefined = undefined
   private carrier = 0
@@ -241,7 +242,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** Whether anything asked for the session, so that the response depends on it. */
   get touched(): boolean {
-    return this.loader !== undefined
+    return this.asked
   }
 
   /** The transports that were read to find the session, for `Vary`. */
@@ -258,29 +259,35 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** Runs on the loaded session, loading it first if nothing did; dies of a load that failed. */
   use<A>(f: () => A): Effect.Effect<A> {
-    return Effect.withFiberRuntime<A>((caller) => {
-      this.begin(caller)
-      const unreported = this.loadFailure !== undefined && !this.failureReported
-      return this.base === undefined || unreported || this.provisional.length > 0
-        ? Effect.map(Effect.orDie(Effect.zipRight(this.loaded, this.settled)), f)
+    return Effect.withFiberRuntime<A>((caller) =>
+      this.base === undefined || this.loadFailure !== undefined || this.provisional.length > 0
+        ? Effect.map(Effect.orDie(Effect.zipRight(this.ready(caller), this.settled)), f)
         : Exit.succeed(f())
-    })
+    )
   }
 
   /** The load, its failure typed. */
   get load(): Effect.Effect<Data, Store.StoreError> {
-    return Effect.withFiberRuntime<Data, Store.StoreError>((caller) => {
-      this.begin(caller)
-      return Effect.map(this.loaded, () => this.draft.data)
-    })
+    return Effect.withFiberRuntime<Data, Store.StoreError>((caller) =>
+      Effect.map(this.ready(caller), () => this.draft.data)
+    )
   }
 
-  private begin(caller: bounded.Caller): void {
-    if (this.loader !== undefined) {
-      return
+  /** Loads the session, if nothing did, and waits for it. */
+  private ready(caller: bounded.Caller): Effect.Effect<void, Store.StoreError> {
+    if (this.loader !== undefined || this.base !== undefined || this.loadFailure !== undefined) {
+      return this.loaded
     }
-    const { policy } = this.environment
-    const loader = bounded.start(caller, bounded.contained(this.find, "load"), policy.storeTimeout, "load")
+    this.asked = true
+    const find = bounded.contained(this.find, "load")
+    if (this.atOnce) {
+      const found = Effect.matchCause(find, {
+        onFailure: (cause) => this.settle(Exit.failCause(cause)),
+        onSuccess: (found) => this.settle(Exit.succeed(found))
+      })
+      return Effect.zipRight(Effect.uninterruptible(found), this.loaded)
+    }
+    const loader = bounded.start(caller, find, this.environment.policy.storeTimeout, "load")
     this.loader = loader
     const exit = loader.unsafePoll()
     if (exit !== null) {
@@ -288,9 +295,19 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     } else {
       loader.addObserver((exit) => this.settle(exit))
     }
+    return this.loaded
+  }
+
+  /** Whether neither the store nor what carries the token suspends: then a fiber and a timer of their own are spared. */
+  private get atOnce(): boolean {
+    const { store, transports } = this.environment
+    return store.synchronous === true && transports.every((transport) => transport.synchronous === true)
   }
 
   private settle(exit: Exit.Exit<Found, Store.StoreError>): void {
+    if (this.base !== undefined || this.loadFailure !== undefined) {
+      return
+    }
     if (Exit.isSuccess(exit)) {
       const { base, carrier } = exit.value
       this.carrier = carrier
@@ -454,7 +471,6 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
         this.loadFailure = undefined
         this.failureReported = false
       }
-      this.begin(caller)
       const again = Effect.suspend((): Effect.Effect<Data, Store.StoreError | SessionGone> => {
         const base = this.base
         if (base?._tag === "Ended") {
@@ -476,7 +492,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           }
         )
       })
-      return Effect.zipRight(Effect.zipRight(this.loaded, this.settled), again)
+      return Effect.zipRight(Effect.zipRight(this.ready(caller), this.settled), again)
     })
   }
 
@@ -621,20 +637,15 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
    */
   private order<B>(order: Order<B>): Effect.Effect<B, CommitError> {
     return Effect.withFiberRuntime<B, CommitError>((caller) => {
-      this.begin(caller)
       const { policy, store } = this.environment
       const queued = Effect.suspend(() => {
         this.lane ??= this.base?._tag === "Live"
           ? this.base.record.id ?? SessionToken.unsafeToId(this.base.token) ?? this
           : this
-        return bounded.outcome(
-          Lanes.enqueue(
-            store,
-            this.lane,
-            (lane) => this.carryOut(order, lane),
-            (call) => bounded.start(caller, call, policy.storeTimeout, "commit", () => this.contended)
-          )
-        )
+        const commit = Lanes.inTurn(store, this.lane, (lane) => this.carryOut(order, lane))
+        return this.atOnce
+          ? Effect.uninterruptible(commit)
+          : bounded.outcome(bounded.start(caller, commit, policy.storeTimeout, "commit", () => this.contended))
       })
       const run = store.transaction === undefined ? queued : Effect.flatMap(
         store.transaction,
@@ -651,7 +662,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
             )
         })
       )
-      return this.base !== undefined && this.loadFailure === undefined ? run : Effect.zipRight(this.loaded, run)
+      return this.base !== undefined && this.loadFailure === undefined ? run : Effect.zipRight(this.ready(caller), run)
     })
   }
 
@@ -664,7 +675,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       Effect.suspend(() => {
         const before = { base: this.base, removing: this.removing, delivery: this.delivery }
         return Effect.tap(
-          this.attempt({ ...order, single: true }, { tail: undefined, landed: undefined }),
+          this.attempt({ ...order, single: true }, { landed: undefined }),
           () =>
             this.base === before.base && this.removing === before.removing
               ? Effect.void
