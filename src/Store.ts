@@ -540,6 +540,12 @@ const keyOf = (id: SessionToken.SessionId, token: SessionToken.Token): Key => ({
   }
 })
 
+/** Lets whatever waits in the event loop have its turn: a yield to other fibers alone would hold it (S68). */
+const turn: Effect.Effect<void> = Effect.async((resume) => {
+  const timer = setTimeout(() => resume(Effect.void), 0)
+  return Effect.sync(() => clearTimeout(timer))
+})
+
 /**
  * Runs a sweep in the scope: at each interval batch after batch, other work between them, until one comes back short.
  * A failed sweep is logged and counted and tried again at the next interval (S68).
@@ -554,12 +560,10 @@ export const sweeping = (
 ): Effect.Effect<void, never, Scope.Scope> => {
   const limit = options?.sweepBatch ?? 500
   const interval = options?.sweepInterval ?? Duration.minutes(1)
-  const batches: Effect.Effect<void, unknown> = Effect.flatMap(Clock.currentTimeMillis, (now) => sweep(limit, now))
-    .pipe(
-      Effect.tap(Effect.yieldNow()),
-      Effect.repeat({ until: (count) => count < limit }),
-      Effect.asVoid
-    )
+  const batches: Effect.Effect<void, unknown> = Effect.flatMap(
+    Effect.flatMap(Clock.currentTimeMillis, (now) => sweep(limit, now)),
+    (count) => count < limit ? Effect.void : Effect.zipRight(turn, batches)
+  )
   return batches.pipe(
     Effect.catchAllCause((cause) =>
       Effect.zipRight(metrics.storeFailed(`${name}.sweep`), Effect.logWarning(`${name}: sweep failed`, cause))

@@ -13,7 +13,8 @@ export interface Lane {
 }
 
 interface Open extends Lane {
-  readonly turns: Effect.Semaphore
+  /** Those who wait for their turn. Made when the first has to. */
+  turns: Effect.Semaphore | undefined
   /** The commits that are under way or wait. */
   users: number
 }
@@ -38,18 +39,36 @@ export const inTurn = <A, E>(
 ): Effect.Effect<A, E> =>
   Effect.suspend(() => {
     const open = lanesOf(store)
-    const lane: Open = open.get(key) ?? { turns: Effect.unsafeMakeSemaphore(1), landed: undefined, users: 0 }
-    if (lane.users === 0) {
-      open.set(key, lane)
+    const lane = open.get(key)
+    if (lane !== undefined) {
+      return behind(open, key, lane, commit)
     }
-    lane.users += 1
-    return Effect.ensuring(
-      lane.turns.withPermits(1)(Effect.suspend(() => commit(lane))),
-      Effect.sync(() => {
-        lane.users -= 1
-        if (lane.users === 0) {
-          open.delete(key)
-        }
-      })
-    )
+    const made: Open = { turns: undefined, landed: undefined, users: 1 }
+    open.set(key, made)
+    return Effect.onExit(commit(made), () => {
+      leave(open, key, made)
+      return made.turns === undefined ? Effect.void : made.turns.release(1)
+    })
   })
+
+const behind = <A, E>(
+  open: Map<unknown, Open>,
+  key: unknown,
+  lane: Open,
+  commit: (lane: Lane) => Effect.Effect<A, E>
+): Effect.Effect<A, E> => {
+  // the one ahead holds the only turn, and releases it when it is done
+  const turns = lane.turns ??= Effect.unsafeMakeSemaphore(0)
+  lane.users += 1
+  return Effect.ensuring(
+    turns.withPermits(1)(Effect.suspend(() => commit(lane))),
+    Effect.sync(() => leave(open, key, lane))
+  )
+}
+
+const leave = (open: Map<unknown, Open>, key: unknown, lane: Open): void => {
+  lane.users -= 1
+  if (lane.users === 0) {
+    open.delete(key)
+  }
+}
