@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Either from "effect/Either"
@@ -389,10 +390,12 @@ const use = <A, E, S, B, E2>(
   f: (session: internal.SessionRef, lens: Lens<A, E, S>) => Effect.Effect<B, E2>
 ): Effect.Effect<B, E2, S> => {
   const lens = lensOf(field)
-  return Effect.flatMap(lens.tag, (ref) =>
-    ref instanceof internal.SessionRef
+  return Effect.withFiberRuntime<B, E2, S>((fiber) => {
+    const ref = Context.get(fiber.currentContext as Context.Context<S>, lens.tag)
+    return ref instanceof internal.SessionRef
       ? f(ref, lens)
-      : Effect.flatMap(internal.fromRef(ref), (session) => f(session, lens)))
+      : Effect.flatMap(internal.fromRef(ref), (session) => f(session, lens))
+  })
 }
 
 const changing = <A, E, S, B>(
