@@ -231,6 +231,41 @@ describe("FileStore: locks", () => {
   )
 
   it.scopedLive(
+    "S65: of three who find a dead owner's lock at once, whichever is stepped first, one wins",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* filestore.folder
+        for (let seed = 0; seed < 100; seed++) {
+          const record = yield* makeRecord({ n: -1 }, {
+            deadline: Number.MAX_SAFE_INTEGER,
+            expiresAt: Number.MAX_SAFE_INTEGER
+          })
+          const { actors, results } = yield* race(
+            directory,
+            3,
+            // Odd: the lock counts as left behind at the second look.
+            2 * seed + 1,
+            (store, token, n) => Effect.map(add(store, token, record, n), (answer) => answer._tag),
+            (store, token) =>
+              Effect.gen(function*() {
+                yield* store.create(token, record)
+                const died = yield* Deferred.make<void>()
+                const victim = yield* filestore.openThen(
+                  directory,
+                  filestore.killedAfter(2, Deferred.succeed(died, undefined))
+                )
+                yield* Effect.forkDaemon(add(victim, token, record, 7))
+                yield* Deferred.await(died)
+              }).pipe(Effect.scoped)
+          )
+          assert.lengthOf(results.filter((result) => result === "Updated"), 1, `seed ${seed}: ${results.join()}`)
+          assert.deepStrictEqual(yield* dataOf(actors.reader, actors.token), { n: results.indexOf("Updated") })
+        }
+      }),
+    60_000
+  )
+
+  it.scopedLive(
     "S65: whoever breaks whose lock at whatever step, no increment and no touch is lost",
     () =>
       Effect.gen(function*() {
