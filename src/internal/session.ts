@@ -3,14 +3,11 @@
  * is decided in `draft.ts`; here it is carried out. Knows transports only to ask them for tokens: what becomes of the
  * response is the middleware's.
  */
-import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Readable from "effect/Readable"
@@ -18,7 +15,6 @@ import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import { HeadSent, SessionDataError, SessionGone } from "../SessionError.js"
-import type * as SessionPolicy from "../SessionPolicy.js"
 import type { Data, SessionRecord } from "../SessionRecord.js"
 import * as SessionToken from "../SessionToken.js"
 import type * as State from "../State.js"
@@ -27,68 +23,22 @@ import * as bounded from "./bounded.js"
 import * as Draft from "./draft.js"
 import * as Json from "./json.js"
 import * as Lanes from "./lanes.js"
+import { ready, report } from "./load.js"
 import * as metrics from "./metrics.js"
+import type { Delivery, Environment, Intent, Outcome } from "./working.js"
+import { nothing, sameToken, Working } from "./working.js"
 
-/** What a session is given of its surroundings. @internal */
-export interface Environment {
-  readonly store: Store.Store
-  readonly policy: SessionPolicy.Policy
-  readonly generator: (size: number) => Uint8Array
-  readonly transports: ReadonlyArray<State.Transport>
-  readonly request: HttpServerRequest.HttpServerRequest | undefined
-  readonly scope: Scope.Scope | undefined
-}
-
-/** What the commit will do, or did. @internal */
-export type Outcome =
-  | Draft.Owed
-  | { readonly _tag: "Gone" }
-  | { readonly _tag: "RolledBack" }
-  | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
+export type { Delivery, Environment, Outcome } from "./working.js"
 
 /** A commit as it was asked for. @internal */
-interface Order<B> {
+interface Order<B> extends Intent {
   /** By the handler, so that what can't be done is its typed error. */
   readonly explicit: boolean
-  /** Keep a new session even when nothing is in it. */
-  readonly keepEmpty: boolean
-  /** Carry out a removal alone. */
-  readonly discarding: boolean
   /** Inside a transaction of the app's own, which holds what it read: a conflict is the app's to solve, by running it anew. */
   readonly single: boolean
   /** The last update, whose answer is the one that landed. */
   readonly last: ((draft: Draft.Draft) => readonly [B, Draft.Draft]) | undefined
 }
-
-/** What the client is to be told. @internal */
-export interface Delivery {
-  readonly token: SessionToken.Token
-  readonly record: SessionRecord
-}
-
-/** A commit inside a transaction of the app's own that was open when it was made. */
-interface Provisional {
-  readonly key: object
-  /** Whether it landed with the transaction. */
-  readonly landed: Effect.Effect<boolean, Store.StoreError>
-  /** What the session rested on before. */
-  readonly before: {
-    readonly base: Draft.Base | undefined
-    readonly removing: ReadonlyArray<SessionToken.Token>
-    readonly delivery: Delivery | undefined
-  }
-}
-
-interface Found {
-  readonly base: Draft.Base
-  /** The transport that carried the token, and that answers. */
-  readonly carrier: number
-}
-
-/** The most tokens of one request that are looked up. */
-const maximumCandidates = 4
-
-const unbound: Store.Binding = { audience: "", limit: Number.POSITIVE_INFINITY }
 
 /** @internal */
 export type CommitError = Store.StoreError | SessionGone | HeadSent
@@ -100,53 +50,21 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   readonly [Ref.RefTypeId] = refVariance as unknown as Ref.Ref.Variance<Data>[Ref.RefTypeId]
   readonly [Readable.TypeId]: Readable.TypeId = Readable.TypeId
 
-  private asked = false
-  private loader: Fiber.RuntimeFiber<Found, Store.StoreError> | undefined = undefined
-  private base: Draft.Base | undefined = undefined
-  private carrier = 0
-  private candidates: ReadonlyArray<SessionToken.Token> = []
-  private loadFailure: Store.StoreError | undefined = undefined
-  private failureReported = false
-  private arrivedLive = false
-
-  private draft: Draft.Draft = Draft.empty
-  private updates: Array<Draft.Update> = []
-  private next: SessionToken.Token | undefined = undefined
-  private renewing = false
-  private removing: ReadonlyArray<SessionToken.Token> = []
-  private ignoring = false
-  private provisional: ReadonlyArray<Provisional> = []
-
-  private attributes: State.Attributes | undefined = undefined
-  private did: Outcome | undefined = undefined
-  /** The last commit has begun: what is written from here on is saved by an explicit one alone. */
-  private finishing = false
-  private headSent = false
+  private readonly working: Working
   private warning = false
-  /** Raised by every `destroy`, so that a commit under way can tell that it was overtaken. */
-  private ends = 0
-  /** Where the commits of this request queue, the same for all of them. */
-  private lane: unknown = undefined
-  private attempting: Draft.Owed = nothing
-  private conflicted = false
 
-  /** The token to put into the response. */
-  delivery: Delivery | undefined = undefined
-  /** The client is to forget its token. */
-  expiring = false
   /** The token was given to the handler, who may have put it into the body. */
   disclosed = false
-  /** Why the commit failed. */
-  commitFailure: Cause.Cause<unknown> | undefined = undefined
 
-  constructor(private readonly environment: Environment) {
+  constructor(environment: Environment) {
     super()
+    this.working = new Working(environment)
   }
 
   // ---------------------------------------------------------------------------------------------------------- the Ref
 
   get get(): Effect.Effect<Data> {
-    return this.use(() => this.draft.data)
+    return this.use(() => this.working.draft.data)
   }
 
   override commit(): Effect.Effect<Data> {
@@ -162,19 +80,14 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** Updates the draft and remembers how. */
   change<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
-    return this.watched(this.use(() => {
-      const [answer, draft] = f(this.draft)
-      this.draft = draft
-      this.updates.push((draft) => f(draft)[1])
-      return answer
-    }))
+    return this.watched(this.use(() => this.working.update(f)))
   }
 
   /** After the last commit has begun, sees to it that what nothing saves is told. */
   private watched<A>(change: Effect.Effect<A>): Effect.Effect<A> {
     return Effect.flatMap(
       change,
-      (answer) => this.finishing ? Effect.as(this.warnWhenUnsaved, answer) : Exit.succeed(answer)
+      (answer) => this.working.finishing ? Effect.as(this.warnWhenUnsaved, answer) : Exit.succeed(answer)
     )
   }
 
@@ -184,11 +97,12 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       return draft
     }
     const adopted = adopt(data)
-    if (Json.size(adopted) > this.environment.policy.maxSize) {
+    if (Json.size(adopted) > this.working.environment.policy.maxSize) {
       throw new SessionDataError({
         reason: "TooLarge",
         path: "",
-        problem: `larger than the ${this.environment.policy.maxSize} characters that SessionPolicy's maxSize allows`
+        problem:
+          `larger than the ${this.working.environment.policy.maxSize} characters that SessionPolicy's maxSize allows`
       })
     }
     return { ...draft, data: adopted }
@@ -235,33 +149,46 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   private get printableId(): string {
-    return this.base?._tag === "Live" ? this.base.record.id ?? SessionToken.unsafeToId(this.base.token) ?? "" : "none"
+    return this.working.base?._tag === "Live" ? this.working.knownId ?? "" : "none"
   }
 
   // --------------------------------------------------------------------------------------------------------- the load
 
   /** Whether anything asked for the session, so that the response depends on it. */
   get touched(): boolean {
-    return this.asked
+    return this.working.asked
   }
 
   /** The transports that were read to find the session, for `Vary`. */
   get consulted(): ReadonlyArray<State.Transport> {
-    // Where none carried a token, all of them were asked for one.
-    const found = this.base !== undefined && this.candidates.length > 0
-    return this.environment.transports.slice(0, found ? this.carrier + 1 : undefined)
+    return this.working.consulted
   }
 
   /** The transport that answers. */
   get transport(): State.Transport | undefined {
-    return this.environment.transports[this.carrier]
+    return this.working.transport
+  }
+
+  /** The token to put into the response. */
+  get delivery(): Delivery | undefined {
+    return this.working.delivery
+  }
+
+  /** The client is to forget its token. */
+  get expiring(): boolean {
+    return this.working.expiring
+  }
+
+  /** Why the commit failed. */
+  get commitFailure(): Cause.Cause<unknown> | undefined {
+    return this.working.commitFailure
   }
 
   /** Runs on the loaded session, loading it first if nothing did; dies of a load that failed. */
   use<A>(f: () => A): Effect.Effect<A> {
     return Effect.withFiberRuntime<A>((caller) =>
-      this.base === undefined || this.loadFailure !== undefined || this.provisional.length > 0
-        ? Effect.map(Effect.orDie(Effect.zipRight(this.ready(caller), this.settled)), f)
+      this.working.base === undefined || this.working.loadFailure !== undefined || this.working.provisional.length > 0
+        ? Effect.map(Effect.orDie(Effect.zipRight(ready(this.working, caller), this.settled)), f)
         : Exit.succeed(f())
     )
   }
@@ -269,175 +196,37 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   /** The load, its failure typed. */
   get load(): Effect.Effect<Data, Store.StoreError> {
     return Effect.withFiberRuntime<Data, Store.StoreError>((caller) =>
-      Effect.map(this.ready(caller), () => this.draft.data)
+      Effect.map(ready(this.working, caller), () => this.working.draft.data)
     )
-  }
-
-  /** Loads the session, if nothing did, and waits for it. */
-  private ready(caller: bounded.Caller): Effect.Effect<void, Store.StoreError> {
-    if (this.loader !== undefined || this.base !== undefined || this.loadFailure !== undefined) {
-      return this.loaded
-    }
-    this.asked = true
-    const find = bounded.contained(this.find, "load")
-    if (this.atOnce) {
-      const found = Effect.matchCause(find, {
-        onFailure: (cause) => this.settle(Exit.failCause(cause)),
-        onSuccess: (found) => this.settle(Exit.succeed(found))
-      })
-      return Effect.zipRight(Effect.uninterruptible(found), this.loaded)
-    }
-    const loader = bounded.start(caller, find, this.environment.policy.storeTimeout, "load")
-    this.loader = loader
-    const exit = loader.unsafePoll()
-    if (exit !== null) {
-      this.settle(exit)
-    } else {
-      loader.addObserver((exit) => this.settle(exit))
-    }
-    return this.loaded
-  }
-
-  /** Whether neither the store nor what carries the token suspends: then a fiber and a timer of their own are spared. */
-  private get atOnce(): boolean {
-    const { store, transports } = this.environment
-    return store.synchronous === true && transports.every((transport) => transport.synchronous === true)
-  }
-
-  private settle(exit: Exit.Exit<Found, Store.StoreError>): void {
-    if (this.base !== undefined || this.loadFailure !== undefined) {
-      return
-    }
-    if (Exit.isSuccess(exit)) {
-      const { base, carrier } = exit.value
-      this.carrier = carrier
-      this.arrivedLive = base._tag === "Live"
-      this.base = base
-      this.draft = Draft.replay(this.updates, Draft.draftOf(base))
-      return
-    }
-    this.loadFailure = Option.getOrElse(
-      Cause.failureOption(exit.cause),
-      () => new Store.StoreError({ reason: "Unavailable", method: "load" })
-    )
-    if (this.environment.policy.onStoreFailure === "anonymous") {
-      this.base = Draft.detached
-    }
-  }
-
-  /** Waits for the load; its failure is reported once, however many wait. */
-  private get loaded(): Effect.Effect<void, Store.StoreError> {
-    const settled = Effect.suspend((): Effect.Effect<void, Store.StoreError> => {
-      const failure = this.loadFailure
-      if (failure === undefined) {
-        return Effect.void
-      }
-      const answer = this.base === undefined ? Effect.fail(failure) : Effect.void
-      if (this.failureReported) {
-        return answer
-      }
-      this.failureReported = true
-      return Effect.zipRight(report(failure, "the session could not be loaded"), answer)
-    })
-    return this.loader === undefined || bounded.isDone(this.loader)
-      ? settled
-      : Effect.zipRight(Effect.exit(bounded.outcome(this.loader)), settled)
-  }
-
-  /** The first transport that carries a token of this store's form, and what its tokens name. */
-  private get find(): Effect.Effect<Found, Store.StoreError> {
-    const { request, transports } = this.environment
-    const from = (carrier: number): Effect.Effect<Found, Store.StoreError> => {
-      const transport = transports[carrier]
-      if (transport === undefined || request === undefined) {
-        return Effect.succeed({ base: Draft.fresh, carrier: 0 })
-      }
-      return Effect.flatMap(transport.extract(request), (tokens) => {
-        if (tokens.length === 0) {
-          return from(carrier + 1)
-        }
-        const accepted = distinct(tokens.filter(this.environment.store.accepts))
-        this.candidates = accepted
-        return accepted.length === 0
-          ? Effect.zipRight(metrics.rejected("malformed"), from(carrier + 1))
-          : Effect.map(this.lookUp(accepted, transport, 0, false), (base) => ({ base, carrier }))
-      })
-    }
-    return Effect.suspend(() => from(0))
-  }
-
-  private lookUp(
-    tokens: ReadonlyArray<SessionToken.Token>,
-    binding: Store.Binding,
-    index: number,
-    superseded: boolean
-  ): Effect.Effect<Draft.Base, Store.StoreError> {
-    const token = tokens[index]
-    if (token === undefined) {
-      return Effect.as(
-        metrics.rejected(superseded ? "superseded" : "unknown"),
-        superseded ? Draft.ended : Draft.fresh
-      )
-    }
-    return Effect.flatMap(this.environment.store.load(token, binding), (found) =>
-      found._tag === "Live"
-        ? Effect.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
-        : this.lookUp(tokens, binding, index + 1, superseded || found._tag === "Superseded"))
   }
 
   // -------------------------------------------------------------------------------------------------------- the verbs
 
   get id(): Effect.Effect<SessionToken.SessionId> {
     return Effect.flatten(this.use(() => {
-      const base = this.base
-      if (base?._tag === "Live" && !this.renewing) {
+      const base = this.working.base
+      if (base?._tag === "Live" && !this.working.renewing) {
         return base.record.id !== undefined ? Effect.succeed(base.record.id) : SessionToken.toId(base.token)
       }
-      return SessionToken.toId(this.nextToken())
+      return SessionToken.toId(this.working.nextToken())
     }))
   }
 
   get isNew(): Effect.Effect<boolean> {
-    return this.use(() => !this.arrivedLive)
+    return this.use(() => !this.working.arrivedLive)
   }
 
   get renew(): Effect.Effect<void> {
-    return this.watched(this.use(() => {
-      if (!this.renewing) {
-        this.renewing = true
-        this.next = undefined
-      }
-      this.draft = Draft.renewed(this.draft)
-      this.updates.push(Draft.renewed)
-    }))
+    return this.watched(this.use(() => this.working.renew()))
   }
 
   get destroy(): Effect.Effect<void> {
-    return this.watched(this.use(() => {
-      this.ends += 1
-      if (this.base?._tag === "Live") {
-        this.removing = [...this.removing, this.base.token]
-      } else if (this.loadFailure !== undefined) {
-        this.removing = this.candidates
-      }
-      if (this.base?._tag !== "Ended") {
-        this.expiring = true
-      }
-      if (this.base?._tag === "Live") {
-        this.base = Draft.fresh
-      }
-      this.arrivedLive = false
-      this.delivery = undefined
-      this.draft = Draft.empty
-      this.updates = []
-      this.renewing = false
-      this.next = undefined
-    }))
+    return this.watched(this.use(() => this.working.destroy()))
   }
 
   get ignoreChanges(): Effect.Effect<void> {
     return Effect.sync(() => {
-      this.ignoring = true
+      this.working.ignoring = true
     })
   }
 
@@ -464,45 +253,40 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   get reload(): Effect.Effect<Data, Store.StoreError | SessionGone> {
     return Effect.withFiberRuntime<Data, Store.StoreError | SessionGone>((caller) => {
-      const { policy, store } = this.environment
-      if (this.loadFailure !== undefined) {
-        this.loader = undefined
-        this.base = undefined
-        this.loadFailure = undefined
-        this.failureReported = false
-      }
+      const { policy, store } = this.working.environment
+      this.working.forgetFailure()
       const again = Effect.suspend((): Effect.Effect<Data, Store.StoreError | SessionGone> => {
-        const base = this.base
+        const base = this.working.base
         if (base?._tag === "Ended") {
           return Effect.fail(new SessionGone())
         }
         if (base?._tag !== "Live") {
-          return Effect.succeed(this.draft.data)
+          return Effect.succeed(this.working.draft.data)
         }
-        const call = bounded.contained(store.load(base.token, this.binding), "reload")
+        const call = bounded.contained(store.load(base.token, this.working.binding), "reload")
         return Effect.flatMap(
           bounded.outcome(bounded.start(caller, call, policy.storeTimeout, "reload")),
           (found): Effect.Effect<Data, SessionGone> => {
             if (found._tag !== "Live") {
-              this.base = Draft.ended
+              this.working.base = Draft.ended
               return Effect.fail(new SessionGone())
             }
-            this.rebase(base.token, found.record)
-            return Effect.succeed(this.draft.data)
+            this.working.rebase(base.token, found.record)
+            return Effect.succeed(this.working.draft.data)
           }
         )
       })
-      return Effect.zipRight(Effect.zipRight(this.ready(caller), this.settled), again)
+      return Effect.zipRight(Effect.zipRight(ready(this.working, caller), this.settled), again)
     })
   }
 
   get token(): Effect.Effect<SessionToken.Token, CommitError> {
     return Effect.flatMap(this.save, () => {
-      if (this.base?._tag !== "Live") {
+      if (this.working.base?._tag !== "Live") {
         return Effect.fail(new SessionGone())
       }
       this.disclosed = true
-      return Effect.succeed(this.base.token)
+      return Effect.succeed(this.working.base.token)
     })
   }
 
@@ -511,10 +295,10 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       Effect.map(
         Effect.ignore(this.settled),
         () => {
-          const owed = this.base === undefined || this.finishing
+          const owed = this.working.base === undefined || this.working.finishing
             ? nothing
-            : this.owed(this.draft, automatic(this.ignoring), clock)
-          return owed._tag === "Nothing" ? this.did ?? owed : owed
+            : this.working.owed(this.working.draft, automatic(this.working.ignoring), clock.unsafeCurrentTimeMillis())
+          return owed._tag === "Nothing" ? this.working.did ?? owed : owed
         }
       )
     )
@@ -523,14 +307,14 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   /** Makes a session that was seeded for a test one that the request came with. */
   get forgetSeed(): Effect.Effect<void> {
     return Effect.sync(() => {
-      this.arrivedLive = true
-      this.did = undefined
+      this.working.arrivedLive = true
+      this.working.did = undefined
     })
   }
 
   setAttributes(attributes: State.Attributes): Effect.Effect<void> {
     return Effect.sync(() => {
-      this.attributes = { ...this.attributes, ...attributes }
+      this.working.attributes = { ...this.working.attributes, ...attributes }
     })
   }
 
@@ -540,12 +324,12 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       now,
       endsAt: Math.min(record.deadline, record.expiresAt),
       persistent: record.persistent === true,
-      attributes: this.attributes
+      attributes: this.working.attributes
     }
   }
 
   get emissionAttributes(): State.Attributes | undefined {
-    return this.attributes
+    return this.working.attributes
   }
 
   // ------------------------------------------------------------------------------------------------------- the commit
@@ -555,23 +339,23 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
    * response of its own could not be written.
    */
   finish(status: number): Effect.Effect<void> {
-    if (this.finishing) {
+    if (this.working.finishing) {
       return Effect.void
     }
-    this.finishing = true
-    const discarding = this.ignoring || status >= 500 || status === clientClosedRequest
+    this.working.finishing = true
+    const discarding = this.working.ignoring || status >= 500 || status === clientClosedRequest
     return Effect.clockWith((clock) => {
       if (
-        this.base !== undefined && this.provisional.length === 0 &&
-        this.owed(this.draft, automatic(discarding), clock)._tag === "Nothing"
+        this.working.base !== undefined && this.working.provisional.length === 0 &&
+        this.working.owed(this.working.draft, automatic(discarding), clock.unsafeCurrentTimeMillis())._tag === "Nothing"
       ) {
-        this.headSent = true
-        return this.lostNothing ? Effect.void : this.lost
+        this.working.headSent = true
+        return this.working.lostNothing ? Effect.void : this.lost
       }
       return this.order(automatic(discarding)).pipe(
         Effect.catchAllCause((cause) => this.failed(cause)),
         Effect.zipRight(Effect.sync(() => {
-          this.headSent = true
+          this.working.headSent = true
         }))
       )
     })
@@ -579,23 +363,23 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** The head leaves, and nothing asked for the session by then. */
   leaveUntouched(): void {
-    this.finishing = true
-    this.headSent = true
+    this.working.finishing = true
+    this.working.headSent = true
   }
 
   private failed(cause: Cause.Cause<unknown>): Effect.Effect<void> {
     const error = Option.getOrUndefined(Cause.failureOption(cause))
-    const reported = error !== undefined && error === this.loadFailure
+    const reported = error !== undefined && error === this.working.loadFailure
     // Nothing of the client's is lost by it: the next request extends the session as well.
-    if (this.attempting._tag === "Touch" && !reported) {
+    if (this.working.attempting._tag === "Touch" && !reported) {
       return Store.isStoreError(error)
         ? report(error, "a session could not be touched")
         : Effect.logError("a session could not be touched", cause)
     }
-    this.commitFailure = cause
-    this.did = { _tag: "Failed", cause }
+    this.working.commitFailure = cause
+    this.working.did = { _tag: "Failed", cause }
     // While the record may be there, the client needs its token to try again.
-    this.expiring = this.expiring && this.removing.length === 0
+    this.working.expiring = this.working.expiring && this.working.removing.length === 0
     if (reported) {
       return Effect.void
     }
@@ -604,46 +388,17 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       : Effect.logError("a session could not be committed", cause)
   }
 
-  private get binding(): Store.Binding {
-    return this.transport ?? unbound
-  }
-
-  private nextToken(): SessionToken.Token {
-    if (this.next === undefined) {
-      const kin = this.base?._tag === "Live" ? this.base.token : undefined
-      this.next = SessionToken.draw(this.environment.generator, kin)
-    }
-    return this.next
-  }
-
-  private owed(draft: Draft.Draft, order: Order<unknown>, clock: Clock.Clock): Draft.Owed {
-    return Draft.decide(
-      {
-        base: this.base ?? Draft.fresh,
-        draft,
-        removing: this.removing.length > 0,
-        renewing: this.renewing,
-        discarding: order.discarding,
-        explicit: order.keepEmpty && !this.expiring
-      },
-      clock.unsafeCurrentTimeMillis(),
-      this.environment.policy
-    )
-  }
-
   /**
    * Queues a commit behind those of the same session in this process, and waits for it. One inside a transaction of the
    * app's own does not queue: it holds the record until that transaction ends, and may have to wait for it itself.
    */
   private order<B>(order: Order<B>): Effect.Effect<B, CommitError> {
     return Effect.withFiberRuntime<B, CommitError>((caller) => {
-      const { policy, store } = this.environment
+      const { policy, store } = this.working.environment
       const queued = Effect.suspend(() => {
-        this.lane ??= this.base?._tag === "Live"
-          ? this.base.record.id ?? SessionToken.unsafeToId(this.base.token) ?? this
-          : this
-        const commit = Lanes.inTurn(store, this.lane, (lane) => this.carryOut(order, lane))
-        return this.atOnce
+        this.working.lane ??= this.working.knownId ?? this
+        const commit = Lanes.inTurn(store, this.working.lane, (lane) => this.carryOut(order, lane))
+        return this.working.atOnce
           ? Effect.uninterruptible(commit)
           : bounded.outcome(bounded.start(caller, commit, policy.storeTimeout, "commit", () => this.contended))
       })
@@ -662,7 +417,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
             )
         })
       )
-      return this.base !== undefined && this.loadFailure === undefined ? run : Effect.zipRight(this.ready(caller), run)
+      return this.working.base !== undefined && this.working.loadFailure === undefined
+        ? run
+        : Effect.zipRight(ready(this.working, caller), run)
     })
   }
 
@@ -673,14 +430,14 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return Effect.zipRight(
       this.settled,
       Effect.suspend(() => {
-        const before = { base: this.base, removing: this.removing, delivery: this.delivery }
+        const before = { base: this.working.base, removing: this.working.removing, delivery: this.working.delivery }
         return Effect.tap(
           this.attempt({ ...order, single: true }, { landed: undefined }),
           () =>
-            this.base === before.base && this.removing === before.removing
+            this.working.base === before.base && this.working.removing === before.removing
               ? Effect.void
               : Effect.map(transaction.mark, (landed) => {
-                this.provisional = [...this.provisional, { key: transaction.key, landed, before }]
+                this.working.provisional = [...this.working.provisional, { key: transaction.key, landed, before }]
               })
         )
       })
@@ -692,8 +449,8 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
    * Inside a transaction nothing that stands is final yet, since one around it may still be taken back.
    */
   private get settled(): Effect.Effect<void, Store.StoreError> {
-    const { policy, store } = this.environment
-    if (this.provisional.length === 0 || store.transaction === undefined) {
+    const { policy, store } = this.working.environment
+    if (this.working.provisional.length === 0 || store.transaction === undefined) {
       return Effect.void
     }
     return Effect.flatMap(store.transaction, (open) => this.settleWithin(Option.getOrUndefined(open)?.key)).pipe(
@@ -705,94 +462,93 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   private settleWithin(open: object | undefined): Effect.Effect<void, Store.StoreError> {
-    const newest = this.provisional.at(-1)
+    const newest = this.working.provisional.at(-1)
     if (newest === undefined || newest.key === open) {
       return Effect.void
     }
     return Effect.flatMap(newest.landed, (landed) => {
       if (landed) {
-        this.provisional = open === undefined ? [] : this.provisional
+        this.working.provisional = open === undefined ? [] : this.working.provisional
         return Effect.void
       }
-      this.provisional = this.provisional.slice(0, -1)
-      this.base = newest.before.base
-      this.removing = newest.before.removing
-      this.delivery = newest.before.delivery
-      this.renewing = false
-      this.next = undefined
-      this.draft = Draft.replay(this.updates, Draft.draftOf(this.base ?? Draft.fresh))
-      this.did = { _tag: "RolledBack" }
+      this.working.takeBack(newest.before)
       return this.settleWithin(open)
     })
   }
 
   private carryOut<B>(order: Order<B>, lane: Lanes.Lane): Effect.Effect<B, CommitError> {
-    const base = this.base
+    const base = this.working.base
     const ahead = lane.landed
     if (ahead !== undefined && base?._tag === "Live" && ahead.record.revision > base.record.revision) {
-      this.rebase(base.token, ahead.record)
+      this.working.rebase(base.token, ahead.record)
     }
     return this.attempt(order, lane)
   }
 
   private get contended(): "Contention" | "Timeout" {
-    return this.conflicted ? "Contention" : "Timeout"
+    return this.working.conflicted ? "Contention" : "Timeout"
   }
 
   private attempt<B>(order: Order<B>, lane: Lanes.Lane, tries = 1): Effect.Effect<B, CommitError> {
     return Effect.clockWith((clock) => {
-      const { policy, store } = this.environment
-      const base = this.base ?? Draft.fresh
-      const count = this.updates.length
-      const [answer, draft] = order.last === undefined ? [undefined as B, this.draft] : order.last(this.draft)
-      const owed = this.owed(draft, order, clock)
-      const { ends } = this
-      this.attempting = owed
+      const { policy, store } = this.working.environment
+      const base = this.working.base ?? Draft.fresh
+      const count = this.working.updates.length
+      const [answer, draft] = order.last === undefined
+        ? [undefined as B, this.working.draft]
+        : order.last(this.working.draft)
       const now = clock.unsafeCurrentTimeMillis()
+      const owed = this.working.owed(draft, order, now)
+      const { ends } = this.working
+      this.working.attempting = owed
       const again = Effect.suspend(() => this.attempt(order, lane, tries + 1))
       const landed = (token: SessionToken.Token, record: SessionRecord, sending: boolean) =>
-        ends === this.ends
+        ends === this.working.ends
           ? Effect.map(this.land(token, record, { count, owed, sending, lane }), () => answer)
           : this.overtaken(token, again)
 
       switch (owed._tag) {
         case "Nothing": {
           if (base._tag === "Detached") {
-            this.draft = draft
+            this.working.draft = draft
           } else if (base._tag === "Ended" && order.explicit) {
             return Effect.fail(new SessionGone())
           }
           return Effect.succeed(answer)
         }
         case "Remove": {
-          const removals = Effect.forEach(this.removing, (token) => ask(() => store.remove(token, this.binding)), {
-            discard: true
-          })
+          const removals = Effect.forEach(
+            this.working.removing,
+            (token) => ask(() => store.remove(token, this.working.binding)),
+            {
+              discard: true
+            }
+          )
           return Effect.zipRight(
             Effect.tap(removals, () => {
-              this.removing = []
-              this.did = owed
+              this.working.removing = []
+              this.working.did = owed
               return metrics.destroyed
             }),
             again
           )
         }
         case "Create": {
-          if (this.headSent) {
+          if (this.working.headSent) {
             return Effect.fail(new HeadSent())
           }
-          const token = this.nextToken()
+          const token = this.working.nextToken()
           const record = Draft.toRecord(Draft.fresh, draft, now, policy, false)
-          return Effect.flatMap(ask(() => store.create(token, record, this.binding)), (result) => {
+          return Effect.flatMap(ask(() => store.create(token, record, this.working.binding)), (result) => {
             switch (result._tag) {
               case "Created":
                 return Effect.zipRight(metrics.created, landed(result.token, record, true))
               case "Exists":
-                this.next = undefined
+                this.working.next = undefined
                 return tries < maximumDraws ? again : Effect.fail(repeating)
               case "NotKept":
-                this.base = Draft.detached
-                this.draft = draft
+                this.working.base = Draft.detached
+                this.working.draft = draft
                 return Effect.succeed(answer)
             }
           })
@@ -803,21 +559,21 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           }
           const record = Draft.toRecord(base, draft, now, policy, false)
           const moved = record.deadline - base.record.deadline >= policy.touchInterval || draft.bound !== undefined
-          const call = ask(() => store.update(base.token, base.record.revision, record, this.binding))
+          const call = ask(() => store.update(base.token, base.record.revision, record, this.working.binding))
           return Effect.flatMap(call, (result) => {
             switch (result._tag) {
               case "Updated":
                 return landed(
                   result.token,
                   { ...record, revision: result.revision },
-                  moved && this.carriesExpiry(record)
+                  moved && this.working.carriesExpiry(record)
                 )
               case "Conflict":
                 return order.single
                   ? this.refused(ends, count, base.token, result.record)
                   : this.replayed(ends, base.token, result.record, again)
               case "Gone":
-                this.base = Draft.ended
+                this.working.base = Draft.ended
                 return order.explicit ? Effect.fail(new SessionGone()) : Effect.as(this.lost, answer)
             }
           })
@@ -826,12 +582,12 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           if (base._tag !== "Live") {
             return Effect.succeed(answer)
           }
-          if (this.headSent) {
+          if (this.working.headSent) {
             return Effect.fail(new HeadSent())
           }
-          const next = this.nextToken()
+          const next = this.working.nextToken()
           const record = Draft.toRecord(base, draft, now, policy, true)
-          const call = ask(() => store.renew(base.token, base.record.revision, next, record, this.binding))
+          const call = ask(() => store.renew(base.token, base.record.revision, next, record, this.working.binding))
           return Effect.flatMap(call, (result) => {
             switch (result._tag) {
               case "Updated":
@@ -845,8 +601,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
                   : this.replayed(ends, base.token, result.record, again)
               case "Gone":
                 // A login: it begins a session of this request's own updates, whatever became of the old one.
-                this.base = Draft.ended
-                this.draft = Draft.replay(this.updates, Draft.empty)
+                this.working.beginAnew()
                 return again
             }
           })
@@ -857,10 +612,14 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
           }
           const { deadline } = owed
           return Effect.flatMap(
-            ask(() => store.touch(base.token, base.record.revision, deadline, this.binding)),
+            ask(() => store.touch(base.token, base.record.revision, deadline, this.working.binding)),
             (result) =>
               result._tag === "Touched"
-                ? landed(result.token, { ...base.record, deadline, touchedAt: now }, this.carriesExpiry(base.record))
+                ? landed(
+                  result.token,
+                  { ...base.record, deadline, touchedAt: now },
+                  this.working.carriesExpiry(base.record)
+                )
                 : Effect.succeed(answer)
           )
         }
@@ -874,9 +633,9 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     record: SessionRecord,
     again: Effect.Effect<B, CommitError>
   ): Effect.Effect<B, CommitError> {
-    this.conflicted = true
-    if (ends === this.ends) {
-      this.rebase(token, record)
+    this.working.conflicted = true
+    if (ends === this.working.ends) {
+      this.working.rebase(token, record)
     }
     return Effect.zipRight(metrics.conflict, again)
   }
@@ -891,24 +650,16 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     token: SessionToken.Token,
     record: SessionRecord
   ): Effect.Effect<never, Store.StoreError> {
-    if (ends === this.ends) {
-      this.updates = this.updates.slice(count)
-      this.renewing = false
-      this.rebase(token, record)
-      this.did = { _tag: "RolledBack" }
+    if (ends === this.working.ends) {
+      this.working.refuse(token, record, count)
     }
     return Effect.zipRight(metrics.conflict, Effect.fail(changedMeanwhile))
   }
 
   /** Destroyed while it was being written: what landed is removed as well. */
   private overtaken<B>(token: SessionToken.Token, again: Effect.Effect<B, CommitError>): Effect.Effect<B, CommitError> {
-    this.removing = [...this.removing, token]
+    this.working.removing = [...this.working.removing, token]
     return again
-  }
-
-  private carriesExpiry(record: SessionRecord): boolean {
-    return this.transport?.persistent === true || record.persistent === true ||
-      this.attributes?.maxAge !== undefined || this.attributes?.expires !== undefined
   }
 
   /** What was written is now what the session rests on; updates made meanwhile stay ahead of it. */
@@ -922,35 +673,29 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
       readonly lane: Lanes.Lane
     }
   ): Effect.Effect<void, HeadSent | Store.StoreError> {
-    const arrived = this.base?._tag === "Live" ? this.base.token : undefined
+    const arrived = this.working.base?._tag === "Live" ? this.working.base.token : undefined
     const changedToken = arrived === undefined || !sameToken(arrived, token)
-    if (changedToken && this.headSent) {
+    if (changedToken && this.working.headSent) {
       return Effect.fail(new HeadSent())
     }
-    if (Redacted.value(token).length > this.binding.limit) {
+    if (Redacted.value(token).length > this.working.binding.limit) {
       return Effect.fail(
         new Store.StoreError({
           reason: "TooLarge",
           method: "commit",
-          description: `the token takes ${Redacted.value(token).length} bytes, ${this.binding.limit} fit`
+          description: `the token takes ${Redacted.value(token).length} bytes, ${this.working.binding.limit} fit`
         })
       )
     }
-    const drawn = this.next
-    this.updates = this.updates.slice(count)
-    if (owed._tag === "Create" || owed._tag === "Renew") {
-      this.renewing = false
-      this.next = undefined
-    }
-    this.did = owed
+    const drawn = this.working.next
+    this.working.written(owed, count)
     const settle = (record: SessionRecord) => {
-      this.base = { _tag: "Live", token, record }
-      this.draft = Draft.replay(this.updates, Draft.fromRecord(record))
+      this.working.rebase(token, record)
       if (owed._tag === "Update") {
         lane.landed = { record }
       }
       if (sending || changedToken) {
-        this.delivery = { token, record }
+        this.working.delivery = { token, record }
       }
     }
     // A store whose token is the data names the session by the token that was drawn for it.
@@ -961,41 +706,26 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return Effect.void
   }
 
-  /** Puts all that was not written on top of what another request left. */
-  private rebase(token: SessionToken.Token, record: SessionRecord): void {
-    this.base = { _tag: "Live", token, record }
-    this.draft = Draft.replay(this.updates, Draft.fromRecord(record))
-  }
-
-  private get lostNothing(): boolean {
-    return this.ignoring || this.base?._tag !== "Ended" || !Draft.isChanged(Draft.ended, this.draft)
-  }
-
   /** Changes to a session that is over: it stays gone. */
   private get lost(): Effect.Effect<void> {
-    this.did = { _tag: "Gone" }
+    this.working.did = { _tag: "Gone" }
     return Effect.zipRight(
       metrics.gone,
       Effect.logDebug("changes to a session that is over were dropped: it was destroyed, renewed or expired")
     )
   }
 
-  private get unsaved(): boolean {
-    return this.base !== undefined && !this.ignoring &&
-      (this.removing.length > 0 || this.renewing || Draft.isChanged(this.base, this.draft))
-  }
-
   /** An update made after the response head left is saved by an explicit commit, or by nothing. */
   private get warnWhenUnsaved(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { scope } = this.environment
+      const { scope } = this.working.environment
       if (this.warning) {
         return Effect.void
       }
       this.warning = true
       const warn = Effect.suspend(() => {
         this.warning = false
-        return this.unsaved
+        return this.working.unsaved
           ? Effect.zipRight(
             metrics.unsaved,
             Effect.logWarning(
@@ -1008,8 +738,6 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     })
   }
 }
-
-const nothing: Draft.Owed = { _tag: "Nothing" }
 
 const noMisfits: ReadonlyArray<string> = []
 
@@ -1047,18 +775,6 @@ const automatic = (discarding: boolean): Order<void> => ({
   single: false,
   last: undefined
 })
-
-const sameToken = (a: SessionToken.Token, b: SessionToken.Token): boolean =>
-  a === b || Redacted.value(a) === Redacted.value(b)
-
-const distinct = (tokens: ReadonlyArray<SessionToken.Token>): ReadonlyArray<SessionToken.Token> =>
-  tokens.length === 1
-    ? tokens
-    : tokens.filter((token, index) => tokens.findIndex((other) => sameToken(other, token)) === index)
-      .slice(0, maximumCandidates)
-
-const report = (error: Store.StoreError, what: string): Effect.Effect<void> =>
-  Effect.zipRight(metrics.storeFailed(error.method), Effect.logError(what, Cause.fail(error)))
 
 const adopt = (data: unknown): Data => {
   try {

@@ -1,0 +1,128 @@
+/**
+ * The load behind the first touch of a session: which token the request carries, what the store knows of it, and the one
+ * report of a load that failed. Knows nothing of handlers, updates or commits.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as SessionToken from "../SessionToken.js"
+import * as Store from "../Store.js"
+import * as bounded from "./bounded.js"
+import * as Draft from "./draft.js"
+import * as metrics from "./metrics.js"
+import type { Found, Working } from "./working.js"
+import { sameToken } from "./working.js"
+
+/** The most tokens of one request that are looked up. */
+const maximumCandidates = 4
+
+/** Loads the session, if nothing did, and waits for it. @internal */
+export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<void, Store.StoreError> => {
+  if (working.loader !== undefined || working.base !== undefined || working.loadFailure !== undefined) {
+    return loaded(working)
+  }
+  working.asked = true
+  const call = bounded.contained(find(working), "load")
+  if (working.atOnce) {
+    const found = Effect.matchCause(call, {
+      onFailure: (cause) => settle(working, Exit.failCause(cause)),
+      onSuccess: (found) => settle(working, Exit.succeed(found))
+    })
+    return Effect.zipRight(Effect.uninterruptible(found), loaded(working))
+  }
+  const loader = bounded.start(caller, call, working.environment.policy.storeTimeout, "load")
+  working.loader = loader
+  const exit = loader.unsafePoll()
+  if (exit !== null) {
+    settle(working, exit)
+  } else {
+    loader.addObserver((exit) => settle(working, exit))
+  }
+  return loaded(working)
+}
+
+const settle = (working: Working, exit: Exit.Exit<Found, Store.StoreError>): void => {
+  if (working.base !== undefined || working.loadFailure !== undefined) {
+    return
+  }
+  if (Exit.isSuccess(exit)) {
+    working.found(exit.value)
+    return
+  }
+  working.notFound(Option.getOrElse(
+    Cause.failureOption(exit.cause),
+    () => new Store.StoreError({ reason: "Unavailable", method: "load" })
+  ))
+}
+
+/** Counts and logs a store's failure. @internal */
+export const report = (error: Store.StoreError, what: string): Effect.Effect<void> =>
+  Effect.zipRight(metrics.storeFailed(error.method), Effect.logError(what, Cause.fail(error)))
+
+/** Waits for the load; its failure is reported once, however many wait. */
+const loaded = (working: Working): Effect.Effect<void, Store.StoreError> => {
+  const settled = Effect.suspend((): Effect.Effect<void, Store.StoreError> => {
+    const failure = working.loadFailure
+    if (failure === undefined) {
+      return Effect.void
+    }
+    const answer = working.base === undefined ? Effect.fail(failure) : Effect.void
+    if (working.failureReported) {
+      return answer
+    }
+    working.failureReported = true
+    return Effect.zipRight(report(failure, "the session could not be loaded"), answer)
+  })
+  return working.loader === undefined || bounded.isDone(working.loader)
+    ? settled
+    : Effect.zipRight(Effect.exit(bounded.outcome(working.loader)), settled)
+}
+
+/** The first transport that carries a token of this store's form, and what its tokens name. */
+const find = (working: Working): Effect.Effect<Found, Store.StoreError> => {
+  const { request, store, transports } = working.environment
+  const from = (carrier: number): Effect.Effect<Found, Store.StoreError> => {
+    const transport = transports[carrier]
+    if (transport === undefined || request === undefined) {
+      return Effect.succeed({ base: Draft.fresh, carrier: 0 })
+    }
+    return Effect.flatMap(transport.extract(request), (tokens) => {
+      if (tokens.length === 0) {
+        return from(carrier + 1)
+      }
+      const accepted = distinct(tokens.filter(store.accepts))
+      working.candidates = accepted
+      return accepted.length === 0
+        ? Effect.zipRight(metrics.rejected("malformed"), from(carrier + 1))
+        : Effect.map(lookUp(store, accepted, transport, 0, false), (base) => ({ base, carrier }))
+    })
+  }
+  return Effect.suspend(() => from(0))
+}
+
+const lookUp = (
+  store: Store.Store,
+  tokens: ReadonlyArray<SessionToken.Token>,
+  binding: Store.Binding,
+  index: number,
+  superseded: boolean
+): Effect.Effect<Draft.Base, Store.StoreError> => {
+  const token = tokens[index]
+  if (token === undefined) {
+    return Effect.as(
+      metrics.rejected(superseded ? "superseded" : "unknown"),
+      superseded ? Draft.ended : Draft.fresh
+    )
+  }
+  return Effect.flatMap(store.load(token, binding), (found) =>
+    found._tag === "Live"
+      ? Effect.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
+      : lookUp(store, tokens, binding, index + 1, superseded || found._tag === "Superseded"))
+}
+
+const distinct = (tokens: ReadonlyArray<SessionToken.Token>): ReadonlyArray<SessionToken.Token> =>
+  tokens.length === 1
+    ? tokens
+    : tokens.filter((token, index) => tokens.findIndex((other) => sameToken(other, token)) === index)
+      .slice(0, maximumCandidates)
