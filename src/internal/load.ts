@@ -1,6 +1,6 @@
 /**
- * The load behind the first touch of a session: which token the request carries, what the store knows of it, and the one
- * report of a load that failed. Knows nothing of handlers, updates or commits.
+ * The load behind the first touch of a session: which token the request carries, what the store knows of it, and the
+ * one report of a load that failed. Knows nothing of handlers, updates or commits.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

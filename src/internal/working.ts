@@ -1,7 +1,7 @@
 /**
- * What one request has made of its session by now, and how that changes: the record it rests on, the draft and the updates
- * ahead of it, what is to be removed, renewed and delivered. Every change is made at once. Knows nothing of effects, of
- * when a store is called, or of what becomes of the response.
+ * What one request has made of its session by now, and how that changes: the record it rests on, the draft and the
+ * updates ahead of it, what is to be removed, renewed and delivered. Every change is made at once, and nothing here
+ * performs anything. Knows nothing of when a store is called, or of what becomes of the response.
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as Cause from "effect/Cause"
@@ -142,7 +142,7 @@ export class Working {
     return this.transport ?? unbound
   }
 
-  /** Whether neither the store nor what carries the token suspends: then a fiber and a timer of their own are spared. */
+  /** Whether neither store nor transports suspend: then a fiber and a timer of their own are spared. */
   get atOnce(): boolean {
     const { store, transports } = this.environment
     return store.synchronous === true && transports.every((transport) => transport.synchronous === true)

@@ -1,0 +1,106 @@
+/**
+ * When a session is committed, and what becomes of a commit that failed: each waits for its turn and no longer than the
+ * policy says, and the one at the end of the request never fails. Knows nothing of how a commit is carried out.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Store from "../Store.js"
+import { carryOutWithin, settled } from "./appTransactions.js"
+import * as bounded from "./bounded.js"
+import type { CommitError, Order } from "./commit.js"
+import { automatic, carryOut, lost } from "./commit.js"
+import * as Lanes from "./lanes.js"
+import { ready, report } from "./load.js"
+import type { Working } from "./working.js"
+
+/** What the platform answers for a client that went away. */
+const clientClosedRequest = 499
+
+/**
+ * Queues a commit behind those of the same session in this process, and waits for it. One inside a transaction of the
+ * app's own does not queue: it holds the record until that transaction ends, and may have to wait for it itself.
+ *
+ * @internal
+ */
+export const order = <B>(working: Working, asked: Order<B>): Effect.Effect<B, CommitError> =>
+  Effect.withFiberRuntime<B, CommitError>((caller) => {
+    const { policy, store } = working.environment
+    const queued = Effect.suspend(() => {
+      working.lane ??= working.knownId ?? working
+      const commit = Lanes.inTurn(store, working.lane, (lane) => carryOut(working, asked, lane))
+      return working.atOnce
+        ? Effect.uninterruptible(commit)
+        : bounded.outcome(bounded.start(caller, commit, policy.storeTimeout, "commit", () => contended(working)))
+    })
+    const run = store.transaction === undefined ? queued : Effect.flatMap(
+      store.transaction,
+      Option.match({
+        onNone: () => Effect.zipRight(settled(working), queued),
+        onSome: (transaction) =>
+          bounded.outcome(
+            bounded.start(
+              caller,
+              carryOutWithin(working, asked, transaction),
+              policy.storeTimeout,
+              "commit"
+            )
+          )
+      })
+    )
+    return working.base !== undefined && working.loadFailure === undefined
+      ? run
+      : Effect.zipRight(ready(working, caller), run)
+  })
+
+const contended = (working: Working): "Contention" | "Timeout" => working.conflicted ? "Contention" : "Timeout"
+
+/**
+ * The commit at the end of the request. Never fails and does its work once: the platform may call for it again after a
+ * response of its own could not be written.
+ *
+ * @internal
+ */
+export const finish = (working: Working, status: number): Effect.Effect<void> => {
+  if (working.finishing) {
+    return Effect.void
+  }
+  working.finishing = true
+  const discarding = working.ignoring || status >= 500 || status === clientClosedRequest
+  return Effect.clockWith((clock) => {
+    if (
+      working.base !== undefined && working.provisional.length === 0 &&
+      working.owed(working.draft, automatic(discarding), clock.unsafeCurrentTimeMillis())._tag === "Nothing"
+    ) {
+      working.headSent = true
+      return working.lostNothing ? Effect.void : lost(working)
+    }
+    return order(working, automatic(discarding)).pipe(
+      Effect.catchAllCause((cause) => failed(working, cause)),
+      Effect.zipRight(Effect.sync(() => {
+        working.headSent = true
+      }))
+    )
+  })
+}
+
+const failed = (working: Working, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  const error = Option.getOrUndefined(Cause.failureOption(cause))
+  const reported = error !== undefined && error === working.loadFailure
+  // Nothing of the client's is lost by it: the next request extends the session as well.
+  if (working.attempting._tag === "Touch" && !reported) {
+    return Store.isStoreError(error)
+      ? report(error, "a session could not be touched")
+      : Effect.logError("a session could not be touched", cause)
+  }
+  working.commitFailure = cause
+  working.did = { _tag: "Failed", cause }
+  // While the record may be there, the client needs its token to try again.
+  working.expiring = working.expiring && working.removing.length === 0
+  if (reported) {
+    return Effect.void
+  }
+  return Store.isStoreError(error)
+    ? report(error, "a session could not be committed")
+    : Effect.logError("a session could not be committed", cause)
+}
