@@ -49,12 +49,6 @@ const finish = (files: Swap.Files, id: string) =>
         : Swap.answer(undefined))
   })
 
-/** Lets what waits for the event loop go first; to yield to other fibers would not. */
-const pause: Effect.Effect<void> = Effect.async((resume) => {
-  const timer = setTimeout(() => resume(Effect.void), 0)
-  return Effect.sync(() => clearTimeout(timer))
-})
-
 /**
  * A sweep that looks at no more than `limit` files and says how many it did: fewer at the end of a pass, so that the next
  * call begins another.
@@ -143,7 +137,6 @@ export const make = (
         deadlines = seen
         seen = new Map()
       }
-      yield* pause
       const batch = names.slice(position, position + limit)
       for (const name of batch) {
         position++
