@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
 import * as Store from "../Store.js"
 import { carryOutWithin, settled } from "./appTransactions.js"
 import * as bounded from "./bounded.js"
@@ -12,6 +13,7 @@ import type { CommitError, Order } from "./commit.js"
 import { automatic, carryOut, lost } from "./commit.js"
 import * as Lanes from "./lanes.js"
 import { ready, report } from "./load.js"
+import * as metrics from "./metrics.js"
 import type { Working } from "./working.js"
 
 /** What the platform answers for a client that went away. */
@@ -104,3 +106,23 @@ const failed = (working: Working, cause: Cause.Cause<unknown>): Effect.Effect<vo
     ? report(error, "a session could not be committed")
     : Effect.logError("a session could not be committed", cause)
 }
+
+/** An update made after the response head left is saved by an explicit commit, or by nothing. @internal */
+export const warnWhenUnsaved = (working: Working): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { scope } = working.environment
+    if (working.warning) {
+      return Effect.void
+    }
+    working.warning = true
+    const warn = Effect.suspend(() => {
+      working.warning = false
+      return working.unsaved
+        ? Effect.zipRight(
+          metrics.unsaved,
+          Effect.logWarning("a session was updated after the response head left, and not committed: run Session.commit")
+        )
+        : Effect.void
+    })
+    return scope === undefined ? warn : Scope.addFinalizer(scope, warn)
+  })

@@ -11,7 +11,6 @@ import * as Exit from "effect/Exit"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
-import * as Scope from "effect/Scope"
 import { SessionDataError, SessionGone } from "../SessionError.js"
 import type { Data, SessionRecord } from "../SessionRecord.js"
 import * as SessionToken from "../SessionToken.js"
@@ -25,7 +24,7 @@ import * as Draft from "./draft.js"
 import * as Json from "./json.js"
 import { ready } from "./load.js"
 import * as metrics from "./metrics.js"
-import { finish, order } from "./order.js"
+import { finish, order, warnWhenUnsaved } from "./order.js"
 import type { Delivery, Environment, Outcome } from "./working.js"
 import { nothing, Working } from "./working.js"
 
@@ -40,7 +39,6 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   readonly [Readable.TypeId]: Readable.TypeId = Readable.TypeId
 
   private readonly working: Working
-  private warning = false
 
   /** The token was given to the handler, who may have put it into the body. */
   disclosed = false
@@ -76,7 +74,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   private watched<A>(change: Effect.Effect<A>): Effect.Effect<A> {
     return Effect.flatMap(
       change,
-      (answer) => this.working.finishing ? Effect.as(this.warnWhenUnsaved, answer) : Exit.succeed(answer)
+      (answer) => this.working.finishing ? Effect.as(warnWhenUnsaved(this.working), answer) : Exit.succeed(answer)
     )
   }
 
@@ -336,29 +334,6 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   leaveUntouched(): void {
     this.working.finishing = true
     this.working.headSent = true
-  }
-
-  /** An update made after the response head left is saved by an explicit commit, or by nothing. */
-  private get warnWhenUnsaved(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const { scope } = this.working.environment
-      if (this.warning) {
-        return Effect.void
-      }
-      this.warning = true
-      const warn = Effect.suspend(() => {
-        this.warning = false
-        return this.working.unsaved
-          ? Effect.zipRight(
-            metrics.unsaved,
-            Effect.logWarning(
-              "a session was updated after the response head left, and not committed: run Session.commit"
-            )
-          )
-          : Effect.void
-      })
-      return scope === undefined ? warn : Scope.addFinalizer(scope, warn)
-    })
   }
 }
 

@@ -108,6 +108,8 @@ export class Working {
   /** The last commit has begun: what is written from here on is saved by an explicit one alone. */
   finishing = false
   headSent = false
+  /** A warning of what is unsaved is due when the request ends. */
+  warning = false
   /** Raised by every `destroy`, so that a commit under way can tell that it was overtaken. */
   ends = 0
   /** Where the commits of this request queue, the same for all of them. */
