@@ -427,7 +427,7 @@ const modifying =
  * @category accessors
  */
 export const get = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, S> =>
-  use(field, (session, lens) => Effect.flatMap(session.get, (data) => told(session)(lens.resolve(data, session))))
+  use(field, (session, lens) => session.within(() => told(session)(lens.resolve(session.data, session))))
 
 /**
  * The field's value, or an error of your own where it is missing: a guard in one line.

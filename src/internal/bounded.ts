@@ -13,22 +13,19 @@ import * as Store from "../Store.js"
 /** @internal */
 export type Caller = Fiber.RuntimeFiber<unknown, unknown>
 
-/** A store's defect is a failure like any other: what it means is the policy's to say. */
-const unavailable = (method: string) => (cause: Cause.Cause<unknown>): Store.StoreError =>
-  new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
+/** What a store call failed of: its defect is a failure like any other, whose meaning is the policy's to say. @internal */
+export const failureOf = <E>(cause: Cause.Cause<E>, method: string): E | Store.StoreError =>
+  Option.getOrElse(
+    Cause.failureOption(cause),
+    () => new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
+  )
 
 /** Turns a defect of a store call, or an interruption that it makes of itself, into its error. @internal */
 export const contained = <A, E, R>(
   call: Effect.Effect<A, E, R>,
   method: string
 ): Effect.Effect<A, E | Store.StoreError, R> =>
-  Effect.catchAllCause(
-    call,
-    (cause): Effect.Effect<never, E | Store.StoreError> =>
-      Option.isSome(Cause.failureOption(cause))
-        ? Effect.failCause(cause)
-        : Effect.fail(unavailable(method)(cause))
-  )
+  Effect.catchAllCause(call, (cause) => Effect.fail(failureOf(cause, method)))
 
 /** Those of any fiber but for the runtime's own metrics, which cost more than the call of a store in memory. */
 const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)

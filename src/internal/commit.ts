@@ -2,6 +2,7 @@
  * The commit of a session: what `draft.ts` says is owed, carried out on a store, and what the store's answer means for
  * the session. Knows nothing of turns, of time limits, of how an app's transaction ends, or of the response.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { HeadSent, SessionGone } from "../SessionError.js"
@@ -9,6 +10,7 @@ import type { SessionRecord } from "../SessionRecord.js"
 import * as SessionToken from "../SessionToken.js"
 import * as Store from "../Store.js"
 import * as bounded from "./bounded.js"
+import { andThen } from "./chain.js"
 import * as Draft from "./draft.js"
 import type * as Lanes from "./lanes.js"
 import * as metrics from "./metrics.js"
@@ -47,8 +49,13 @@ export const automatic = (discarding: boolean): Order<void> => ({
 })
 
 /** A store call of a commit: its defect is a failure, where one of the handler's own functions stays a defect. */
-const ask = <A>(call: () => Effect.Effect<A, Store.StoreError>): Effect.Effect<A, Store.StoreError> =>
-  bounded.contained(Effect.suspend(call), "commit")
+const ask = <A>(call: () => Effect.Effect<A, Store.StoreError>): Effect.Effect<A, Store.StoreError> => {
+  try {
+    return bounded.contained(call(), "commit")
+  } catch (defect) {
+    return Effect.fail(bounded.failureOf(Cause.die(defect), "commit"))
+  }
+}
 
 /** How often a token is drawn for a session, when the drawn one is taken. */
 const maximumDraws = 3
@@ -94,7 +101,7 @@ export const attempt = <B>(
     const again = Effect.suspend(() => attempt(working, order, lane, tries + 1))
     const landed = (token: SessionToken.Token, record: SessionRecord, sending: boolean) =>
       ends === working.ends
-        ? Effect.map(land(working, token, record, { count, owed, sending, lane }), () => answer)
+        ? andThen(land(working, token, record, { count, owed, sending, lane }), () => Effect.succeed(answer))
         : overtaken(working, token, again)
 
     switch (owed._tag) {

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import type * as SessionToken from "../SessionToken.js"
 import * as Store from "../Store.js"
 import * as bounded from "./bounded.js"
+import { andThen } from "./chain.js"
 import * as Draft from "./draft.js"
 import * as metrics from "./metrics.js"
 import type { Found, Working } from "./working.js"
@@ -23,14 +24,19 @@ export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<v
     return loaded(working)
   }
   working.asked = true
-  const call = bounded.contained(find(working), "load")
   if (working.atOnce) {
-    const found = Effect.matchCause(call, {
-      onFailure: (cause) => settle(working, Exit.failCause(cause)),
-      onSuccess: (found) => settle(working, Exit.succeed(found))
+    return Effect.matchCauseEffect(find(working), {
+      onFailure: (cause) => {
+        settle(working, Exit.fail(bounded.failureOf(cause, "load")))
+        return loaded(working)
+      },
+      onSuccess: (found) => {
+        settle(working, Exit.succeed(found))
+        return loaded(working)
+      }
     })
-    return Effect.zipRight(Effect.uninterruptible(found), loaded(working))
   }
+  const call = bounded.contained(find(working), "load")
   const loader = bounded.start(caller, call, working.environment.policy.storeTimeout, "load")
   working.loader = loader
   const exit = loader.unsafePoll()
@@ -62,21 +68,25 @@ export const report = (error: Store.StoreError, what: string): Effect.Effect<voi
 
 /** Waits for the load; its failure is reported once, however many wait. */
 const loaded = (working: Working): Effect.Effect<void, Store.StoreError> => {
-  const settled = Effect.suspend((): Effect.Effect<void, Store.StoreError> => {
-    const failure = working.loadFailure
-    if (failure === undefined) {
-      return Effect.void
-    }
-    const answer = working.base === undefined ? Effect.fail(failure) : Effect.void
+  const { loader } = working
+  return loader === undefined || bounded.isDone(loader)
+    ? answer(working)
+    : Effect.flatMap(Effect.exit(bounded.outcome(loader)), () => answer(working))
+}
+
+const answer = (working: Working): Effect.Effect<void, Store.StoreError> => {
+  const failure = working.loadFailure
+  if (failure === undefined) {
+    return Effect.void
+  }
+  const told = working.base === undefined ? Effect.fail(failure) : Effect.void
+  return Effect.suspend(() => {
     if (working.failureReported) {
-      return answer
+      return told
     }
     working.failureReported = true
-    return Effect.zipRight(report(failure, "the session could not be loaded"), answer)
+    return Effect.zipRight(report(failure, "the session could not be loaded"), told)
   })
-  return working.loader === undefined || bounded.isDone(working.loader)
-    ? settled
-    : Effect.zipRight(Effect.exit(bounded.outcome(working.loader)), settled)
 }
 
 /** The first transport that carries a token of this store's form, and what its tokens name. */
@@ -87,7 +97,7 @@ const find = (working: Working): Effect.Effect<Found, Store.StoreError> => {
     if (transport === undefined || request === undefined) {
       return Effect.succeed({ base: Draft.fresh, carrier: 0 })
     }
-    return Effect.flatMap(transport.extract(request), (tokens) => {
+    return andThen(transport.extract(request), (tokens) => {
       if (tokens.length === 0) {
         return from(carrier + 1)
       }
@@ -95,30 +105,31 @@ const find = (working: Working): Effect.Effect<Found, Store.StoreError> => {
       working.candidates = accepted
       return accepted.length === 0
         ? Effect.zipRight(metrics.rejected("malformed"), from(carrier + 1))
-        : Effect.map(lookUp(store, accepted, transport, 0, false), (base) => ({ base, carrier }))
+        : lookUp(working, accepted, carrier, 0, false)
     })
   }
   return Effect.suspend(() => from(0))
 }
 
 const lookUp = (
-  store: Store.Store,
+  working: Working,
   tokens: ReadonlyArray<SessionToken.Token>,
-  binding: Store.Binding,
+  carrier: number,
   index: number,
   superseded: boolean
-): Effect.Effect<Draft.Base, Store.StoreError> => {
+): Effect.Effect<Found, Store.StoreError> => {
+  const { store, transports } = working.environment
   const token = tokens[index]
   if (token === undefined) {
     return Effect.as(
       metrics.rejected(superseded ? "superseded" : "unknown"),
-      superseded ? Draft.ended : Draft.fresh
+      { base: superseded ? Draft.ended : Draft.fresh, carrier }
     )
   }
-  return Effect.flatMap(store.load(token, binding), (found) =>
+  return Effect.flatMap(store.load(token, transports[carrier]), (found) =>
     found._tag === "Live"
-      ? Effect.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
-      : lookUp(store, tokens, binding, index + 1, superseded || found._tag === "Superseded"))
+      ? Effect.succeed({ base: { _tag: "Live", token, record: found.record }, carrier })
+      : lookUp(working, tokens, carrier, index + 1, superseded || found._tag === "Superseded"))
 }
 
 const distinct = (tokens: ReadonlyArray<SessionToken.Token>): ReadonlyArray<SessionToken.Token> =>

@@ -28,31 +28,32 @@ const clientClosedRequest = 499
 export const order = <B>(working: Working, asked: Order<B>): Effect.Effect<B, CommitError> =>
   Effect.withFiberRuntime<B, CommitError>((caller) => {
     const { policy, store } = working.environment
-    const queued = Effect.suspend(() => {
+    const queue = (): Effect.Effect<B, CommitError> => {
       working.lane ??= working.knownId ?? working
       const commit = Lanes.inTurn(store, working.lane, (lane) => carryOut(working, asked, lane))
       return working.atOnce
         ? Effect.uninterruptible(commit)
         : bounded.outcome(bounded.start(caller, commit, policy.storeTimeout, "commit", () => contended(working)))
-    })
-    const run = store.transaction === undefined ? queued : Effect.flatMap(
-      store.transaction,
-      Option.match({
-        onNone: () => Effect.zipRight(settled(working), queued),
-        onSome: (transaction) =>
-          bounded.outcome(
-            bounded.start(
-              caller,
-              carryOutWithin(working, asked, transaction),
-              policy.storeTimeout,
-              "commit"
+    }
+    const run = (): Effect.Effect<B, CommitError> =>
+      store.transaction === undefined ? queue() : Effect.flatMap(
+        store.transaction,
+        Option.match({
+          onNone: () => Effect.flatMap(settled(working), queue),
+          onSome: (transaction) =>
+            bounded.outcome(
+              bounded.start(
+                caller,
+                carryOutWithin(working, asked, transaction),
+                policy.storeTimeout,
+                "commit"
+              )
             )
-          )
-      })
-    )
+        })
+      )
     return working.base !== undefined && working.loadFailure === undefined
-      ? run
-      : Effect.zipRight(ready(working, caller), run)
+      ? run()
+      : Effect.flatMap(ready(working, caller), run)
   })
 
 const contended = (working: Working): "Contention" | "Timeout" => working.conflicted ? "Contention" : "Timeout"
@@ -77,12 +78,16 @@ export const finish = (working: Working, status: number): Effect.Effect<void> =>
       working.headSent = true
       return working.lostNothing ? Effect.void : lost(working)
     }
-    return order(working, automatic(discarding)).pipe(
-      Effect.catchAllCause((cause) => failed(working, cause)),
-      Effect.zipRight(Effect.sync(() => {
+    return Effect.matchCauseEffect(order(working, automatic(discarding)), {
+      onFailure: (cause) => {
         working.headSent = true
-      }))
-    )
+        return failed(working, cause)
+      },
+      onSuccess: () => {
+        working.headSent = true
+        return Effect.void
+      }
+    })
   })
 }
 

@@ -18,6 +18,7 @@ import type * as State from "../State.js"
 import type * as Store from "../Store.js"
 import { settled } from "./appTransactions.js"
 import * as bounded from "./bounded.js"
+import { andThen } from "./chain.js"
 import type { CommitError } from "./commit.js"
 import { automatic, explicitly } from "./commit.js"
 import * as Draft from "./draft.js"
@@ -51,7 +52,12 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   // ---------------------------------------------------------------------------------------------------------- the Ref
 
   get get(): Effect.Effect<Data> {
-    return this.use(() => this.working.draft.data)
+    return this.use(() => this.data)
+  }
+
+  /** The data as it is now, once the session is loaded. */
+  get data(): Data {
+    return this.working.draft.data
   }
 
   override commit(): Effect.Effect<Data> {
@@ -67,15 +73,15 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** Updates the draft and remembers how. */
   change<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
-    return this.watched(this.use(() => this.working.update(f)))
+    return this.watched(() => this.working.update(f))
   }
 
   /** After the last commit has begun, sees to it that what nothing saves is told. */
-  private watched<A>(change: Effect.Effect<A>): Effect.Effect<A> {
-    return Effect.flatMap(
-      change,
-      (answer) => this.working.finishing ? Effect.as(warnWhenUnsaved(this.working), answer) : Exit.succeed(answer)
-    )
+  private watched<A>(change: () => A): Effect.Effect<A> {
+    return this.within(() => {
+      const answer = change()
+      return this.working.finishing ? Effect.as(warnWhenUnsaved(this.working), answer) : Exit.succeed(answer)
+    })
   }
 
   /** The draft with other data: adopted, and within the policy's size. */
@@ -173,10 +179,19 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** Runs on the loaded session, loading it first if nothing did; dies of a load that failed. */
   use<A>(f: () => A): Effect.Effect<A> {
-    return Effect.withFiberRuntime<A>((caller) =>
-      this.working.base === undefined || this.working.loadFailure !== undefined || this.working.provisional.length > 0
-        ? Effect.map(Effect.orDie(Effect.zipRight(ready(this.working, caller), settled(this.working))), f)
-        : Exit.succeed(f())
+    return this.within(() => Exit.succeed(f()))
+  }
+
+  /** The same for what goes on from there. */
+  within<A, E>(f: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
+    const { working } = this
+    return Effect.withFiberRuntime<A, E>((caller) =>
+      working.base === undefined || working.loadFailure !== undefined || working.provisional.length > 0
+        ? Effect.matchEffect(andThen(ready(working, caller), () => settled(working)), {
+          onFailure: Effect.die,
+          onSuccess: f
+        })
+        : f()
     )
   }
 
@@ -190,13 +205,13 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   // -------------------------------------------------------------------------------------------------------- the verbs
 
   get id(): Effect.Effect<SessionToken.SessionId> {
-    return Effect.flatten(this.use(() => {
+    return this.within(() => {
       const base = this.working.base
       if (base?._tag === "Live" && !this.working.renewing) {
         return base.record.id !== undefined ? Effect.succeed(base.record.id) : SessionToken.toId(base.token)
       }
       return SessionToken.toId(this.working.nextToken())
-    }))
+    })
   }
 
   get isNew(): Effect.Effect<boolean> {
@@ -204,11 +219,11 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   get renew(): Effect.Effect<void> {
-    return this.watched(this.use(() => this.working.renew()))
+    return this.watched(() => this.working.renew())
   }
 
   get destroy(): Effect.Effect<void> {
-    return this.watched(this.use(() => this.working.destroy()))
+    return this.watched(() => this.working.destroy())
   }
 
   get ignoreChanges(): Effect.Effect<void> {
