@@ -430,10 +430,10 @@ export const laws = (options: Options = {}): ReadonlyArray<Law> => {
  * @category laws
  * @example
  * ```ts
+ * import { HeaderState } from "effect-session"
  * import * as StateLaws from "effect-session/StateLaws"
- * import { MyState } from "./MyState.js"
  *
- * StateLaws.suite("MyState", { layer: MyState.layer({ header: "X-Mine" }) })
+ * StateLaws.suite("a header of our own", { layer: HeaderState.layer({ header: "X-Mine" }) })
  * ```
  */
 export const suite = <E>(

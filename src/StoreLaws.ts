@@ -176,9 +176,11 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
  * import { CacheStore } from "effect-session"
  * import * as StoreLaws from "effect-session/StoreLaws"
  *
+ * declare const cache: CacheStore.Cache
+ *
  * // a cache of several processes, which reads, compares and writes in three steps
  * StoreLaws.suite("CacheStore", {
- *   layer: CacheStore.layer(new Map()),
+ *   layer: CacheStore.layer(cache),
  *   clock: "test",
  *   waives: ["compareAndSet", "createIfAbsent"]
  * })
