@@ -540,10 +540,19 @@ const keyOf = (id: SessionToken.SessionId, token: SessionToken.Token): Key => ({
   }
 })
 
-/** Lets whatever waits in the event loop have its turn: a yield to other fibers alone would hold it (S68). */
+const runtime = globalThis as unknown as { readonly setImmediate?: (run: () => void) => unknown }
+
+/**
+ * Lets whatever waits in the event loop have its turn (S68). A yield to other fibers alone would hold it, and so would a
+ * timer on Node, which runs those that fell due meanwhile before it looks for requests again.
+ */
 const turn: Effect.Effect<void> = Effect.async((resume) => {
-  const timer = setTimeout(() => resume(Effect.void), 0)
-  return Effect.sync(() => clearTimeout(timer))
+  const run = () => resume(Effect.void)
+  if (runtime.setImmediate === undefined) {
+    setTimeout(run, 0)
+  } else {
+    runtime.setImmediate(run)
+  }
 })
 
 /**
