@@ -375,11 +375,3 @@ export const fromRef = (ref: Ref.Ref<Data>): Effect.Effect<SessionRef> =>
     : Effect.dieMessage(
       "this Ref is not a session: provide one by HttpMiddleware.session, or by Session.layerTest in a test"
     )
-
-/** @internal */
-export const setAttributes = (ref: Ref.Ref<Data>, attributes: State.Attributes): Effect.Effect<void> =>
-  Effect.flatMap(fromRef(ref), (session) => session.setAttributes(attributes))
-
-/** @internal */
-export const transport = (ref: Ref.Ref<Data>): Effect.Effect<State.Transport | undefined> =>
-  Effect.map(fromRef(ref), (session) => session.transport)
