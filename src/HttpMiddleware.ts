@@ -11,9 +11,11 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
+import { andThen } from "./internal/chain.js"
 import * as platform from "./internal/platform.js"
 import { unfold } from "./internal/response.js"
 import * as internal from "./internal/session.js"
@@ -108,17 +110,18 @@ const withSession = <E, R, S>(
     const sessions = sessionsOf(request)
     const known = sessions.find(({ key }) => key === tag.key)
     if (known !== undefined) {
-      return platform.provideDirectly(app, fiber, tag, known.session)
+      platform.provideDirectly(fiber, tag, known.session)
+      return app
     }
     const policy = Context.get(context, SessionPolicy.SessionPolicy)
-    const made = new internal.SessionRef({
+    const made = new internal.SessionRef(() => ({
       store: parts?.store ?? Context.get(context, Store.Store),
       policy,
       generator: Context.get(context, SessionToken.Generator),
       transports: (parts?.state ?? Context.get(context, State.State)).transports,
       request,
       scope: Option.getOrUndefined(Context.getOption(context, Scope.Scope))
-    })
+    }))
     const own = { key: tag.key, session: made }
     sessions.push(own)
     const handler: HttpApp.PreResponseHandler = (responding, response) => {
@@ -132,8 +135,8 @@ const withSession = <E, R, S>(
       }
       return respond(made, response)
     }
-    const provided = platform.provideDirectly(app, fiber, tag, made as Ref.Ref<Session.Data>, handler)
-    return announced.has(policy) ? provided : Effect.zipRight(announce(policy), provided)
+    platform.provideDirectly<S, Ref.Ref<Session.Data>>(fiber, tag, made, handler)
+    return announced.has(policy) ? app : Effect.zipRight(announce(policy), app)
   }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
 
 const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
@@ -178,16 +181,25 @@ const respond = (
     session.leaveUntouched()
     return Effect.succeed(response)
   }
-  return Effect.catchAllCause(
-    Effect.flatMap(session.finish(response.status), () => tell(session, answerOf(session, response))),
-    // The platform hangs the client when a handler before the response fails.
-    (cause) =>
-      Effect.as(
-        Effect.logError("a session could not be put into the response", cause),
-        HttpServerResponse.empty({ status: 500 })
+  return Effect.withFiberRuntime((fiber) => {
+    try {
+      const told = andThen(
+        session.finish(fiber, response.status),
+        () => tell(session, answerOf(session, response), platform.nowOf(fiber))
       )
-  )
+      return Exit.isExit(told) ? told : Effect.catchAllCause(told, unspeakable)
+    } catch (defect) {
+      return unspeakable(Cause.die(defect))
+    }
+  })
 }
+
+/** The platform hangs the client when a handler before the response fails. */
+const unspeakable = (cause: Cause.Cause<unknown>): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.as(
+    Effect.logError("a session could not be put into the response", cause),
+    HttpServerResponse.empty({ status: 500 })
+  )
 
 /** A store that failed is never a success, even if the handler swallowed it (S66). */
 const answerOf = (
@@ -202,21 +214,13 @@ const answerOf = (
 
 const tell = (
   session: internal.SessionRef,
-  response: HttpServerResponse.HttpServerResponse
+  response: HttpServerResponse.HttpServerResponse,
+  now: number
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  const varied = platform.vary(unfold(response), session.consulted.flatMap((transport) => transport.vary))
+  const varied = platform.vary(unfold(response), session.consulted)
   const { delivery, transport } = session
   if (delivery !== undefined && transport !== undefined) {
-    return Effect.clockWith((clock) =>
-      Effect.map(
-        transport.emit(
-          varied,
-          delivery.token,
-          session.emission(delivery.record, clock.unsafeCurrentTimeMillis())
-        ),
-        platform.noStore
-      )
-    )
+    return Effect.map(transport.emit(varied, delivery.token, session.emission(delivery.record, now)), platform.noStore)
   }
   if (session.expiring && transport !== undefined) {
     return Effect.succeed(platform.noStore(transport.expire(varied, session.emissionAttributes)))

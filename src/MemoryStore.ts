@@ -63,6 +63,10 @@ class Sessions {
     return until !== undefined && now < until
   }
 
+  isTaken(id: Id, now: number): boolean {
+    return this.live(id, now) !== undefined || this.isSuperseded(id, now)
+  }
+
   insert(id: Id, record: SessionRecord.SessionRecord): void {
     const bucket = bucketOf(SessionRecord.endsAt(record))
     const ids = this.due.get(bucket)
@@ -132,12 +136,17 @@ const repeated = new Store.StoreError({
 
 /** The store's own copy: what the caller holds can't change it, and what is handed out can't be changed. */
 const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
-  Object.freeze({
+  record.revision === revision && isFrozen(record) ? record : Object.freeze({
     ...record,
     data: Json.adoptObject(record.data),
     revision,
     ...(record.dropOnRenew === undefined ? undefined : { dropOnRenew: Object.freeze([...record.dropOnRenew]) })
   })
+
+/** Whether a record can't change any more, as those that the middleware commits. */
+const isFrozen = (record: SessionRecord.SessionRecord): boolean =>
+  Object.isFrozen(record) && Json.isAdopted(record.data) &&
+  (record.dropOnRenew === undefined || Object.isFrozen(record.dropOnRenew))
 
 /**
  * Makes a memory store whose sweep runs in the scope.
@@ -157,90 +166,99 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
   }
   const sessions = new Sessions(capacity)
 
-  const withId = <A>(token: SessionToken.Token, f: (id: Id, now: number) => A): Effect.Effect<A> =>
-    Effect.clockWith((clock) => {
-      const id = SessionToken.unsafeToId(token)
-      return id === undefined
-        ? Effect.map(SessionToken.toId(token), (id) => f(id, clock.unsafeCurrentTimeMillis()))
-        : Effect.succeed(f(id, clock.unsafeCurrentTimeMillis()))
-    })
-
-  const store = Store.make({
-    synchronous: sha256Sync !== undefined,
+  const operations: Store.Synchronous = {
     accepts: SessionToken.isDrawn,
-    load: (token) =>
-      withId(token, (id, now) => {
-        const record = sessions.live(id, now)
-        return record !== undefined
-          ? Store.live(record)
-          : sessions.isSuperseded(id, now)
-          ? Store.superseded
-          : Store.none
-      }),
-    create: (token, record) =>
-      withId(token, (id, now) => {
-        if (sessions.live(id, now) !== undefined || sessions.isSuperseded(id, now)) {
-          return Store.exists
-        }
-        sessions.insert(id, own(record, record.revision))
-        return Store.created(token)
-      }),
-    update: (token, revision, record) =>
-      withId(token, (id, now) => {
-        const current = sessions.live(id, now)
-        if (current === undefined) {
-          return Store.gone
-        }
-        if (current.revision !== revision) {
-          return Store.conflict(current)
-        }
-        sessions.records.set(id, own(record, revision + 1))
-        return Store.updated(token, revision + 1)
-      }),
-    renew: (token, revision, next, record) =>
-      Effect.flatMap(SessionToken.toId(next), (nextId) =>
-        Effect.flatMap(
-          withId(token, (id, now) => {
-            const current = sessions.live(id, now)
-            if (current === undefined) {
-              return Store.gone
-            }
-            if (current.revision !== revision) {
-              return Store.conflict(current)
-            }
-            if (sessions.live(nextId, now) !== undefined || sessions.isSuperseded(nextId, now)) {
-              return repeated
-            }
-            sessions.bury(id, now)
-            sessions.insert(nextId, own(record, revision + 1))
-            return Store.updated(next, revision + 1)
-          }),
-          (answer) => answer._tag === "StoreError" ? Effect.fail(answer) : Effect.succeed(answer)
-        )),
-    touch: (token, revision, deadline) =>
-      withId(token, (id, now) => {
-        const current = sessions.live(id, now)
-        if (current === undefined) {
-          return Store.gone
-        }
-        if (current.revision === revision && deadline > current.deadline) {
-          sessions.records.set(id, Object.freeze({ ...current, deadline, touchedAt: now }))
-        }
-        return Store.touched(token)
-      }),
-    remove: (token) =>
-      withId(token, (id, now) => {
-        if (sessions.live(id, now) !== undefined) {
-          sessions.bury(id, now)
-        }
-      })
-  })
+    load: (token, now) => {
+      const id = idOf(token)
+      const record = sessions.live(id, now)
+      return record !== undefined
+        ? Store.live(record)
+        : sessions.isSuperseded(id, now)
+        ? Store.superseded
+        : Store.none
+    },
+    create: (token, record, now) => {
+      const id = idOf(token)
+      if (sessions.isTaken(id, now)) {
+        return Store.exists
+      }
+      sessions.insert(id, own(record, record.revision))
+      return Store.created(token)
+    },
+    update: (token, revision, record, now) => {
+      const id = idOf(token)
+      const current = sessions.live(id, now)
+      if (current === undefined) {
+        return Store.gone
+      }
+      if (current.revision !== revision) {
+        return Store.conflict(current)
+      }
+      sessions.records.set(id, own(record, revision + 1))
+      return Store.updated(token, revision + 1)
+    },
+    renew: (token, revision, next, record, now) => {
+      const id = idOf(token)
+      const nextId = idOf(next)
+      const current = sessions.live(id, now)
+      if (current === undefined) {
+        return Store.gone
+      }
+      if (current.revision !== revision) {
+        return Store.conflict(current)
+      }
+      if (sessions.isTaken(nextId, now)) {
+        throw repeated
+      }
+      sessions.bury(id, now)
+      sessions.insert(nextId, own(record, revision + 1))
+      return Store.updated(next, revision + 1)
+    },
+    touch: (token, revision, deadline, now) => {
+      const id = idOf(token)
+      const current = sessions.live(id, now)
+      if (current === undefined) {
+        return Store.gone
+      }
+      if (current.revision === revision && deadline > current.deadline) {
+        sessions.records.set(id, Object.freeze({ ...current, deadline, touchedAt: now }))
+      }
+      return Store.touched(token)
+    },
+    remove: (token, now) => {
+      const id = idOf(token)
+      if (sessions.live(id, now) !== undefined) {
+        sessions.bury(id, now)
+      }
+    }
+  }
 
+  const store = Store.fromSynchronous(operations)
   return Effect.as(
     Store.sweeping("MemoryStore", (limit, now) => Effect.sync(() => sessions.sweep(limit, now))),
-    store
+    sha256Sync === undefined ? hashedFirst(store) : store
   )
 }
+
+/** The id of a token, where it can be had at once or was asked for before. */
+const idOf = (token: SessionToken.Token): Id => SessionToken.unsafeToId(token) as Id
+
+/** The same store where hashes come by promise: each token is hashed before its operation, which then finds the id. */
+const hashedFirst = (store: Store.Store): Store.Store =>
+  Store.make({
+    accepts: store.accepts,
+    load: (token) => Effect.zipRight(SessionToken.toId(token), store.load(token)),
+    create: (token, record) => Effect.zipRight(SessionToken.toId(token), store.create(token, record)),
+    update: (token, revision, record) =>
+      Effect.zipRight(SessionToken.toId(token), store.update(token, revision, record)),
+    renew: (token, revision, next, record) =>
+      Effect.all([SessionToken.toId(token), SessionToken.toId(next)]).pipe(
+        Effect.zipRight(store.renew(token, revision, next, record))
+      ),
+    touch: (token, revision, deadline) =>
+      Effect.zipRight(SessionToken.toId(token), store.touch(token, revision, deadline)),
+    remove: (token) => Effect.zipRight(SessionToken.toId(token), store.remove(token))
+  })
 
 /**
  * Keeps sessions in memory. A session beyond `capacity` ends early; tombstones do not count.

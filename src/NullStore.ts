@@ -4,7 +4,6 @@
  *
  * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
@@ -17,14 +16,13 @@ import * as Store from "./Store.js"
  */
 export const layer: Layer.Layer<Store.Store> = Layer.succeed(
   Store.Store,
-  Store.make({
-    synchronous: true,
+  Store.fromSynchronous({
     accepts: SessionToken.isDrawn,
-    load: () => Effect.succeed(Store.none),
-    create: () => Effect.succeed(Store.notKept),
-    update: () => Effect.succeed(Store.gone),
-    renew: () => Effect.succeed(Store.gone),
-    touch: () => Effect.succeed(Store.gone),
-    remove: () => Effect.void
+    load: () => Store.none,
+    create: () => Store.notKept,
+    update: () => Store.gone,
+    renew: () => Store.gone,
+    touch: () => Store.gone,
+    remove: () => {}
   })
 )

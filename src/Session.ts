@@ -316,14 +316,15 @@ export const layerTest = <A = never, E = never, R = never>(
   Layer.scoped(
     Session,
     Effect.gen(function*() {
-      const session = new internal.SessionRef({
+      const environment: internal.Environment = {
         store: yield* Effect.orDie(MemoryStore.make()),
         policy: yield* SessionPolicy.SessionPolicy,
         generator: yield* SessionToken.Generator,
         transports: [],
         request: undefined,
         scope: undefined
-      })
+      }
+      const session = new internal.SessionRef(() => environment)
       if (seed !== undefined) {
         yield* Effect.isEffect(seed)
           ? Effect.provideService(seed, Session, session)

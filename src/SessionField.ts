@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Option from "effect/Option"
@@ -17,6 +18,7 @@ import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
+import { andThen } from "./internal/chain.js"
 import type * as Draft from "./internal/draft.js"
 import * as internal from "./internal/session.js"
 import * as Session from "./Session.js"
@@ -220,7 +222,7 @@ class Single<A, I, E, S> extends Lens<A, E, S> {
       })
     }
     const marked = this.dropOnRenew && !draft.dropOnRenew.includes(this.key)
-      ? { ...draft, dropOnRenew: [...draft.dropOnRenew, this.key] }
+      ? { ...draft, dropOnRenew: Object.freeze([...draft.dropOnRenew, this.key]) }
       : draft
     return Object.hasOwn(draft.data, this.key) && Object.is(draft.data[this.key], encoded.right)
       ? marked
@@ -387,14 +389,12 @@ export const struct = <const F extends { readonly [key: string]: SessionField.An
 
 const use = <A, E, S, B, E2>(
   field: SessionField<A, E, S>,
-  f: (session: internal.SessionRef, lens: Lens<A, E, S>) => Effect.Effect<B, E2>
+  f: (session: internal.SessionRef, lens: Lens<A, E, S>, caller: internal.Caller) => Effect.Effect<B, E2>
 ): Effect.Effect<B, E2, S> => {
   const lens = lensOf(field)
-  return Effect.withFiberRuntime<B, E2, S>((fiber) => {
-    const ref = Context.get(fiber.currentContext as Context.Context<S>, lens.tag)
-    return ref instanceof internal.SessionRef
-      ? f(ref, lens)
-      : Effect.flatMap(internal.fromRef(ref), (session) => f(session, lens))
+  return Effect.withFiberRuntime<B, E2, S>((caller) => {
+    const ref = Context.get(caller.currentContext as Context.Context<S>, lens.tag)
+    return andThen(internal.fromRef(ref), (session) => f(session, lens, caller))
   })
 }
 
@@ -402,11 +402,15 @@ const changing = <A, E, S, B>(
   field: SessionField<A, E, S>,
   f: (value: A) => readonly [B, A]
 ): Effect.Effect<B, E, S> =>
-  use(field, (session, lens) => Effect.flatMap(session.change(modifying(session, lens, f)), told(session)))
+  use(field, (session, lens, caller) => andThen(session.change(caller, modifying(session, lens, f)), told(session)))
 
 /** An answer, once it was told which values it had to pass over. */
-const told = (session: internal.SessionRef) => <B, E>(either: Either.Either<B, E>): Effect.Effect<B, E> =>
-  session.misfits.length === 0 ? either : Effect.zipRight(session.tellMisfits, either)
+const told = (session: internal.SessionRef) => <B, E>(either: Either.Either<B, E>): Effect.Effect<B, E> => {
+  if (session.misfits.length > 0) {
+    return Effect.zipRight(session.tellMisfits, either)
+  }
+  return either._tag === "Right" ? Exit.succeed(either.right) : either
+}
 
 /** An update of one field as an update of the draft; a missing value leaves the draft as it is. */
 const modifying =
@@ -427,7 +431,10 @@ const modifying =
  * @category accessors
  */
 export const get = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, S> =>
-  use(field, (session, lens) => session.within(() => told(session)(lens.resolve(session.data, session))))
+  use(
+    field,
+    (session, lens, caller) => session.within(caller, () => told(session)(lens.resolve(session.data, session)))
+  )
 
 /**
  * The field's value, or an error of your own where it is missing: a guard in one line.
@@ -466,7 +473,10 @@ export const set: {
 } = dual(
   2,
   <A, E, S>(field: SessionField<A, E, S>, value: A): Effect.Effect<void, never, S> =>
-    use(field, (session, lens) => session.change((draft) => [undefined, lens.write(draft, value, session)]))
+    use(
+      field,
+      (session, lens, caller) => session.change(caller, (draft) => [undefined, lens.write(draft, value, session)])
+    )
 )
 
 /**
@@ -553,7 +563,7 @@ export const modify: {
  * @category combinators
  */
 export const remove = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<void, never, S> =>
-  use(field, (session, lens) => session.change((draft) => [undefined, lens.clear(draft, session)]))
+  use(field, (session, lens, caller) => session.change(caller, (draft) => [undefined, lens.clear(draft, session)]))
 
 /**
  * Reads the field and removes it: a message that is shown once. Where it may be absent, take `option(field)`.
@@ -562,9 +572,9 @@ export const remove = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<voi
  * @category combinators
  */
 export const take = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, S> =>
-  use(field, (session, lens) =>
+  use(field, (session, lens, caller) =>
     Effect.flatMap(
-      session.change((draft) => [lens.resolve(draft.data, session), lens.clear(draft, session)]),
+      session.change(caller, (draft) => [lens.resolve(draft.data, session), lens.clear(draft, session)]),
       told(session)
     ))
 
@@ -641,7 +651,9 @@ class FocusedRef<A, S> extends Effectable.Class<A> implements Ref.Ref<A> {
     return this.get
   }
   modify<B>(f: (value: A) => readonly [B, A]): Effect.Effect<B> {
-    return Effect.flatMap(this.session.change(modifying(this.session, this.lens, f)), told(this.session))
+    return Effect.withFiberRuntime((caller) =>
+      andThen(this.session.change(caller, modifying(this.session, this.lens, f)), told(this.session))
+    )
   }
 }
 

@@ -138,6 +138,7 @@ describe("toRecord", () => {
       assert.deepStrictEqual(Draft.toRecord(base, changed, 1000, policy, renewing), {
         ...owned,
         data: { n: 2 },
+        revision: owned.revision + 1,
         touchedAt: 1000,
         deadline: hour + 1000
       })

@@ -2,18 +2,19 @@
  * The commit of a session: what `draft.ts` says is owed, carried out on a store, and what the store's answer means for
  * the session. Knows nothing of turns, of time limits, of how an app's transaction ends, or of the response.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import { HeadSent, SessionGone } from "../SessionError.js"
 import type { SessionRecord } from "../SessionRecord.js"
 import * as SessionToken from "../SessionToken.js"
 import * as Store from "../Store.js"
-import * as bounded from "./bounded.js"
+import * as calls from "./calls.js"
 import { andThen } from "./chain.js"
 import * as Draft from "./draft.js"
 import type * as Lanes from "./lanes.js"
 import * as metrics from "./metrics.js"
+import * as platform from "./platform.js"
 import type { Intent, Working } from "./working.js"
 import { sameToken } from "./working.js"
 
@@ -39,23 +40,11 @@ export const explicitly = {
   last: undefined
 } as const
 
-/** @internal */
-export const automatic = (discarding: boolean): Order<void> => ({
-  explicit: false,
-  keepEmpty: false,
-  discarding,
-  single: false,
-  last: undefined
-})
+/** At the end of a request. @internal */
+export const automatic = (discarding: boolean): Order<void> => discarding ? discardingOrder : keepingOrder
 
-/** A store call of a commit: its defect is a failure, where one of the handler's own functions stays a defect. */
-const ask = <A>(call: () => Effect.Effect<A, Store.StoreError>): Effect.Effect<A, Store.StoreError> => {
-  try {
-    return bounded.contained(call(), "commit")
-  } catch (defect) {
-    return Effect.fail(bounded.failureOf(Cause.die(defect), "commit"))
-  }
-}
+const keepingOrder: Order<void> = { ...explicitly, explicit: false }
+const discardingOrder: Order<void> = { ...keepingOrder, discarding: true }
 
 /** How often a token is drawn for a session, when the drawn one is taken. */
 const maximumDraws = 3
@@ -86,194 +75,231 @@ export const carryOut = <B>(working: Working, order: Order<B>, lane: Lanes.Lane)
 export const attempt = <B>(
   working: Working,
   order: Order<B>,
-  lane: Lanes.Lane,
+  lane: Lanes.Lane | undefined,
   tries = 1
 ): Effect.Effect<B, CommitError> =>
-  Effect.clockWith((clock) => {
-    const { policy, store } = working.environment
-    const base = working.base ?? Draft.fresh
-    const count = working.updates.length
-    const [answer, draft] = order.last === undefined ? [undefined as B, working.draft] : order.last(working.draft)
-    const now = clock.unsafeCurrentTimeMillis()
-    const owed = working.owed(draft, order, now)
-    const { ends } = working
-    working.attempting = owed
-    const again = Effect.suspend(() => attempt(working, order, lane, tries + 1))
-    const landed = (token: SessionToken.Token, record: SessionRecord, sending: boolean) =>
-      ends === working.ends
-        ? andThen(land(working, token, record, { count, owed, sending, lane }), () => Effect.succeed(answer))
-        : overtaken(working, token, again)
+  Effect.withFiberRuntime<B, CommitError>((fiber) => attemptAt(working, order, lane, platform.nowOf(fiber), tries))
 
-    switch (owed._tag) {
-      case "Nothing": {
-        if (base._tag === "Detached") {
-          working.draft = draft
-        } else if (base._tag === "Ended" && order.explicit) {
-          return Effect.fail(new SessionGone())
-        }
-        return Effect.succeed(answer)
+/** One attempt, and what it looks at. */
+interface Attempt<B> {
+  readonly working: Working
+  readonly order: Order<B>
+  readonly lane: Lanes.Lane | undefined
+  readonly now: number
+  readonly tries: number
+  readonly owed: Draft.Owed
+  /** What is written, and how many of the updates led to it. */
+  readonly draft: Draft.Draft
+  readonly count: number
+  /** How often the session was destroyed when it began. */
+  readonly ends: number
+  readonly answer: B
+}
+
+type Carried<B> = Effect.Effect<B, CommitError>
+
+/** The same at a time that is known: at once, as far as the store answers at once. @internal */
+export const attemptAt = <B>(
+  working: Working,
+  order: Order<B>,
+  lane: Lanes.Lane | undefined,
+  now: number,
+  tries = 1
+): Carried<B> => {
+  const [answer, draft] = order.last === undefined ? [undefined as B, working.draft] : order.last(working.draft)
+  const owed = working.owed(draft, order, now)
+  working.attempting = owed
+  const attempt: Attempt<B> = {
+    working,
+    order,
+    lane,
+    now,
+    tries,
+    owed,
+    draft,
+    count: working.updates.length,
+    ends: working.ends,
+    answer
+  }
+  const base = working.base ?? Draft.fresh
+  switch (owed._tag) {
+    case "Nothing":
+      return nothing(attempt, base)
+    case "Remove":
+      return remove(attempt)
+    case "Create":
+      return create(attempt)
+    default:
+      if (base._tag !== "Live") {
+        return Exit.succeed(answer)
       }
-      case "Remove": {
-        const removals = Effect.forEach(working.removing, (token) => ask(() => store.remove(token, working.binding)), {
-          discard: true
-        })
-        return Effect.zipRight(
-          Effect.tap(removals, () => {
-            working.removing = []
-            working.did = owed
-            return metrics.destroyed
-          }),
-          again
-        )
+      switch (owed._tag) {
+        case "Update":
+          return update(attempt, base)
+        case "Renew":
+          return renew(attempt, base)
+        case "Touch":
+          return touch(attempt, base, owed.deadline)
       }
-      case "Create": {
-        if (working.headSent) {
-          return Effect.fail(new HeadSent())
-        }
-        const token = working.nextToken()
-        const record = Draft.toRecord(Draft.fresh, draft, now, policy, false)
-        return Effect.flatMap(ask(() => store.create(token, record, working.binding)), (result) => {
-          switch (result._tag) {
-            case "Created":
-              return Effect.zipRight(metrics.created, landed(result.token, record, true))
-            case "Exists":
-              working.next = undefined
-              return tries < maximumDraws ? again : Effect.fail(repeating)
-            case "NotKept":
-              working.base = Draft.detached
-              working.draft = draft
-              return Effect.succeed(answer)
-          }
-        })
-      }
-      case "Update": {
-        if (base._tag !== "Live") {
-          return Effect.succeed(answer)
-        }
-        const record = Draft.toRecord(base, draft, now, policy, false)
-        const moved = record.deadline - base.record.deadline >= policy.touchInterval || draft.bound !== undefined
-        const call = ask(() => store.update(base.token, base.record.revision, record, working.binding))
-        return Effect.flatMap(call, (result) => {
-          switch (result._tag) {
-            case "Updated":
-              return landed(
-                result.token,
-                { ...record, revision: result.revision },
-                moved && working.carriesExpiry(record)
-              )
-            case "Conflict":
-              return order.single
-                ? refused(working, ends, count, base.token, result.record)
-                : replayed(working, ends, base.token, result.record, again)
-            case "Gone":
-              working.base = Draft.ended
-              return order.explicit ? Effect.fail(new SessionGone()) : Effect.as(lost(working), answer)
-          }
-        })
-      }
-      case "Renew": {
-        if (base._tag !== "Live") {
-          return Effect.succeed(answer)
-        }
-        if (working.headSent) {
-          return Effect.fail(new HeadSent())
-        }
-        const next = working.nextToken()
-        const record = Draft.toRecord(base, draft, now, policy, true)
-        const call = ask(() => store.renew(base.token, base.record.revision, next, record, working.binding))
-        return Effect.flatMap(call, (result) => {
-          switch (result._tag) {
-            case "Updated":
-              return Effect.zipRight(
-                metrics.renewed,
-                landed(result.token, { ...record, revision: result.revision }, true)
-              )
-            case "Conflict":
-              return order.single
-                ? refused(working, ends, count, base.token, result.record)
-                : replayed(working, ends, base.token, result.record, again)
-            case "Gone":
-              // A login: it begins a session of this request's own updates, whatever became of the old one.
-              working.beginAnew()
-              return again
-          }
-        })
-      }
-      case "Touch": {
-        if (base._tag !== "Live") {
-          return Effect.succeed(answer)
-        }
-        const { deadline } = owed
-        return Effect.flatMap(
-          ask(() => store.touch(base.token, base.record.revision, deadline, working.binding)),
-          (result) =>
-            result._tag === "Touched"
-              ? landed(result.token, { ...base.record, deadline, touchedAt: now }, working.carriesExpiry(base.record))
-              : Effect.succeed(answer)
-        )
-      }
+  }
+}
+
+const again = <B>({ lane, order, tries, working }: Attempt<B>): Carried<B> => attempt(working, order, lane, tries + 1)
+
+const nothing = <B>({ answer, draft, order, working }: Attempt<B>, base: Draft.Base): Carried<B> => {
+  if (base._tag === "Detached") {
+    working.draft = draft
+  } else if (base._tag === "Ended" && order.explicit) {
+    return Effect.fail(new SessionGone())
+  }
+  return Exit.succeed(answer)
+}
+
+const remove = <B>(attempt: Attempt<B>): Carried<B> => {
+  const { now, owed, working } = attempt
+  const removals = Effect.forEach(working.removing, (token) => calls.remove(working, token, now), { discard: true })
+  return Effect.flatMap(removals, () => {
+    working.removing = []
+    working.did = owed
+    return Effect.zipRight(metrics.destroyed, again(attempt))
+  })
+}
+
+const create = <B>(attempt: Attempt<B>): Carried<B> => {
+  const { answer, draft, now, tries, working } = attempt
+  if (working.headSent) {
+    return Effect.fail(new HeadSent())
+  }
+  const record = Draft.toRecord(Draft.fresh, draft, now, working.environment.policy, false)
+  return andThen(calls.create(working, working.nextToken(), record, now), (result): Carried<B> => {
+    switch (result._tag) {
+      case "Created":
+        return counted(metrics.created, landed(attempt, result.token, record, true))
+      case "Exists":
+        working.next = undefined
+        return tries < maximumDraws ? again(attempt) : Effect.fail(repeating)
+      case "NotKept":
+        working.base = Draft.detached
+        working.draft = draft
+        return Exit.succeed(answer)
     }
   })
+}
 
-const replayed = <B>(
-  working: Working,
-  ends: number,
-  token: SessionToken.Token,
-  record: SessionRecord,
-  again: Effect.Effect<B, CommitError>
-): Effect.Effect<B, CommitError> => {
+const update = <B>(attempt: Attempt<B>, base: Draft.Live): Carried<B> => {
+  const { answer, draft, now, order, working } = attempt
+  const { policy } = working.environment
+  const { revision } = base.record
+  const record = Draft.toRecord(base, draft, now, policy, false)
+  const moved = record.deadline - base.record.deadline >= policy.touchInterval || draft.bound !== undefined
+  return andThen(calls.update(working, base.token, revision, record, now), (result): Carried<B> => {
+    switch (result._tag) {
+      case "Updated":
+        return landed(
+          attempt,
+          result.token,
+          withRevision(record, result.revision),
+          moved && working.carriesExpiry(record)
+        )
+      case "Conflict":
+        return conflicted(attempt, base.token, result.record)
+      case "Gone":
+        working.base = Draft.ended
+        return order.explicit ? Effect.fail(new SessionGone()) : Effect.as(lost(working), answer)
+    }
+  })
+}
+
+const renew = <B>(attempt: Attempt<B>, base: Draft.Live): Carried<B> => {
+  const { draft, now, working } = attempt
+  if (working.headSent) {
+    return Effect.fail(new HeadSent())
+  }
+  const next = working.nextToken()
+  const record = Draft.toRecord(base, draft, now, working.environment.policy, true)
+  const call = calls.renew(working, base.token, base.record.revision, next, record, now)
+  return andThen(call, (result): Carried<B> => {
+    switch (result._tag) {
+      case "Updated":
+        return counted(metrics.renewed, landed(attempt, result.token, withRevision(record, result.revision), true))
+      case "Conflict":
+        return conflicted(attempt, base.token, result.record)
+      case "Gone":
+        // A login: it begins a session of this request's own updates, whatever became of the old one.
+        working.beginAnew()
+        return again(attempt)
+    }
+  })
+}
+
+const touch = <B>(attempt: Attempt<B>, base: Draft.Live, deadline: number): Carried<B> => {
+  const { answer, now, working } = attempt
+  return andThen(
+    calls.touch(working, base.token, base.record.revision, deadline, now),
+    (result): Carried<B> =>
+      result._tag === "Touched"
+        ? landed(
+          attempt,
+          result.token,
+          { ...base.record, deadline, touchedAt: now },
+          working.carriesExpiry(base.record)
+        )
+        : Exit.succeed(answer)
+  )
+}
+
+const withRevision = (record: SessionRecord, revision: number): SessionRecord =>
+  record.revision === revision ? record : { ...record, revision }
+
+/** What was done is noted before it is counted, so that nothing comes between the store's answer and the note. */
+const counted = <B>(count: Effect.Effect<void>, carried: Carried<B>): Carried<B> => Effect.zipRight(count, carried)
+
+const conflicted = <B>(attempt: Attempt<B>, token: SessionToken.Token, record: SessionRecord): Carried<B> =>
+  attempt.order.single ? refused(attempt, token, record) : replayed(attempt, token, record)
+
+const replayed = <B>(attempt: Attempt<B>, token: SessionToken.Token, record: SessionRecord): Carried<B> => {
+  const { ends, working } = attempt
   working.conflicted = true
   if (ends === working.ends) {
     working.rebase(token, record)
   }
-  return Effect.zipRight(metrics.conflict, again)
+  return Effect.zipRight(metrics.conflict, again(attempt))
 }
 
 /**
  * A conflict inside a transaction of the app's own: what was to be committed fails as by a rollback, its updates with
  * it. Run anew, the transaction finds the fresh record and makes them again.
  */
-const refused = (
-  working: Working,
-  ends: number,
-  count: number,
+const refused = <B>(
+  { count, ends, working }: Attempt<B>,
   token: SessionToken.Token,
   record: SessionRecord
-): Effect.Effect<never, Store.StoreError> => {
+): Carried<B> => {
   if (ends === working.ends) {
     working.refuse(token, record, count)
   }
   return Effect.zipRight(metrics.conflict, Effect.fail(changedMeanwhile))
 }
 
-/** Destroyed while it was being written: what landed is removed as well. */
-const overtaken = <B>(
-  working: Working,
-  token: SessionToken.Token,
-  again: Effect.Effect<B, CommitError>
-): Effect.Effect<B, CommitError> => {
-  working.removing = [...working.removing, token]
-  return again
-}
-
 /** What was written is now what the session rests on; updates made meanwhile stay ahead of it. */
-const land = (
-  working: Working,
+const landed = <B>(
+  attempt: Attempt<B>,
   token: SessionToken.Token,
   record: SessionRecord,
-  { count, lane, owed, sending }: {
-    readonly count: number
-    readonly owed: Draft.Owed
-    readonly sending: boolean
-    readonly lane: Lanes.Lane
+  sending: boolean
+): Carried<B> => {
+  const { answer, count, ends, lane, owed, working } = attempt
+  if (ends !== working.ends) {
+    // Destroyed while it was being written: what landed is removed as well.
+    working.removing = [...working.removing, token]
+    return again(attempt)
   }
-): Effect.Effect<void, HeadSent | Store.StoreError> => {
   const arrived = working.base?._tag === "Live" ? working.base.token : undefined
   const changedToken = arrived === undefined || !sameToken(arrived, token)
   if (changedToken && working.headSent) {
     return Effect.fail(new HeadSent())
   }
-  if (Redacted.value(token).length > working.binding.limit) {
+  if (changedToken && Redacted.value(token).length > working.binding.limit) {
     return Effect.fail(
       new Store.StoreError({
         reason: "TooLarge",
@@ -283,22 +309,21 @@ const land = (
     )
   }
   const drawn = working.next
-  working.written(owed, count)
-  const settle = (record: SessionRecord) => {
+  const settle = (record: SessionRecord): Carried<B> => {
+    working.written(owed, count)
     working.rebase(token, record)
-    if (owed._tag === "Update") {
+    if (owed._tag === "Update" && lane !== undefined) {
       lane.landed = { record }
     }
     if (sending || changedToken) {
       working.delivery = { token, record }
     }
+    return Exit.succeed(answer)
   }
   // A store whose token is the data names the session by the token that was drawn for it.
-  if (drawn !== undefined && (owed._tag === "Create" || owed._tag === "Renew") && !sameToken(drawn, token)) {
-    return Effect.map(SessionToken.toId(drawn), (id) => settle({ ...record, id }))
-  }
-  settle(record)
-  return Effect.void
+  return drawn !== undefined && (owed._tag === "Create" || owed._tag === "Renew") && !sameToken(drawn, token)
+    ? andThen(SessionToken.toId(drawn), (id) => settle({ ...record, id }))
+    : settle(record)
 }
 
 /** Changes to a session that is over: it stays gone. @internal */

@@ -58,9 +58,16 @@ export const replay = (updates: ReadonlyArray<Update>, draft: Draft): Draft =>
  */
 export type Base =
   | { readonly _tag: "Fresh" }
-  | { readonly _tag: "Live"; readonly token: Token; readonly record: SessionRecord }
+  | Live
   | { readonly _tag: "Ended" }
   | { readonly _tag: "Detached" }
+
+/** @internal */
+export interface Live {
+  readonly _tag: "Live"
+  readonly token: Token
+  readonly record: SessionRecord
+}
 
 /** @internal */
 export const fresh: Base = { _tag: "Fresh" }
@@ -134,7 +141,12 @@ export const decide = (situation: Situation, now: number, policy: SessionPolicy.
   }
 }
 
-/** The record that a draft becomes. A renewed one takes its public id from the next token. @internal */
+/**
+ * The record that a draft becomes, frozen and with the revision that its write makes, so that a store in memory can keep
+ * it as it is. A renewed one takes its public id from the next token.
+ *
+ * @internal
+ */
 export const toRecord = (
   base: Base,
   draft: Draft,
@@ -142,9 +154,10 @@ export const toRecord = (
   policy: SessionPolicy.Policy,
   renewing: boolean
 ): SessionRecord => {
-  const record: Mutable<SessionRecord> = base._tag === "Live"
-    ? { ...base.record, data: draft.data, touchedAt: now, deadline: lifetime.nextDeadline(now, base.record) }
-    : {
+  const before = base._tag === "Live" ? base.record : undefined
+  // Written out, for a spread of a frozen object takes ten times as long.
+  const record: Mutable<SessionRecord> = before === undefined
+    ? {
       data: draft.data,
       revision: 1,
       createdAt: now,
@@ -153,13 +166,29 @@ export const toRecord = (
       expiresAt: now + policy.lifetime,
       idle: policy.idleTimeout
     }
+    : {
+      data: draft.data,
+      revision: before.revision + 1,
+      createdAt: before.createdAt,
+      touchedAt: now,
+      deadline: lifetime.nextDeadline(now, before),
+      expiresAt: before.expiresAt,
+      idle: before.idle
+    }
+  if (before?.persistent !== undefined) {
+    record.persistent = before.persistent
+  }
   if (draft.dropOnRenew.length > 0) {
     record.dropOnRenew = draft.dropOnRenew
-  } else if (record.dropOnRenew !== undefined) {
-    delete record.dropOnRenew
   }
-  if (renewing && record.id !== undefined) {
-    delete record.id
+  if (before?.subject !== undefined) {
+    record.subject = before.subject
+  }
+  if (before?.authenticatedAt !== undefined) {
+    record.authenticatedAt = before.authenticatedAt
+  }
+  if (before?.id !== undefined && !renewing) {
+    record.id = before.id
   }
   if (draft.bound !== undefined) {
     record.deadline = draft.bound.at
@@ -167,5 +196,5 @@ export const toRecord = (
     record.idle = draft.bound.idle
     record.persistent = true
   }
-  return record
+  return Object.freeze(record)
 }

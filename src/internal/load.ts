@@ -9,9 +9,11 @@ import * as Option from "effect/Option"
 import type * as SessionToken from "../SessionToken.js"
 import * as Store from "../Store.js"
 import * as bounded from "./bounded.js"
-import { andThen } from "./chain.js"
+import * as calls from "./calls.js"
+import { afterwards, andThen } from "./chain.js"
 import * as Draft from "./draft.js"
 import * as metrics from "./metrics.js"
+import * as platform from "./platform.js"
 import type { Found, Working } from "./working.js"
 import { sameToken } from "./working.js"
 
@@ -25,19 +27,17 @@ export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<v
   }
   working.asked = true
   if (working.atOnce) {
-    return Effect.matchCauseEffect(find(working), {
-      onFailure: (cause) => {
-        settle(working, Exit.fail(bounded.failureOf(cause, "load")))
-        return loaded(working)
-      },
-      onSuccess: (found) => {
-        settle(working, Exit.succeed(found))
-        return loaded(working)
-      }
+    return afterwards(contained(() => find(working, platform.nowOf(caller))), (exit) => {
+      settle(working, exit)
+      return loaded(working)
     })
   }
-  const call = bounded.contained(find(working), "load")
-  const loader = bounded.start(caller, call, working.environment.policy.storeTimeout, "load")
+  const loader = bounded.start(
+    caller,
+    contained(() => find(working, 0)),
+    working.environment.policy.storeTimeout,
+    "load"
+  )
   working.loader = loader
   const exit = loader.unsafePoll()
   if (exit !== null) {
@@ -46,6 +46,16 @@ export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<v
     loader.addObserver((exit) => settle(working, exit))
   }
   return loaded(working)
+}
+
+/** What states and stores do wrong is a failure of the load. */
+const contained = (find: () => Effect.Effect<Found, Store.StoreError>): Effect.Effect<Found, Store.StoreError> => {
+  try {
+    const found = find()
+    return Exit.isExit(found) && Exit.isSuccess(found) ? found : bounded.contained(found, "load")
+  } catch (defect) {
+    return Effect.fail(bounded.failureOf(Cause.die(defect), "load"))
+  }
 }
 
 const settle = (working: Working, exit: Exit.Exit<Found, Store.StoreError>): void => {
@@ -77,7 +87,7 @@ const loaded = (working: Working): Effect.Effect<void, Store.StoreError> => {
 const answer = (working: Working): Effect.Effect<void, Store.StoreError> => {
   const failure = working.loadFailure
   if (failure === undefined) {
-    return Effect.void
+    return Exit.void
   }
   const told = working.base === undefined ? Effect.fail(failure) : Effect.void
   return Effect.suspend(() => {
@@ -90,35 +100,32 @@ const answer = (working: Working): Effect.Effect<void, Store.StoreError> => {
 }
 
 /** The first transport that carries a token of this store's form, and what its tokens name. */
-const find = (working: Working): Effect.Effect<Found, Store.StoreError> => {
+const find = (working: Working, now: number, carrier = 0): Effect.Effect<Found, Store.StoreError> => {
   const { request, store, transports } = working.environment
-  const from = (carrier: number): Effect.Effect<Found, Store.StoreError> => {
-    const transport = transports[carrier]
-    if (transport === undefined || request === undefined) {
-      return Effect.succeed({ base: Draft.fresh, carrier: 0 })
-    }
-    return andThen(transport.extract(request), (tokens) => {
-      if (tokens.length === 0) {
-        return from(carrier + 1)
-      }
-      const accepted = distinct(tokens.filter(store.accepts))
-      working.candidates = accepted
-      return accepted.length === 0
-        ? Effect.zipRight(metrics.rejected("malformed"), from(carrier + 1))
-        : lookUp(working, accepted, carrier, 0, false)
-    })
+  const transport = transports[carrier]
+  if (transport === undefined || request === undefined) {
+    return Exit.succeed({ base: Draft.fresh, carrier: 0 })
   }
-  return Effect.suspend(() => from(0))
+  return andThen(transport.extract(request), (tokens) => {
+    if (tokens.length === 0) {
+      return find(working, now, carrier + 1)
+    }
+    const accepted = distinct(tokens.filter(store.accepts))
+    working.candidates = accepted
+    return accepted.length === 0
+      ? Effect.zipRight(metrics.rejected("malformed"), find(working, now, carrier + 1))
+      : lookUp(working, now, accepted, carrier, 0, false)
+  })
 }
 
 const lookUp = (
   working: Working,
+  now: number,
   tokens: ReadonlyArray<SessionToken.Token>,
   carrier: number,
   index: number,
   superseded: boolean
 ): Effect.Effect<Found, Store.StoreError> => {
-  const { store, transports } = working.environment
   const token = tokens[index]
   if (token === undefined) {
     return Effect.as(
@@ -126,10 +133,10 @@ const lookUp = (
       { base: superseded ? Draft.ended : Draft.fresh, carrier }
     )
   }
-  return Effect.flatMap(store.load(token, transports[carrier]), (found) =>
+  return andThen(calls.load(working, token, carrier, now), (found) =>
     found._tag === "Live"
-      ? Effect.succeed({ base: { _tag: "Live", token, record: found.record }, carrier })
-      : lookUp(working, tokens, carrier, index + 1, superseded || found._tag === "Superseded"))
+      ? Exit.succeed({ base: { _tag: "Live", token, record: found.record }, carrier })
+      : lookUp(working, now, tokens, carrier, index + 1, superseded || found._tag === "Superseded"))
 }
 
 const distinct = (tokens: ReadonlyArray<SessionToken.Token>): ReadonlyArray<SessionToken.Token> =>

@@ -4,16 +4,19 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Store from "../Store.js"
 import { carryOutWithin, settled } from "./appTransactions.js"
 import * as bounded from "./bounded.js"
+import { afterwards, andThen } from "./chain.js"
 import type { CommitError, Order } from "./commit.js"
-import { automatic, carryOut, lost } from "./commit.js"
+import { attemptAt, automatic, carryOut, lost } from "./commit.js"
 import * as Lanes from "./lanes.js"
 import { ready, report } from "./load.js"
 import * as metrics from "./metrics.js"
+import * as platform from "./platform.js"
 import type { Working } from "./working.js"
 
 /** What the platform answers for a client that went away. */
@@ -21,40 +24,41 @@ const clientClosedRequest = 499
 
 /**
  * Queues a commit behind those of the same session in this process, and waits for it. One inside a transaction of the
- * app's own does not queue: it holds the record until that transaction ends, and may have to wait for it itself.
+ * app's own does not queue: it holds the record until that transaction ends, and may have to wait for it itself. Where
+ * the store answers at once nothing can come between, and nothing queues.
  *
  * @internal
  */
 export const order = <B>(working: Working, asked: Order<B>): Effect.Effect<B, CommitError> =>
-  Effect.withFiberRuntime<B, CommitError>((caller) => {
-    const { policy, store } = working.environment
-    const queue = (): Effect.Effect<B, CommitError> => {
-      working.lane ??= working.knownId ?? working
-      const commit = Lanes.inTurn(store, working.lane, (lane) => carryOut(working, asked, lane))
-      return working.atOnce
-        ? Effect.uninterruptible(commit)
-        : bounded.outcome(bounded.start(caller, commit, policy.storeTimeout, "commit", () => contended(working)))
-    }
-    const run = (): Effect.Effect<B, CommitError> =>
-      store.transaction === undefined ? queue() : Effect.flatMap(
-        store.transaction,
-        Option.match({
-          onNone: () => Effect.flatMap(settled(working), queue),
-          onSome: (transaction) =>
-            bounded.outcome(
-              bounded.start(
-                caller,
-                carryOutWithin(working, asked, transaction),
-                policy.storeTimeout,
-                "commit"
-              )
-            )
-        })
-      )
-    return working.base !== undefined && working.loadFailure === undefined
-      ? run()
-      : Effect.flatMap(ready(working, caller), run)
-  })
+  Effect.withFiberRuntime<B, CommitError>((caller) => orderBy(caller, working, asked))
+
+const orderBy = <B>(caller: bounded.Caller, working: Working, asked: Order<B>): Effect.Effect<B, CommitError> =>
+  working.base !== undefined && working.loadFailure === undefined
+    ? orderLoaded(caller, working, asked)
+    : andThen(ready(working, caller), () => orderLoaded(caller, working, asked))
+
+const orderLoaded = <B>(caller: bounded.Caller, working: Working, asked: Order<B>): Effect.Effect<B, CommitError> => {
+  const { policy: { storeTimeout }, store } = working.environment
+  if (working.synchronous !== undefined) {
+    const carried = attemptAt(working, asked, undefined, platform.nowOf(caller))
+    return Exit.isExit(carried) ? carried : Effect.uninterruptible(carried)
+  }
+  const queue = (): Effect.Effect<B, CommitError> => {
+    working.lane ??= working.knownId ?? working
+    const commit = Lanes.inTurn(store, working.lane, (lane) => carryOut(working, asked, lane))
+    return bounded.outcome(bounded.start(caller, commit, storeTimeout, "commit", () => contended(working)))
+  }
+  return store.transaction === undefined ? queue() : Effect.flatMap(
+    store.transaction,
+    Option.match({
+      onNone: () => Effect.flatMap(settled(working), queue),
+      onSome: (transaction) =>
+        bounded.outcome(
+          bounded.start(caller, carryOutWithin(working, asked, transaction), storeTimeout, "commit")
+        )
+    })
+  )
+}
 
 const contended = (working: Working): "Contention" | "Timeout" => working.conflicted ? "Contention" : "Timeout"
 
@@ -64,30 +68,22 @@ const contended = (working: Working): "Contention" | "Timeout" => working.confli
  *
  * @internal
  */
-export const finish = (working: Working, status: number): Effect.Effect<void> => {
+export const finish = (caller: bounded.Caller, working: Working, status: number): Effect.Effect<void> => {
   if (working.finishing) {
-    return Effect.void
+    return Exit.void
   }
   working.finishing = true
-  const discarding = working.ignoring || status >= 500 || status === clientClosedRequest
-  return Effect.clockWith((clock) => {
-    if (
-      working.base !== undefined && working.provisional.length === 0 &&
-      working.owed(working.draft, automatic(discarding), clock.unsafeCurrentTimeMillis())._tag === "Nothing"
-    ) {
-      working.headSent = true
-      return working.lostNothing ? Effect.void : lost(working)
-    }
-    return Effect.matchCauseEffect(order(working, automatic(discarding)), {
-      onFailure: (cause) => {
-        working.headSent = true
-        return failed(working, cause)
-      },
-      onSuccess: () => {
-        working.headSent = true
-        return Effect.void
-      }
-    })
+  const asked = automatic(working.ignoring || status >= 500 || status === clientClosedRequest)
+  if (
+    working.base !== undefined && working.provisional.length === 0 &&
+    working.owed(working.draft, asked, platform.nowOf(caller))._tag === "Nothing"
+  ) {
+    working.headSent = true
+    return working.lostNothing ? Exit.void : lost(working)
+  }
+  return afterwards(orderBy(caller, working, asked), (exit) => {
+    working.headSent = true
+    return Exit.isSuccess(exit) ? Exit.void : failed(working, exit.cause)
   })
 }
 

@@ -2,11 +2,12 @@
  * All that is asked of the HTTP platform and of its fibers beyond their plain use, in one place, so that a later platform
  * is met here.
  */
-import * as Headers from "@effect/platform/Headers"
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as Respondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as FiberId from "effect/FiberId"
@@ -37,53 +38,53 @@ type Running = Fiber.RuntimeFiber<unknown, unknown>
 type Locals = Map<FiberRef.FiberRef<unknown>, readonly [Entry, ...ReadonlyArray<Entry>]>
 type Entry = readonly [FiberId.Single, unknown]
 
-/** What a ref's stack of values becomes when a fiber sets it. */
-const put = <A>(locals: Locals, fiber: FiberId.Single, ref: FiberRef.FiberRef<A>, value: A): void => {
-  const key = ref as FiberRef.FiberRef<unknown>
-  const stack = locals.get(key)
-  const below = stack === undefined ? [] : stack[0][0] === fiber ? stack.slice(1) : stack
-  locals.set(key, [[fiber, value], ...below])
+/** Whether a fiber hands out a copy of its refs, as Effect does to this day, and so one that nobody else holds. */
+let copies: boolean | undefined = undefined
+
+const ownRefs = (fiber: Running): FiberRefs.FiberRefs => {
+  const refs = fiber.getFiberRefs()
+  copies ??= fiber.getFiberRefs().locals !== refs.locals
+  return copies ? refs : FiberRefs.unsafeMake(new Map(refs.locals))
 }
 
-const setFiberRefs = (fiber: Running, change: (locals: Locals, id: FiberId.Single) => void): void => {
-  const locals: Locals = new Map()
-  fiber.getFiberRefs().locals.forEach((stack, ref) => locals.set(ref, stack))
-  change(locals, fiber.id())
-  ;(fiber as unknown as Settable).setFiberRefs(FiberRefs.unsafeMake(locals))
+/** What a ref's stack of values becomes when a fiber sets it. */
+const put = <A>(refs: FiberRefs.FiberRefs, fiber: Running, ref: FiberRef.FiberRef<A>, value: A): void => {
+  const locals = refs.locals as Locals
+  const key = ref as FiberRef.FiberRef<unknown>
+  const id = fiber.id()
+  const stack = locals.get(key)
+  locals.set(
+    key,
+    stack === undefined || stack.length === 1 && stack[0][0] === id
+      ? [[id, value]]
+      : [[id, value], ...(stack[0][0] === id ? stack.slice(1) : stack)]
+  )
 }
 
 /**
- * `HttpApp.appendPreResponseHandler` and `Effect.provideService` on the running fiber, the service taken back when the
- * effect ends.
+ * Gives a request's fiber a service from here on, and a handler before its response. They are not taken back when the app
+ * ends: whoever gave the fiber its request takes the context back that it stands in, and no type names the service by then.
  *
  * @internal
  */
-export const provideDirectly = <A, E, R, I, S>(
-  effect: Effect.Effect<A, E, R>,
+export const provideDirectly = <I, S>(
   fiber: Running,
   tag: Context.Tag<I, S>,
   service: S,
   handler?: HttpApp.PreResponseHandler
-): Effect.Effect<A, E, Exclude<R, I>> => {
-  const outer = fiber.currentContext
-  setFiberRefs(fiber, (locals, id) => {
-    put(locals, id, FiberRef.currentContext, Context.add(outer, tag, service) as Context.Context<never>)
-    if (handler !== undefined) {
-      put(locals, id, HttpApp.currentPreResponseHandlers, appended(fiber, handler))
-    }
-  })
-  const restore = (): void => setFiberRefs(fiber, (locals, id) => put(locals, id, FiberRef.currentContext, outer))
-  return Effect.matchCauseEffect(effect, {
-    onFailure: (cause) => {
-      restore()
-      return Effect.failCause(cause)
-    },
-    onSuccess: (value) => {
-      restore()
-      return Effect.succeed(value)
-    }
-  }) as Effect.Effect<A, E, Exclude<R, I>>
+): void => {
+  const refs = ownRefs(fiber)
+  const context = Context.add(fiber.currentContext, tag, service) as Context.Context<never>
+  put(refs, fiber, FiberRef.currentContext, context)
+  if (handler !== undefined) {
+    put(refs, fiber, HttpApp.currentPreResponseHandlers, appended(fiber, handler))
+  }
+  ;(fiber as unknown as Settable).setFiberRefs(refs)
 }
+
+/** The time by the clock of a running fiber, in milliseconds: `Clock.currentTimeMillis` without a step of the runtime. */
+export const nowOf = (fiber: Running): number =>
+  Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock).unsafeCurrentTimeMillis()
 
 const appended = (fiber: Running, handler: HttpApp.PreResponseHandler): Option.Option<HttpApp.PreResponseHandler> => {
   const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
@@ -96,28 +97,23 @@ const appended = (fiber: Running, handler: HttpApp.PreResponseHandler): Option.O
 
 const listed = (value: string): ReadonlyArray<string> => value.split(",").map((item) => item.trim().toLowerCase())
 
-/** Adds request headers to `Vary` (S56). @internal */
+/** Adds to `Vary` the request headers that transports read (S56). @internal */
 export const vary = (
   response: HttpServerResponse.HttpServerResponse,
-  names: ReadonlyArray<string>
+  transports: ReadonlyArray<{ readonly vary: ReadonlyArray<string> }>
 ): HttpServerResponse.HttpServerResponse => {
-  if (names.length === 0) {
-    return response
-  }
-  const before = Option.getOrUndefined(Headers.get(response.headers, "vary"))
-  if (before === undefined) {
-    return HttpServerResponse.setHeader(response, "vary", names.join(", "))
-  }
-  const there = listed(before)
-  const added = there.includes("*") ? [] : names.filter((name) => !there.includes(name.toLowerCase()))
+  const before = response.headers["vary"]
+  const there = before === undefined ? [] : listed(before)
+  const added = there.includes("*") ? [] : transports.flatMap((transport) => transport.vary)
+    .filter((name) => !there.includes(name.toLowerCase()))
   return added.length === 0
     ? response
-    : HttpServerResponse.setHeader(response, "vary", [before, ...added].join(", "))
+    : HttpServerResponse.setHeader(response, "vary", (before === undefined ? added : [before, ...added]).join(", "))
 }
 
 /** Keeps a response out of shared caches, unless the handler's own `Cache-Control` does (S57). @internal */
 export const noStore = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
-  const before = Option.getOrUndefined(Headers.get(response.headers, "cache-control"))
+  const before = response.headers["cache-control"]
   const kept = before !== undefined &&
     listed(before).some((item) => item === "no-store" || item === "private")
   return kept ? response : HttpServerResponse.setHeader(response, "cache-control", "no-store")

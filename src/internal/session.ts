@@ -26,33 +26,50 @@ import * as Json from "./json.js"
 import { ready } from "./load.js"
 import * as metrics from "./metrics.js"
 import { finish, order, warnWhenUnsaved } from "./order.js"
+import * as platform from "./platform.js"
 import type { Delivery, Environment, Outcome } from "./working.js"
 import { nothing, Working } from "./working.js"
 
+export type { Caller } from "./bounded.js"
 export type { CommitError } from "./commit.js"
 export type { Delivery, Environment, Outcome } from "./working.js"
 
-const refVariance = { _A: (value: Data) => value }
+const refVariance = { _A: (value: Data) => value } as unknown as Ref.Ref.Variance<Data>[Ref.RefTypeId]
 
 /** @internal */
 export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> {
-  readonly [Ref.RefTypeId] = refVariance as unknown as Ref.Ref.Variance<Data>[Ref.RefTypeId]
-  readonly [Readable.TypeId]: Readable.TypeId = Readable.TypeId
+  get [Ref.RefTypeId](): Ref.Ref.Variance<Data>[Ref.RefTypeId] {
+    return refVariance
+  }
+  get [Readable.TypeId](): Readable.TypeId {
+    return Readable.TypeId
+  }
 
-  private readonly working: Working
+  private made: Working | undefined = undefined
+  private over = false
 
   /** The token was given to the handler, who may have put it into the body. */
   disclosed = false
 
-  constructor(environment: Environment) {
+  /** Most requests to a site never touch their session: what one is made of is asked for when it is touched. */
+  constructor(private readonly environment: () => Environment) {
     super()
-    this.working = new Working(environment)
+  }
+
+  private get working(): Working {
+    if (this.made === undefined) {
+      this.made = new Working(this.environment())
+      if (this.over) {
+        this.made.left()
+      }
+    }
+    return this.made
   }
 
   // ---------------------------------------------------------------------------------------------------------- the Ref
 
   get get(): Effect.Effect<Data> {
-    return this.use(() => this.data)
+    return this.entered(() => Exit.succeed(this.data))
   }
 
   /** The data as it is now, once the session is loaded. */
@@ -65,23 +82,22 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   modify<B>(f: (data: Data) => readonly [B, Data]): Effect.Effect<B> {
-    return this.change((draft) => {
-      const [answer, data] = f(draft.data)
-      return [answer, this.withData(draft, data)]
-    })
+    return Effect.withFiberRuntime((caller) =>
+      this.change(caller, (draft) => {
+        const [answer, data] = f(draft.data)
+        return [answer, this.withData(draft, data)]
+      })
+    )
   }
 
   /** Updates the draft and remembers how. */
-  change<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
-    return this.watched(() => this.working.update(f))
+  change<B>(caller: bounded.Caller, f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
+    return this.within(caller, () => this.watched(this.working.update(f)))
   }
 
   /** After the last commit has begun, sees to it that what nothing saves is told. */
-  private watched<A>(change: () => A): Effect.Effect<A> {
-    return this.within(() => {
-      const answer = change()
-      return this.working.finishing ? Effect.as(warnWhenUnsaved(this.working), answer) : Exit.succeed(answer)
-    })
+  private watched<A>(answer: A): Effect.Effect<A> {
+    return this.working.finishing ? Effect.as(warnWhenUnsaved(this.working), answer) : Exit.succeed(answer)
   }
 
   /** The draft with other data: adopted, and within the policy's size. */
@@ -149,7 +165,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** Whether anything asked for the session, so that the response depends on it. */
   get touched(): boolean {
-    return this.working.asked
+    return this.made?.asked === true
   }
 
   /** The transports that were read to find the session, for `Vary`. */
@@ -177,22 +193,20 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return this.working.commitFailure
   }
 
-  /** Runs on the loaded session, loading it first if nothing did; dies of a load that failed. */
-  use<A>(f: () => A): Effect.Effect<A> {
-    return this.within(() => Exit.succeed(f()))
+  /** Goes on from the loaded session, loading it first if nothing did; dies of a load that failed. */
+  within<A, E>(caller: bounded.Caller, f: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
+    const { working } = this
+    if (working.base !== undefined && working.loadFailure === undefined && working.provisional.length === 0) {
+      return f()
+    }
+    const found = andThen(ready(working, caller), () => settled(working))
+    return Exit.isExit(found) && Exit.isSuccess(found)
+      ? f()
+      : Effect.matchEffect(found, { onFailure: Effect.die, onSuccess: f })
   }
 
-  /** The same for what goes on from there. */
-  within<A, E>(f: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
-    const { working } = this
-    return Effect.withFiberRuntime<A, E>((caller) =>
-      working.base === undefined || working.loadFailure !== undefined || working.provisional.length > 0
-        ? Effect.matchEffect(andThen(ready(working, caller), () => settled(working)), {
-          onFailure: Effect.die,
-          onSuccess: f
-        })
-        : f()
-    )
+  private entered<A, E>(f: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.withFiberRuntime<A, E>((caller) => this.within(caller, f))
   }
 
   /** The load, its failure typed. */
@@ -205,7 +219,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   // -------------------------------------------------------------------------------------------------------- the verbs
 
   get id(): Effect.Effect<SessionToken.SessionId> {
-    return this.within(() => {
+    return this.entered(() => {
       const base = this.working.base
       if (base?._tag === "Live" && !this.working.renewing) {
         return base.record.id !== undefined ? Effect.succeed(base.record.id) : SessionToken.toId(base.token)
@@ -215,15 +229,15 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   get isNew(): Effect.Effect<boolean> {
-    return this.use(() => !this.working.arrivedLive)
+    return this.entered(() => Exit.succeed(!this.working.arrivedLive))
   }
 
   get renew(): Effect.Effect<void> {
-    return this.watched(() => this.working.renew())
+    return this.entered(() => this.watched(this.working.renew()))
   }
 
   get destroy(): Effect.Effect<void> {
-    return this.watched(() => this.working.destroy())
+    return this.entered(() => this.watched(this.working.destroy()))
   }
 
   get ignoreChanges(): Effect.Effect<void> {
@@ -233,13 +247,13 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   expireIn(duration: Duration.DurationInput): Effect.Effect<void> {
-    return Effect.clockWith((clock) => {
+    return Effect.withFiberRuntime((caller) => {
       const idle = Math.min(Duration.toMillis(duration), longestBound)
       if (!(idle > 0)) {
         return Effect.dieMessage("Session.expireIn: write a duration above zero; Session.destroy ends a session now")
       }
-      const bound = { at: clock.unsafeCurrentTimeMillis() + idle, idle }
-      return this.change((draft) => [undefined, { ...draft, bound }])
+      const bound = { at: platform.nowOf(caller) + idle, idle }
+      return this.change(caller, (draft) => [undefined, { ...draft, bound }])
     })
   }
 
@@ -341,14 +355,14 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   // ------------------------------------------------------------------------------------------------------- the commit
 
   /** The commit at the end of the request. */
-  finish(status: number): Effect.Effect<void> {
-    return finish(this.working, status)
+  finish(caller: bounded.Caller, status: number): Effect.Effect<void> {
+    return finish(caller, this.working, status)
   }
 
   /** The head leaves, and nothing asked for the session by then. */
   leaveUntouched(): void {
-    this.working.finishing = true
-    this.working.headSent = true
+    this.over = true
+    this.made?.left()
   }
 }
 

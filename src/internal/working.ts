@@ -15,6 +15,7 @@ import * as SessionToken from "../SessionToken.js"
 import type * as State from "../State.js"
 import type * as Store from "../Store.js"
 import * as Draft from "./draft.js"
+import { operationsOf } from "./synchronous.js"
 
 /** What a session is given of its surroundings. @internal */
 export interface Environment {
@@ -124,7 +125,12 @@ export class Working {
   /** Why the commit failed. */
   commitFailure: Cause.Cause<unknown> | undefined = undefined
 
-  constructor(readonly environment: Environment) {}
+  /** The store's operations, where it answers at once. */
+  readonly synchronous: Store.Synchronous | undefined
+
+  constructor(readonly environment: Environment) {
+    this.synchronous = operationsOf(environment.store)
+  }
 
   // ------------------------------------------------------------------------------------------------------ what it is
 
@@ -146,8 +152,8 @@ export class Working {
 
   /** Whether neither store nor transports suspend: then a fiber and a timer of their own are spared. */
   get atOnce(): boolean {
-    const { store, transports } = this.environment
-    return store.synchronous === true && transports.every((transport) => transport.synchronous === true)
+    return this.synchronous !== undefined &&
+      this.environment.transports.every((transport) => transport.synchronous === true)
   }
 
   /** The public id, where it is known without hashing anything. */
@@ -260,6 +266,12 @@ export class Working {
   }
 
   // ------------------------------------------------------------------------------------------------------ the commit
+
+  /** The head left. */
+  left(): void {
+    this.finishing = true
+    this.headSent = true
+  }
 
   /** Puts all that was not written on top of what another request left, or of what was written. */
   rebase(token: SessionToken.Token, record: SessionRecord): void {

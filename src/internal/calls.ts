@@ -1,0 +1,100 @@
+/**
+ * How the middleware calls a store: at once where the store answers at once, as an effect otherwise. Either way a defect
+ * of the store is a failure like any other, whose meaning is the policy's to say.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as SessionRecord from "../SessionRecord.js"
+import type * as SessionToken from "../SessionToken.js"
+import * as Store from "../Store.js"
+import { contained, failureOf } from "./bounded.js"
+import type { Working } from "./working.js"
+
+const atOnce = <A>(method: string, call: () => A): Effect.Effect<A, Store.StoreError> => {
+  try {
+    return Exit.succeed(call())
+  } catch (error) {
+    return Effect.fail(Store.isStoreError(error) ? error : failureOf(Cause.die(error), method))
+  }
+}
+
+const suspended = <A>(
+  method: string,
+  call: () => Effect.Effect<A, Store.StoreError>
+): Effect.Effect<A, Store.StoreError> => {
+  try {
+    return contained(call(), method)
+  } catch (defect) {
+    return Effect.fail(failureOf(Cause.die(defect), method))
+  }
+}
+
+/** Not contained: a load is, as a whole. @internal */
+export const load = (
+  { environment: { store, transports }, synchronous }: Working,
+  token: SessionToken.Token,
+  carrier: number,
+  now: number
+): Effect.Effect<Store.Loaded, Store.StoreError> =>
+  synchronous === undefined
+    ? store.load(token, transports[carrier])
+    : atOnce("load", () => synchronous.load(token, now))
+
+/** @internal */
+export const create = (
+  { binding, environment: { store }, synchronous }: Working,
+  token: SessionToken.Token,
+  record: SessionRecord.SessionRecord,
+  now: number
+): Effect.Effect<Store.Created, Store.StoreError> =>
+  synchronous === undefined
+    ? suspended("commit", () => store.create(token, record, binding))
+    : atOnce("commit", () => synchronous.create(token, record, now))
+
+/** @internal */
+export const update = (
+  { binding, environment: { store }, synchronous }: Working,
+  token: SessionToken.Token,
+  revision: number,
+  record: SessionRecord.SessionRecord,
+  now: number
+): Effect.Effect<Store.Updated, Store.StoreError> =>
+  synchronous === undefined
+    ? suspended("commit", () => store.update(token, revision, record, binding))
+    : atOnce("commit", () => synchronous.update(token, revision, record, now))
+
+/** @internal */
+export const renew = (
+  { binding, environment: { store }, synchronous }: Working,
+  token: SessionToken.Token,
+  revision: number,
+  next: SessionToken.Token,
+  record: SessionRecord.SessionRecord,
+  now: number
+): Effect.Effect<Store.Updated, Store.StoreError> =>
+  synchronous === undefined
+    ? suspended("commit", () => store.renew(token, revision, next, record, binding))
+    : atOnce("commit", () => synchronous.renew(token, revision, next, record, now))
+
+/** @internal */
+export const touch = (
+  { binding, environment: { store }, synchronous }: Working,
+  token: SessionToken.Token,
+  revision: number,
+  deadline: number,
+  now: number
+): Effect.Effect<Store.Touched, Store.StoreError> =>
+  synchronous === undefined
+    ? suspended("commit", () => store.touch(token, revision, deadline, binding))
+    : atOnce("commit", () => synchronous.touch(token, revision, deadline, now))
+
+/** @internal */
+export const remove = (
+  { binding, environment: { store }, synchronous }: Working,
+  token: SessionToken.Token,
+  now: number
+): Effect.Effect<void, Store.StoreError> =>
+  synchronous === undefined
+    ? suspended("commit", () => store.remove(token, binding))
+    : atOnce("commit", () => synchronous.remove(token, now))
