@@ -20,28 +20,24 @@ const makeCache = (): CacheStore.Cache => {
 // within one process the queue keeps every law
 StoreLaws.suite("CacheStore over a cache", {
   layer: CacheStore.layer(Effect.sync(makeCache)),
-  clock: "test",
-  seeds: 200
+  clock: "test"
 })
 
 StoreLaws.suite("CacheStore over KeyValueStore", {
   layer: CacheStore.layerKeyValueStore().pipe(Layer.provide(KeyValueStore.layerMemory)),
-  clock: "test",
-  seeds: 100
+  clock: "test"
 })
 
 StoreLaws.suite("CacheStore over Persistence", {
   layer: CacheStore.layerPersistence({ persistence: Persistence.BackingPersistence }).pipe(
     Layer.provide(Persistence.layerMemory)
   ),
-  clock: "live",
-  seeds: 100
+  clock: "live"
 })
 
 StoreLaws.suite("CacheStore over Keyv", {
   layer: CacheStore.layerKeyv(Effect.sync(() => new Keyv())),
-  clock: "live",
-  seeds: 100
+  clock: "live"
 })
 
 /** Two processes before one cache: every call goes to the other one than the call before. */
@@ -68,6 +64,6 @@ const twoProcesses = Layer.scoped(
 StoreLaws.suite("CacheStore of two processes", {
   layer: twoProcesses,
   clock: "test",
-  seeds: 200,
+
   waives: ["compareAndSet", "createIfAbsent"]
 })

@@ -37,8 +37,7 @@ class MapStore extends session.Store {
 // within one process the queue keeps every law
 StoreLaws.suite("ExpressStore", {
   layer: ExpressStore.layer(Effect.sync(() => new MapStore()), { expiry: "record" }),
-  clock: "test",
-  seeds: 50
+  clock: "test"
 })
 
 describe.skipIf(redisMissing)(redisTitle("the laws"), () => {

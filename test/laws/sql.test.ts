@@ -11,8 +11,7 @@ for (const database of Fixture.databases) {
         Layer.provide(SqlStore.layerMigrations()),
         Layer.provide(database.client)
       ),
-      clock: "test",
-      seeds: 100
+      clock: "test"
     })
   })
 }

@@ -20,12 +20,10 @@ StoreLaws.suite("TieredStore with a long memory", {
 // room for one, so that nearly everything is displaced while calls are under way
 StoreLaws.suite("TieredStore with room for one", {
   layer: MemoryStore.layer().pipe(TieredStore.layer({ capacity: 1, timeToLive: "30 days" })),
-  clock: "test",
-  seeds: 200
+  clock: "test"
 })
 
 StoreLaws.suite("TieredStore before CacheStore", {
   layer: CacheStore.layerKeyValueStore().pipe(Layer.provide(KeyValueStore.layerMemory), TieredStore.layer()),
-  clock: "test",
-  seeds: 100
+  clock: "test"
 })
