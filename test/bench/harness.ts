@@ -60,10 +60,11 @@ export const spread = (values: ReadonlyArray<number>): Spread => {
   return { low: at(0.25), median: at(0.5), high: at(0.75) }
 }
 
-export const compare = async (
+/** The samples of each contender, by round. */
+export const sample = async (
   contenders: ReadonlyArray<Contender>,
   options: Options
-): Promise<ReadonlyArray<Compared>> => {
+): Promise<ReadonlyArray<ReadonlyArray<Sample>>> => {
   const calls = scaled(options.calls)
   const rounds = scale < 1 ? scaled(options.rounds, 3) : options.rounds
   const warmup = scale < 1 ? 1 : options.warmup ?? 3
@@ -71,11 +72,18 @@ export const compare = async (
   for (let round = -warmup; round < rounds; round++) {
     for (let turn = 0; turn < contenders.length; turn++) {
       const index = (turn + Math.abs(round)) % contenders.length
-      const sample = await contenders[index]?.turn(calls)
-      if (round >= 0 && sample !== undefined) samples[index]?.push(sample)
+      const one = await contenders[index]?.turn(calls)
+      if (round >= 0 && one !== undefined) samples[index]?.push(one)
     }
   }
-  return contenders.map(({ name, over }, index) => {
+  return samples
+}
+
+export const summarize = (
+  contenders: ReadonlyArray<Pick<Contender, "name" | "over">>,
+  samples: ReadonlyArray<ReadonlyArray<Sample>>
+): ReadonlyArray<Compared> =>
+  contenders.map(({ name, over }, index) => {
     const own = samples[index] ?? []
     const base = samples[over === undefined ? 0 : contenders.findIndex((contender) => contender.name === over)] ?? []
     const ratios = (part: keyof Sample): Spread =>
@@ -88,7 +96,11 @@ export const compare = async (
       wallRatio: ratios("wall")
     }
   })
-}
+
+export const compare = async (
+  contenders: ReadonlyArray<Contender>,
+  options: Options
+): Promise<ReadonlyArray<Compared>> => summarize(contenders, await sample(contenders, options))
 
 export interface Candidate {
   readonly name: string
@@ -110,34 +122,33 @@ export interface Measured {
  */
 const callsPerTurn = 16
 
-/** Compares what runs in this process, one call after the other. */
+/** What runs in this process, one call after the other. */
+export const inTurn = (candidates: ReadonlyArray<Candidate>): ReadonlyArray<Contender> =>
+  candidates.map(({ name, run }) => ({
+    name,
+    turn: async (calls) => {
+      const began = performance.now()
+      const start = process.cpuUsage()
+      for (let call = 1; call <= calls; call++) {
+        await run()
+        if (call % callsPerTurn === 0) await turn()
+      }
+      const { system, user } = process.cpuUsage(start)
+      return { cpu: (user + system) / calls, wall: (performance.now() - began) * 1000 / calls }
+    }
+  }))
+
+/** Compares what runs in this process. */
 export const interleave = async (
   candidates: ReadonlyArray<Candidate>,
   options: Options
-): Promise<ReadonlyArray<Measured>> => {
-  const compared = await compare(
-    candidates.map(({ name, run }) => ({
-      name,
-      turn: async (calls) => {
-        const began = performance.now()
-        const start = process.cpuUsage()
-        for (let call = 1; call <= calls; call++) {
-          await run()
-          if (call % callsPerTurn === 0) await turn()
-        }
-        const { system, user } = process.cpuUsage(start)
-        return { cpu: (user + system) / calls, wall: (performance.now() - began) * 1000 / calls }
-      }
-    })),
-    options
-  )
-  return compared.map((one) => ({
+): Promise<ReadonlyArray<Measured>> =>
+  (await compare(inTurn(candidates), options)).map((one) => ({
     name: one.name,
     micros: one.cpu.median,
     ratio: one.cpuRatio.median,
     compared: one
   }))
-}
 
 export const times = ({ high, low, median }: Spread): string =>
   `x${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`

@@ -1,0 +1,7 @@
+/** The laws with few histories: every mutant runs them. */
+import * as StoreLaws from "../../src/StoreLaws.js"
+
+export * from "../../src/StoreLaws.js"
+
+export const suite: typeof StoreLaws.suite = (name, options) =>
+  StoreLaws.suite(name, { ...options, seeds: 20, values: 10, exhaustive: 2 })
