@@ -102,13 +102,17 @@ export const vary = (
   response: HttpServerResponse.HttpServerResponse,
   transports: ReadonlyArray<{ readonly vary: ReadonlyArray<string> }>
 ): HttpServerResponse.HttpServerResponse => {
+  const names = transports.length === 1 ? transports[0]?.vary ?? [] : transports.flatMap((transport) => transport.vary)
   const before = response.headers["vary"]
   const there = before === undefined ? [] : listed(before)
-  const added = there.includes("*") ? [] : transports.flatMap((transport) => transport.vary)
-    .filter((name) => !there.includes(name.toLowerCase()))
+  const added = there.includes("*") ? [] : names.filter((name) => !there.includes(name.toLowerCase()))
   return added.length === 0
     ? response
-    : HttpServerResponse.setHeader(response, "vary", (before === undefined ? added : [before, ...added]).join(", "))
+    : HttpServerResponse.setHeader(
+      response,
+      "vary",
+      before === undefined ? added.join(", ") : [before, ...added].join(", ")
+    )
 }
 
 /** Keeps a response out of shared caches, unless the handler's own `Cache-Control` does (S57). @internal */
