@@ -103,9 +103,7 @@ const withSession = <E, R, S>(
   parts: Parts | undefined
 ): HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store> =>
   Effect.withFiberRuntime((fiber) => {
-    const context = fiber.currentContext as Context.Context<
-      HttpServerRequest.HttpServerRequest | Scope.Scope | State.State | Store.Store
-    >
+    let context = contextOf(fiber)
     const request = Context.get(context, HttpServerRequest.HttpServerRequest)
     const sessions = sessionsOf(request)
     const known = sessions.find(({ key }) => key === tag.key)
@@ -136,8 +134,15 @@ const withSession = <E, R, S>(
       return respond(made, response)
     }
     platform.provideDirectly<S, Ref.Ref<Session.Data>>(fiber, tag, made, handler)
+    // The one context is enough to hold on to: a request's signal keeps its fiber, and so all of this, for a while.
+    context = contextOf(fiber)
     return announced.has(policy) ? app : Effect.zipRight(announce(policy), app)
   }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
+
+const contextOf = (fiber: internal.Caller) =>
+  fiber.currentContext as Context.Context<
+    HttpServerRequest.HttpServerRequest | Scope.Scope | State.State | Store.Store
+  >
 
 const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
   typeof request.source === "object" && request.source !== null ? request.source : request
