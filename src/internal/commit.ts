@@ -174,7 +174,7 @@ const create = <B>(attempt: Attempt<B>): Carried<B> => {
   return andThen(calls.create(working, working.nextToken(), record, now), (result): Carried<B> => {
     switch (result._tag) {
       case "Created":
-        return counted(metrics.created, landed(attempt, result.token, record, true))
+        return counted(metrics.created, landed(attempt, result.token, record))
       case "Exists":
         working.next = undefined
         return tries < maximumDraws ? again(attempt) : Effect.fail(repeating)
@@ -221,7 +221,7 @@ const renew = <B>(attempt: Attempt<B>, base: Draft.Live): Carried<B> => {
   return andThen(call, (result): Carried<B> => {
     switch (result._tag) {
       case "Updated":
-        return counted(metrics.renewed, landed(attempt, result.token, withRevision(record, result.revision), true))
+        return counted(metrics.renewed, landed(attempt, result.token, withRevision(record, result.revision)))
       case "Conflict":
         return conflicted(attempt, base.token, result.record)
       case "Gone":
@@ -281,12 +281,15 @@ const refused = <B>(
   return Effect.zipRight(metrics.conflict, Effect.fail(changedMeanwhile))
 }
 
-/** What was written is now what the session rests on; updates made meanwhile stay ahead of it. */
+/**
+ * What was written is now what the session rests on; updates made meanwhile stay ahead of it. A token that is new to the
+ * client is delivered, and one that it has where `following` says that its expiry moves.
+ */
 const landed = <B>(
   attempt: Attempt<B>,
   token: SessionToken.Token,
   record: SessionRecord,
-  sending: boolean
+  following = false
 ): Carried<B> => {
   const { answer, count, ends, lane, owed, working } = attempt
   if (ends !== working.ends) {
@@ -315,7 +318,7 @@ const landed = <B>(
     if (owed._tag === "Update" && lane !== undefined) {
       lane.landed = { record }
     }
-    if (sending || changedToken) {
+    if (following || changedToken) {
       working.delivery = { token, record }
     }
     return Exit.succeed(answer)

@@ -1,0 +1,227 @@
+/**
+ * What a store's rarer answers mean for a commit, and what a handler that outlives its response learns of it.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, TestClock } from "effect"
+import {
+  CookieState,
+  HttpMiddleware,
+  MemoryStore,
+  NullStore,
+  Session,
+  SessionField,
+  SessionToken,
+  Store
+} from "effect-session"
+import * as testing from "effect-session/testing"
+import * as Lanes from "../src/internal/lanes.js"
+import * as fixture from "./fixtures/http.js"
+
+const { answering, assertCookie, assertNoCookie, increment, services } = fixture
+
+const app = HttpMiddleware.session(fixture.routes({
+  "/add": answering(increment),
+  "/read": answering(SessionField.get(fixture.Count)),
+  "/login": answering(Session.renew),
+  "/twice": answering(Effect.zipRight(Effect.zipRight(increment, Session.commit), increment))
+}))
+
+describe("answers of a store", () => {
+  it.effect("Gone to a touch: the answer is served, and the client is told of no longer life", () =>
+    Effect.gen(function*() {
+      const inner = yield* Store.Store
+      const token = assertCookie(yield* (yield* testing.client(app)).get("/add"))
+      yield* TestClock.adjust("10 minutes")
+      const store = Store.make({ ...inner, touch: () => Effect.succeed(Store.gone) })
+      const client = yield* Effect.provideService(testing.client(app), Store.Store, store)
+      const answer = yield* client.get("/read", { cookies: `${fixture.cookieName}=${token}` })
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual(yield* answer.text, "1")
+      assertNoCookie(answer)
+    }).pipe(Effect.provide([CookieState.layer({ maxAge: "1 day" }), MemoryStore.layer()])))
+
+  it.effect("S65: a revision of its own: the next commit compares with that one", () =>
+    Effect.gen(function*() {
+      const inner = yield* Store.Store
+      const scaled = (answer: Store.Updated): Store.Updated =>
+        answer._tag === "Updated" ? { ...answer, revision: answer.revision * 10 } : answer
+      const store = Store.make({
+        ...inner,
+        load: (token) =>
+          Effect.map(inner.load(token), (found) =>
+            found._tag === "Live" ? Store.live({ ...found.record, revision: found.record.revision * 10 }) : found),
+        update: (token, revision, record) =>
+          Effect.map(inner.update(token, revision / 10, record), scaled)
+      })
+      const client = yield* Effect.provideService(testing.client(app), Store.Store, store)
+      yield* client.get("/add")
+      const [answer, conflicts] = yield* fixture.rising("events", "conflict", client.get("/twice"))
+      assert.strictEqual(yield* answer.text, "3")
+      assert.strictEqual(conflicts, 0)
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "3")
+    }).pipe(Effect.provide([CookieState.layer(), MemoryStore.layer()])))
+
+  it.effect("S05: Exists: three tokens are drawn, no more", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      yield* (yield* testing.client(app)).get("/add")
+      yield* controls.reset
+      assert.strictEqual((yield* (yield* testing.client(app)).get("/add")).status, 503)
+      assert.deepStrictEqual(yield* controls.methods, ["create", "create", "create"])
+    }).pipe(
+      fixture.quietly,
+      Effect.provideService(SessionToken.Generator, (size) => new Uint8Array(size)),
+      Effect.provide(services())
+    ))
+
+  it.effect("NotKept: what transactions leave lives as long as the request", () => {
+    const add = SessionField.transaction(fixture.Count, (n) => [n, n + 1])
+    return Effect.gen(function*() {
+      const client = yield* testing.client(HttpMiddleware.session(answering(
+        Effect.map(Effect.all([add, add, SessionField.get(fixture.Count)]), String)
+      )))
+      assert.strictEqual(yield* (yield* client.get("/")).text, "0,1,2")
+    }).pipe(Effect.provide([CookieState.layer(), NullStore.layer]))
+  })
+})
+
+describe("what is lost", () => {
+  it.effect("S15: an update under a superseded token is counted, a read is not", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(app)
+      yield* client.get("/add")
+      const old = yield* client.other({ jar: "copy" })
+      yield* client.get("/login")
+      assert.strictEqual((yield* fixture.rising("events", "gone", old.get("/add")))[1], 1)
+      assert.strictEqual((yield* fixture.rising("events", "gone", old.get("/read")))[1], 0)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S65: an update that throws when it is replayed: 500, logged, and the other's change stays", () =>
+    fixture.logged((lines) =>
+      Effect.gen(function*() {
+        const controls = yield* testing.Controls
+        const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+          "/add": answering(increment),
+          "/once": answering(SessionField.update(fixture.Count, (n) => {
+            if (n > 1) {
+              throw new Error("not twice")
+            }
+            return n + 1
+          })),
+          "/read": answering(SessionField.get(fixture.Count))
+        })))
+        yield* client.get("/add")
+        const other = yield* fixture.elsewhere(HttpMiddleware.session(answering(increment)))
+        const token = yield* fixture.tokenOf(client)
+        const update = yield* controls.hold("update")
+        const slow = yield* client.fork("GET", "/once")
+        yield* update.arrived
+        yield* other.get("/", { cookies: `${fixture.cookieName}=${token}` })
+        yield* update.release
+        const answer = yield* slow
+        assert.strictEqual(answer.status, 500)
+        assertNoCookie(answer)
+        assert.lengthOf(lines.filter(({ level, message }) => level === "ERROR" && message.includes("committed")), 1)
+        assert.strictEqual(yield* (yield* client.get("/read")).text, "2")
+      })
+    ).pipe(Effect.provide(services())))
+})
+
+describe("a fiber that outlives its response learns", () => {
+  const outliving = (
+    during: (token: SessionToken.Token) => Effect.Effect<unknown, Store.StoreError, Store.Store | testing.Controls>
+  ) =>
+    Effect.gen(function*() {
+      const answered = yield* Deferred.make<void>()
+      const learned = yield* Deferred.make<Session.Outcome>()
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/fork": answering(Effect.gen(function*() {
+          yield* increment
+          yield* during(yield* Session.token)
+          yield* increment
+          yield* Deferred.await(answered).pipe(
+            Effect.zipRight(Session.outcome),
+            Effect.flatMap((outcome) => Deferred.succeed(learned, outcome)),
+            Effect.forkDaemon
+          )
+        }))
+      })))
+      yield* client.get("/add")
+      yield* client.get("/fork")
+      yield* Deferred.succeed(answered, undefined)
+      return yield* Deferred.await(learned)
+    }).pipe(fixture.quietly, Effect.provide(services()))
+
+  it.effect("that its commit failed, and why", () =>
+    Effect.gen(function*() {
+      const outcome = yield* outliving(() => Effect.flatMap(testing.Controls, (controls) => controls.fail("update")))
+      assert.strictEqual(outcome._tag, "Failed")
+      assert.include(String("cause" in outcome ? outcome.cause : ""), "StoreError")
+    }))
+
+  it.effect("that its session was gone", () =>
+    Effect.gen(function*() {
+      const outcome = yield* outliving((token) => Effect.flatMap(Store.Store, (store) => store.remove(token)))
+      assert.deepStrictEqual(outcome, { _tag: "Gone" })
+    }))
+})
+
+describe("lanes", () => {
+  const store = Store.fromSynchronous({} as Store.Synchronous)
+
+  it.effect("S65: each waits for the one before, also one that comes when the first is done", () =>
+    Effect.gen(function*() {
+      const steps: Array<string> = []
+      const run = (name: string) =>
+        Effect.gen(function*() {
+          const go = yield* Deferred.make<void>()
+          const fiber = yield* Effect.fork(Lanes.inTurn(store, "key", () =>
+            Effect.zipRight(
+              Effect.sync(() => {
+                steps.push(name)
+              }),
+              Deferred.await(go)
+            )))
+          yield* Effect.yieldNow()
+          return Effect.zipRight(Deferred.succeed(go, undefined), fiber)
+        })
+      const first = yield* run("first")
+      const second = yield* run("second")
+      assert.deepStrictEqual(steps, ["first"])
+      yield* first
+      yield* Effect.yieldNow()
+      const third = yield* run("third")
+      assert.deepStrictEqual(steps, ["first", "second"])
+      yield* second
+      yield* third
+      assert.deepStrictEqual(steps, ["first", "second", "third"])
+    }))
+
+  it.effect("what a commit leaves is told to those who wait, and forgotten when nobody does", () =>
+    Effect.gen(function*() {
+      const record = testing.record()
+      const go = yield* Deferred.make<void>()
+      const seen: Array<boolean> = []
+      const turn = Lanes.inTurn(store, "other", (lane) =>
+        Effect.sync(() => {
+          seen.push(lane.landed !== undefined)
+          lane.landed = { record }
+        }))
+      const first = yield* Effect.fork(Lanes.inTurn(store, "other", (lane) =>
+        Effect.zipRight(
+          Deferred.await(go),
+          Effect.sync(() => {
+            lane.landed = { record }
+          })
+        )))
+      yield* Effect.yieldNow()
+      const second = yield* Effect.fork(turn)
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(go, undefined)
+      yield* first
+      yield* second
+      yield* turn
+      assert.deepStrictEqual(seen, [true, false])
+    }))
+})
