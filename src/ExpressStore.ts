@@ -23,7 +23,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -34,6 +33,7 @@ import * as Queue from "./internal/cacheQueue.js"
 import * as expressCalls from "./internal/expressCalls.js"
 import * as expressRecord from "./internal/expressRecord.js"
 import * as metrics from "./internal/metrics.js"
+import * as platform from "./internal/platform.js"
 import * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
@@ -148,16 +148,7 @@ const make = (calls: expressCalls.Calls, settings: Settings): Store.Store => {
     f: (place: Place, now: number) => Effect.Effect<A, unknown>
   ): Effect.Effect<A, Store.StoreError> =>
     SessionToken.toId(token).pipe(
-      Effect.flatMap((id) =>
-        Effect.withSpan(
-          Effect.flatMap(Clock.currentTimeMillis, (now) => f(placeOf(token, id), now)),
-          `${name}.${method}`,
-          {
-            attributes: { "session.id": id },
-            captureStackTrace: false
-          }
-        )
-      ),
+      Effect.flatMap((id) => platform.storeCall(`${name}.${method}`, id, (now) => f(placeOf(token, id), now))),
       Effect.mapError((cause) => new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause }))
     )
 

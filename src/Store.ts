@@ -439,7 +439,7 @@ export interface Backend {
  * @category backend
  */
 export interface BackendOptions {
-  /** Names the store in spans, logs and errors: `RedisStore`. */
+  /** Names the store in spans, logs and errors: `RedisStore`. Spans are made for a tracer of the app's own alone. */
   readonly name: string
   /** How often expired entries are swept. Default: every minute. */
   readonly sweepInterval?: Duration.DurationInput | undefined
@@ -467,10 +467,7 @@ export const fromBackend = (backend: Backend, options: BackendOptions): Effect.E
     SessionToken.toId(token).pipe(
       Effect.flatMap((id) => {
         const key = keyOf(id, token)
-        return Effect.withSpan(Effect.flatMap(Clock.currentTimeMillis, (now) => f(key, now)), `${name}.${method}`, {
-          attributes: { "session.id": id },
-          captureStackTrace: false
-        })
+        return platform.storeCall(`${name}.${method}`, id, (now) => f(key, now))
       }),
       failing(method)
     )

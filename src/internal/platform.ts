@@ -14,6 +14,7 @@ import type * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
 
 /** The key under which an error says how it is answered. @internal */
 export const respondable: typeof Respondable.symbol = Respondable.symbol
@@ -85,6 +86,26 @@ export const provideDirectly = <I, S>(
 /** The time by the clock of a running fiber, in milliseconds: `Clock.currentTimeMillis` without a step of the runtime. */
 export const nowOf = (fiber: Running): number =>
   Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock).unsafeCurrentTimeMillis()
+
+const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+/**
+ * A store call at the time it is made, in a span where a tracer of the app's own takes spans: with the tracer that Effect
+ * falls back on nobody ever sees one, and every call would pay for it.
+ *
+ * @internal
+ */
+export const storeCall = <A, E, R>(
+  name: string,
+  id: string,
+  call: (now: number) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime<A, E, R>((fiber) => {
+    const called = call(nowOf(fiber))
+    return Context.get(fiber.getFiberRef(DefaultServices.currentServices), Tracer.Tracer) === untraced
+      ? called
+      : Effect.withSpan(called, name, { attributes: { "session.id": id }, captureStackTrace: false })
+  })
 
 const appended = (fiber: Running, handler: HttpApp.PreResponseHandler): Option.Option<HttpApp.PreResponseHandler> => {
   const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
