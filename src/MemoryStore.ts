@@ -32,6 +32,12 @@ type Id = SessionToken.SessionId
 /** How far apart deadlines may lie and still be swept together, in milliseconds. */
 const bucketWidth = 60_000
 
+/**
+ * A map that grows or shrinks is made anew as a whole, at once, which for a million sessions takes as long as a thousand
+ * requests. Of many maps one does at a time. Where the least recently used is to be known there is one, in its order.
+ */
+const manyShards = 64
+
 const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
 
 /**
@@ -40,20 +46,28 @@ const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth
  * due, however many sessions live, and a touch costs nothing here.
  */
 class Sessions {
-  readonly records = new Map<Id, SessionRecord.SessionRecord>()
+  private readonly shards: ReadonlyArray<Map<Id, SessionRecord.SessionRecord>>
   readonly tombstones = new Map<Id, number>()
   readonly due = new Map<number, Array<Id>>()
 
-  constructor(readonly capacity: number) {}
+  constructor(readonly capacity: number) {
+    const count = capacity === Number.POSITIVE_INFINITY ? manyShards : 1
+    this.shards = Array.from({ length: count }, () => new Map<Id, SessionRecord.SessionRecord>())
+  }
+
+  private shardOf(id: Id): Map<Id, SessionRecord.SessionRecord> {
+    return this.shards[id.charCodeAt(0) % this.shards.length] as Map<Id, SessionRecord.SessionRecord>
+  }
 
   live(id: Id, now: number): SessionRecord.SessionRecord | undefined {
-    const record = this.records.get(id)
+    const records = this.shardOf(id)
+    const record = records.get(id)
     if (record === undefined || SessionRecord.isExpired(record, now)) {
       return undefined
     }
     if (this.capacity !== Number.POSITIVE_INFINITY) {
-      this.records.delete(id)
-      this.records.set(id, record)
+      records.delete(id)
+      records.set(id, record)
     }
     return record
   }
@@ -75,17 +89,23 @@ class Sessions {
     } else {
       ids.push(id)
     }
-    this.records.set(id, record)
-    if (this.records.size > this.capacity) {
-      for (const eldest of this.records.keys()) {
-        this.records.delete(eldest)
+    const records = this.shardOf(id)
+    records.set(id, record)
+    if (records.size > this.capacity) {
+      for (const eldest of records.keys()) {
+        records.delete(eldest)
         break
       }
     }
   }
 
+  /** Puts a record in the place of one that lives. */
+  replace(id: Id, record: SessionRecord.SessionRecord): void {
+    this.shardOf(id).set(id, record)
+  }
+
   bury(id: Id, now: number): void {
-    this.records.delete(id)
+    this.shardOf(id).delete(id)
     this.tombstones.set(id, now + Duration.toMillis(Store.tombstoneTimeToLive))
   }
 
@@ -115,12 +135,13 @@ class Sessions {
   }
 
   private settle(id: Id, now: number): void {
-    const record = this.records.get(id)
+    const records = this.shardOf(id)
+    const record = records.get(id)
     if (record === undefined) {
       return
     }
     if (SessionRecord.isExpired(record, now)) {
-      this.records.delete(id)
+      records.delete(id)
     } else {
       this.insert(id, record)
     }
@@ -194,7 +215,7 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
       if (current.revision !== revision) {
         return Store.conflict(current)
       }
-      sessions.records.set(id, own(record, revision + 1))
+      sessions.replace(id, own(record, revision + 1))
       return Store.updated(token, revision + 1)
     },
     renew: (token, revision, next, record, now) => {
@@ -221,7 +242,7 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
         return Store.gone
       }
       if (current.revision === revision && deadline > current.deadline) {
-        sessions.records.set(id, Object.freeze({ ...current, deadline, touchedAt: now }))
+        sessions.replace(id, Object.freeze({ ...current, deadline, touchedAt: now }))
       }
       return Store.touched(token)
     },
