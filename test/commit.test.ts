@@ -15,6 +15,7 @@ import {
 } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as Lanes from "../src/internal/lanes.js"
+import { operationsOf } from "../src/internal/synchronous.js"
 import * as fixture from "./fixtures/http.js"
 
 const { answering, assertCookie, assertNoCookie, increment, services } = fixture
@@ -23,6 +24,7 @@ const app = HttpMiddleware.session(fixture.routes({
   "/add": answering(increment),
   "/read": answering(SessionField.get(fixture.Count)),
   "/login": answering(Session.renew),
+  "/logout": answering(Session.destroy),
   "/twice": answering(Effect.zipRight(Effect.zipRight(increment, Session.commit), increment))
 }))
 
@@ -83,6 +85,53 @@ describe("answers of a store", () => {
       assert.strictEqual(yield* (yield* client.get("/")).text, "0,1,2")
     }).pipe(Effect.provide([CookieState.layer(), NullStore.layer]))
   })
+})
+
+describe("a store that answers at once and throws", () => {
+  for (const method of ["load", "update", "touch", "remove"] as const) {
+    it.effect(`S66: ${method}: a failure like any other, counted once`, () =>
+      Effect.gen(function*() {
+        const inner = yield* Store.Store
+        const operations = operationsOf(inner)
+        assert.isDefined(operations)
+        const token = assertCookie(yield* (yield* testing.client(app)).get("/add"))
+        yield* TestClock.adjust("10 minutes")
+        const store = Store.fromSynchronous({
+          ...operations,
+          [method]: () => {
+            throw new Error("a defect")
+          }
+        })
+        const client = yield* Effect.provideService(testing.client(app), Store.Store, store)
+        const before = yield* fixture.counted("store_failures")
+        const path = { load: "/add", update: "/add", touch: "/read", remove: "/logout" }[method]
+        const answer = yield* client.get(path, { cookies: `${fixture.cookieName}=${token}` })
+        assert.strictEqual(answer.status, method === "touch" ? 200 : 503)
+        assertNoCookie(answer)
+        assert.strictEqual((yield* fixture.counted("store_failures")) - before, 1)
+      }).pipe(fixture.quietly, Effect.provide([CookieState.layer(), MemoryStore.layer()])))
+  }
+
+  it.effect("its effects fail with what it threw, or with Unavailable and the cause", () =>
+    Effect.gen(function*() {
+      const token = SessionToken.fromString("A".repeat(43))
+      const operations = operationsOf(yield* Store.Store)
+      assert.isDefined(operations)
+      const mine = new Store.StoreError({ reason: "Contention", method: "mine" })
+      const store = Store.fromSynchronous({
+        ...operations,
+        load: () => {
+          throw mine
+        },
+        touch: () => {
+          throw new Error("a defect")
+        }
+      })
+      assert.strictEqual((yield* Effect.flip(store.load(token))).method, "mine")
+      const error = yield* Effect.flip(store.touch(token, 1, 1))
+      assert.deepInclude(error, { reason: "Unavailable", method: "touch" })
+      assert.include(String(error.cause), "a defect")
+    }).pipe(Effect.provide(MemoryStore.layer())))
 })
 
 describe("what is lost", () => {
