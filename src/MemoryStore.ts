@@ -6,13 +6,13 @@
  */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { sha256Sync } from "./internal/crypto.js"
 import * as Json from "./internal/json.js"
-import * as SessionRecord from "./SessionRecord.js"
+import { Sessions } from "./internal/memorySessions.js"
+import type * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
 
@@ -25,127 +25,6 @@ import * as Store from "./Store.js"
 export interface Options {
   /** How many sessions are kept at most; the least recently used is evicted for a new one. Default: no bound. */
   readonly capacity?: number | undefined
-}
-
-type Id = SessionToken.SessionId
-
-/** How far apart deadlines may lie and still be swept together, in milliseconds. */
-const bucketWidth = 60_000
-
-/**
- * A map that grows or shrinks is made anew as a whole, at once, which for a million sessions takes as long as a thousand
- * requests. Of many maps one does at a time. Where the least recently used is to be known there is one, in its order.
- */
-const manyShards = 64
-
-const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
-
-/**
- * Sessions by id, in order of use where a capacity asks for it, and their ids again by deadline. A deadline that moves
- * leaves its id where it is: the sweep finds it alive when that time comes and files it anew. So a sweep costs what is
- * due, however many sessions live, and a touch costs nothing here.
- */
-class Sessions {
-  private readonly shards: ReadonlyArray<Map<Id, SessionRecord.SessionRecord>>
-  readonly tombstones = new Map<Id, number>()
-  readonly due = new Map<number, Array<Id>>()
-
-  constructor(readonly capacity: number) {
-    const count = capacity === Number.POSITIVE_INFINITY ? manyShards : 1
-    this.shards = Array.from({ length: count }, () => new Map<Id, SessionRecord.SessionRecord>())
-  }
-
-  private shardOf(id: Id): Map<Id, SessionRecord.SessionRecord> {
-    return this.shards[id.charCodeAt(0) % this.shards.length] as Map<Id, SessionRecord.SessionRecord>
-  }
-
-  live(id: Id, now: number): SessionRecord.SessionRecord | undefined {
-    const records = this.shardOf(id)
-    const record = records.get(id)
-    if (record === undefined || SessionRecord.isExpired(record, now)) {
-      return undefined
-    }
-    if (this.capacity !== Number.POSITIVE_INFINITY) {
-      records.delete(id)
-      records.set(id, record)
-    }
-    return record
-  }
-
-  isSuperseded(id: Id, now: number): boolean {
-    const until = this.tombstones.get(id)
-    return until !== undefined && now < until
-  }
-
-  isTaken(id: Id, now: number): boolean {
-    return this.live(id, now) !== undefined || this.isSuperseded(id, now)
-  }
-
-  insert(id: Id, record: SessionRecord.SessionRecord): void {
-    const bucket = bucketOf(SessionRecord.endsAt(record))
-    const ids = this.due.get(bucket)
-    if (ids === undefined) {
-      this.due.set(bucket, [id])
-    } else {
-      ids.push(id)
-    }
-    const records = this.shardOf(id)
-    records.set(id, record)
-    if (records.size > this.capacity) {
-      for (const eldest of records.keys()) {
-        records.delete(eldest)
-        break
-      }
-    }
-  }
-
-  /** Puts a record in the place of one that lives. */
-  replace(id: Id, record: SessionRecord.SessionRecord): void {
-    this.shardOf(id).set(id, record)
-  }
-
-  bury(id: Id, now: number): void {
-    this.shardOf(id).delete(id)
-    this.tombstones.set(id, now + Duration.toMillis(Store.tombstoneTimeToLive))
-  }
-
-  sweep(limit: number, now: number): number {
-    let done = 0
-    for (const [id, until] of this.tombstones) {
-      if (now < until || done === limit) {
-        break
-      }
-      this.tombstones.delete(id)
-      done++
-    }
-    for (const [bucket, ids] of this.due) {
-      if ((bucket + 1) * bucketWidth > now) {
-        continue
-      }
-      while (done < limit && ids.length > 0) {
-        this.settle(ids.pop() as Id, now)
-        done++
-      }
-      if (ids.length > 0) {
-        break
-      }
-      this.due.delete(bucket)
-    }
-    return done
-  }
-
-  private settle(id: Id, now: number): void {
-    const records = this.shardOf(id)
-    const record = records.get(id)
-    if (record === undefined) {
-      return
-    }
-    if (SessionRecord.isExpired(record, now)) {
-      records.delete(id)
-    } else {
-      this.insert(id, record)
-    }
-  }
 }
 
 /** A renewal to a token that is taken: no session may end for it (S05). */
@@ -262,7 +141,8 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
 }
 
 /** The id of a token, where it can be had at once or was asked for before. */
-const idOf = (token: SessionToken.Token): Id => SessionToken.unsafeToId(token) as Id
+const idOf = (token: SessionToken.Token): SessionToken.SessionId =>
+  SessionToken.unsafeToId(token) as SessionToken.SessionId
 
 /** The same store where hashes come by promise: each token is hashed before its operation, which then finds the id. */
 const hashedFirst = (store: Store.Store): Store.Store =>

@@ -1,0 +1,129 @@
+/**
+ * The sessions of a store in memory: who lives, who is evicted, and the sweep. Knows nothing of tokens, revisions or
+ * effects; the time comes in with each call.
+ */
+import * as Duration from "effect/Duration"
+import * as SessionRecord from "../SessionRecord.js"
+import type { SessionId } from "../SessionToken.js"
+import { tombstoneTimeToLive } from "../Store.js"
+
+/** How far apart deadlines may lie and still be swept together, in milliseconds. */
+const bucketWidth = 60_000
+
+/**
+ * A map that grows or shrinks is made anew as a whole, at once, which for a million sessions takes as long as a thousand
+ * requests. Of many maps one does at a time. Where the least recently used is to be known there is one, in its order.
+ */
+const manyShards = 64
+
+const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
+
+/**
+ * Sessions by id, in order of use where a capacity asks for it, and their ids again by deadline. A deadline that moves
+ * leaves its id where it is: the sweep finds it alive when that time comes and files it anew. So a sweep costs what is
+ * due, however many sessions live, and a touch costs nothing here.
+ *
+ * @internal
+ */
+export class Sessions {
+  private readonly shards: ReadonlyArray<Map<SessionId, SessionRecord.SessionRecord>>
+  readonly tombstones = new Map<SessionId, number>()
+  readonly due = new Map<number, Array<SessionId>>()
+
+  constructor(readonly capacity: number) {
+    const count = capacity === Number.POSITIVE_INFINITY ? manyShards : 1
+    this.shards = Array.from({ length: count }, () => new Map<SessionId, SessionRecord.SessionRecord>())
+  }
+
+  private shardOf(id: SessionId): Map<SessionId, SessionRecord.SessionRecord> {
+    return this.shards[id.charCodeAt(0) % this.shards.length] as Map<SessionId, SessionRecord.SessionRecord>
+  }
+
+  live(id: SessionId, now: number): SessionRecord.SessionRecord | undefined {
+    const records = this.shardOf(id)
+    const record = records.get(id)
+    if (record === undefined || SessionRecord.isExpired(record, now)) {
+      return undefined
+    }
+    if (this.capacity !== Number.POSITIVE_INFINITY) {
+      records.delete(id)
+      records.set(id, record)
+    }
+    return record
+  }
+
+  isSuperseded(id: SessionId, now: number): boolean {
+    const until = this.tombstones.get(id)
+    return until !== undefined && now < until
+  }
+
+  isTaken(id: SessionId, now: number): boolean {
+    return this.live(id, now) !== undefined || this.isSuperseded(id, now)
+  }
+
+  insert(id: SessionId, record: SessionRecord.SessionRecord): void {
+    const bucket = bucketOf(SessionRecord.endsAt(record))
+    const ids = this.due.get(bucket)
+    if (ids === undefined) {
+      this.due.set(bucket, [id])
+    } else {
+      ids.push(id)
+    }
+    const records = this.shardOf(id)
+    records.set(id, record)
+    if (records.size > this.capacity) {
+      for (const eldest of records.keys()) {
+        records.delete(eldest)
+        break
+      }
+    }
+  }
+
+  /** Puts a record in the place of one that lives. */
+  replace(id: SessionId, record: SessionRecord.SessionRecord): void {
+    this.shardOf(id).set(id, record)
+  }
+
+  bury(id: SessionId, now: number): void {
+    this.shardOf(id).delete(id)
+    this.tombstones.set(id, now + Duration.toMillis(tombstoneTimeToLive))
+  }
+
+  sweep(limit: number, now: number): number {
+    let done = 0
+    for (const [id, until] of this.tombstones) {
+      if (now < until || done === limit) {
+        break
+      }
+      this.tombstones.delete(id)
+      done++
+    }
+    for (const [bucket, ids] of this.due) {
+      if ((bucket + 1) * bucketWidth > now) {
+        continue
+      }
+      while (done < limit && ids.length > 0) {
+        this.settle(ids.pop() as SessionId, now)
+        done++
+      }
+      if (ids.length > 0) {
+        break
+      }
+      this.due.delete(bucket)
+    }
+    return done
+  }
+
+  private settle(id: SessionId, now: number): void {
+    const records = this.shardOf(id)
+    const record = records.get(id)
+    if (record === undefined) {
+      return
+    }
+    if (SessionRecord.isExpired(record, now)) {
+      records.delete(id)
+    } else {
+      this.insert(id, record)
+    }
+  }
+}
