@@ -2,7 +2,7 @@
  * How long sessions and their cookies live, at the millisecond, by the Clock of the reader.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, TestClock } from "effect"
+import { Effect, Layer, Redacted, TestClock } from "effect"
 import {
   CookieState,
   HttpMiddleware,
@@ -235,4 +235,26 @@ describe("a clock that is set back an hour", () => {
       yield* TestClock.setTime(11 * hour - 1)
       assert.strictEqual(yield* says("/read"), "2")
     }).pipe(Effect.provide(services())))
+})
+
+describe("a store that answers at once", () => {
+  const states = {
+    "a cookie": CookieState.layer(),
+    "a signed cookie, whose signature is checked by an effect": CookieState.layer({
+      name: "connect.sid",
+      signed: { secrets: Redacted.make("a secret of the test") }
+    })
+  }
+  for (const [name, state] of Object.entries(states)) {
+    it.effect(`S17 S20: ${name}: one millisecond before its deadline a session lives, at the deadline it is over`, () =>
+      Effect.gen(function*() {
+        const client = yield* testing.client(app)
+        const says = (path: string) => Effect.flatMap(client.get(path), (answer) => answer.text)
+        yield* says("/add")
+        yield* TestClock.adjust(hour - 1)
+        assert.strictEqual(yield* says("/read"), "1")
+        yield* TestClock.adjust(hour)
+        assert.strictEqual(yield* says("/read"), "0")
+      }).pipe(Effect.provide(Layer.merge(state, unswept))))
+  }
 })

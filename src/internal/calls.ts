@@ -8,7 +8,8 @@ import * as Exit from "effect/Exit"
 import type * as SessionRecord from "../SessionRecord.js"
 import type * as SessionToken from "../SessionToken.js"
 import * as Store from "../Store.js"
-import { contained, failureOf } from "./bounded.js"
+import { type Caller, contained, failureOf } from "./bounded.js"
+import * as platform from "./platform.js"
 import type { Working } from "./working.js"
 
 const atOnce = <A>(method: string, call: () => A): Effect.Effect<A, Store.StoreError> => {
@@ -30,16 +31,20 @@ const suspended = <A>(
   }
 }
 
-/** Not contained: a load is, as a whole. @internal */
+/**
+ * Not contained: a load is, as a whole. The time is that of the call, for a token may take its time to arrive.
+ *
+ * @internal
+ */
 export const load = (
   { environment: { store, transports }, synchronous }: Working,
   token: SessionToken.Token,
   carrier: number,
-  now: number
+  caller: Caller
 ): Effect.Effect<Store.Loaded, Store.StoreError> =>
   synchronous === undefined
     ? store.load(token, transports[carrier])
-    : atOnce("load", () => synchronous.load(token, now))
+    : atOnce("load", () => synchronous.load(token, platform.nowOf(caller)))
 
 /** @internal */
 export const create = (

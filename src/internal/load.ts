@@ -13,7 +13,6 @@ import * as calls from "./calls.js"
 import { afterwards, andThen } from "./chain.js"
 import * as Draft from "./draft.js"
 import * as metrics from "./metrics.js"
-import * as platform from "./platform.js"
 import type { Found, Working } from "./working.js"
 import { sameToken } from "./working.js"
 
@@ -27,14 +26,14 @@ export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<v
   }
   working.asked = true
   if (working.atOnce) {
-    return afterwards(contained(() => find(working, platform.nowOf(caller))), (exit) => {
+    return afterwards(contained(() => find(working, caller)), (exit) => {
       settle(working, exit)
       return loaded(working)
     })
   }
   const loader = bounded.start(
     caller,
-    contained(() => find(working, 0)),
+    contained(() => find(working, caller)),
     working.environment.policy.storeTimeout,
     "load"
   )
@@ -100,7 +99,7 @@ const answer = (working: Working): Effect.Effect<void, Store.StoreError> => {
 }
 
 /** The first transport that carries a token of this store's form, and what its tokens name. */
-const find = (working: Working, now: number, carrier = 0): Effect.Effect<Found, Store.StoreError> => {
+const find = (working: Working, caller: bounded.Caller, carrier = 0): Effect.Effect<Found, Store.StoreError> => {
   const { request, store, transports } = working.environment
   const transport = transports[carrier]
   if (transport === undefined || request === undefined) {
@@ -108,19 +107,19 @@ const find = (working: Working, now: number, carrier = 0): Effect.Effect<Found, 
   }
   return andThen(transport.extract(request), (tokens) => {
     if (tokens.length === 0) {
-      return find(working, now, carrier + 1)
+      return find(working, caller, carrier + 1)
     }
     const accepted = distinct(tokens.filter(store.accepts))
     working.candidates = accepted
     return accepted.length === 0
-      ? Effect.zipRight(metrics.rejected("malformed"), find(working, now, carrier + 1))
-      : lookUp(working, now, accepted, carrier, 0, false)
+      ? Effect.zipRight(metrics.rejected("malformed"), find(working, caller, carrier + 1))
+      : lookUp(working, caller, accepted, carrier, 0, false)
   })
 }
 
 const lookUp = (
   working: Working,
-  now: number,
+  caller: bounded.Caller,
   tokens: ReadonlyArray<SessionToken.Token>,
   carrier: number,
   index: number,
@@ -133,10 +132,10 @@ const lookUp = (
       { base: superseded ? Draft.ended : Draft.fresh, carrier }
     )
   }
-  return andThen(calls.load(working, token, carrier, now), (found) =>
+  return andThen(calls.load(working, token, carrier, caller), (found) =>
     found._tag === "Live"
       ? Exit.succeed({ base: { _tag: "Live", token, record: found.record }, carrier })
-      : lookUp(working, now, tokens, carrier, index + 1, superseded || found._tag === "Superseded"))
+      : lookUp(working, caller, tokens, carrier, index + 1, superseded || found._tag === "Superseded"))
 }
 
 const distinct = (tokens: ReadonlyArray<SessionToken.Token>): ReadonlyArray<SessionToken.Token> =>
