@@ -2,7 +2,7 @@
  * What a store's rarer answers mean for a commit, and what a handler that outlives its response learns of it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, TestClock } from "effect"
+import { Deferred, Effect, Redacted, TestClock } from "effect"
 import {
   CookieState,
   HttpMiddleware,
@@ -85,6 +85,67 @@ describe("answers of a store", () => {
       assert.strictEqual(yield* (yield* client.get("/")).text, "0,1,2")
     }).pipe(Effect.provide([CookieState.layer(), NullStore.layer]))
   })
+})
+
+describe("one request", () => {
+  const client = (
+    handler: Effect.Effect<unknown, Store.StoreError | Session.SessionGone | Session.HeadSent, Session.Session>
+  ) =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/": answering(Effect.orDie(handler))
+      })))
+      const token = assertCookie(yield* client.get("/add"))
+      const controls = yield* testing.Controls
+      yield* controls.reset
+      return { client, controls, token }
+    })
+
+  it.effect("S13: what follows a committed renewal is an update, and a second renewal has a token of its own", () =>
+    Effect.gen(function*() {
+      const renew = Effect.zipRight(Session.renew, Session.commit)
+      const { client: browser, controls } = yield* client(
+        Effect.zipRight(Effect.zipRight(renew, Effect.zipRight(increment, Session.commit)), renew)
+      )
+      assertCookie(yield* browser.get("/"))
+      assert.deepStrictEqual(yield* controls.methods, ["load", "renew", "update", "renew"])
+      const tokens = (yield* controls.calls).flatMap(({ next }) => next === undefined ? [] : [Redacted.value(next)])
+      assert.lengthOf(new Set(tokens), 2)
+      assert.strictEqual(yield* fixture.tokenOf(browser), tokens[1])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S66: a store that throws when it is to reload fails typed", () =>
+    Effect.gen(function*() {
+      const inner = yield* Store.Store
+      let loads = 0
+      const store = Store.make({
+        ...inner,
+        load: (token) => {
+          loads += 1
+          if (loads > 1) {
+            throw new Error("a defect")
+          }
+          return inner.load(token)
+        }
+      })
+      const { token } = yield* client(Effect.void)
+      const app = HttpMiddleware.session(answering(
+        Effect.zipRight(Session.load, Effect.map(Effect.flip(Session.reload), ({ _tag }) => _tag))
+      ))
+      const other = yield* Effect.provideService(testing.client(app), Store.Store, store)
+      const answer = yield* other.get("/", { cookies: `${fixture.cookieName}=${token}` })
+      assert.strictEqual(yield* answer.text, "StoreError")
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
+  it.effect("S04: without a cookie no token is counted as rejected", () =>
+    Effect.gen(function*() {
+      const { client: browser } = yield* client(Effect.asVoid(Session.load))
+      const visitor = yield* browser.other({ jar: "empty" })
+      const before = yield* fixture.counted("rejected")
+      yield* visitor.get("/")
+      assert.strictEqual(yield* fixture.counted("rejected"), before)
+    }).pipe(Effect.provide(services())))
 })
 
 describe("a store that answers at once and throws", () => {

@@ -4,6 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
@@ -20,12 +21,25 @@ export const failureOf = <E>(cause: Cause.Cause<E>, method: string): E | Store.S
     () => new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
   )
 
-/** Turns a defect of a store call, or an interruption that it makes of itself, into its error. @internal */
-export const contained = <A, E, R>(
-  call: Effect.Effect<A, E, R>,
-  method: string
-): Effect.Effect<A, E | Store.StoreError, R> =>
-  Effect.catchAllCause(call, (cause) => Effect.fail(failureOf(cause, method)))
+/**
+ * Turns what a store call does wrong into its error: a defect, an interruption that it makes of itself, or a throw before
+ * there is an effect at all.
+ *
+ * @internal
+ */
+export const contained = <A, E>(
+  method: string,
+  call: () => Effect.Effect<A, E>
+): Effect.Effect<A, E | Store.StoreError> => {
+  try {
+    const effect = call()
+    return Exit.isExit(effect) && Exit.isSuccess(effect)
+      ? effect
+      : Effect.catchAllCause(effect, (cause) => Effect.fail(failureOf(cause, method)))
+  } catch (defect) {
+    return Effect.fail(failureOf(Cause.die(defect), method))
+  }
+}
 
 /** Those of any fiber but for the runtime's own metrics, which cost more than the call of a store in memory. */
 const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)

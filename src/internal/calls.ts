@@ -20,17 +20,6 @@ const atOnce = <A>(method: string, call: () => A): Effect.Effect<A, Store.StoreE
   }
 }
 
-const suspended = <A>(
-  method: string,
-  call: () => Effect.Effect<A, Store.StoreError>
-): Effect.Effect<A, Store.StoreError> => {
-  try {
-    return contained(call(), method)
-  } catch (defect) {
-    return Effect.fail(failureOf(Cause.die(defect), method))
-  }
-}
-
 /**
  * Not contained: a load is, as a whole. The time is that of the call, for a token may take its time to arrive.
  *
@@ -54,7 +43,7 @@ export const create = (
   now: number
 ): Effect.Effect<Store.Created, Store.StoreError> =>
   synchronous === undefined
-    ? suspended("commit", () => store.create(token, record, binding))
+    ? contained("commit", () => store.create(token, record, binding))
     : atOnce("commit", () => synchronous.create(token, record, now))
 
 /** @internal */
@@ -66,7 +55,7 @@ export const update = (
   now: number
 ): Effect.Effect<Store.Updated, Store.StoreError> =>
   synchronous === undefined
-    ? suspended("commit", () => store.update(token, revision, record, binding))
+    ? contained("commit", () => store.update(token, revision, record, binding))
     : atOnce("commit", () => synchronous.update(token, revision, record, now))
 
 /** @internal */
@@ -79,7 +68,7 @@ export const renew = (
   now: number
 ): Effect.Effect<Store.Updated, Store.StoreError> =>
   synchronous === undefined
-    ? suspended("commit", () => store.renew(token, revision, next, record, binding))
+    ? contained("commit", () => store.renew(token, revision, next, record, binding))
     : atOnce("commit", () => synchronous.renew(token, revision, next, record, now))
 
 /** @internal */
@@ -91,7 +80,7 @@ export const touch = (
   now: number
 ): Effect.Effect<Store.Touched, Store.StoreError> =>
   synchronous === undefined
-    ? suspended("commit", () => store.touch(token, revision, deadline, binding))
+    ? contained("commit", () => store.touch(token, revision, deadline, binding))
     : atOnce("commit", () => synchronous.touch(token, revision, deadline, now))
 
 /** @internal */
@@ -101,5 +90,5 @@ export const remove = (
   now: number
 ): Effect.Effect<void, Store.StoreError> =>
   synchronous === undefined
-    ? suspended("commit", () => store.remove(token, binding))
+    ? contained("commit", () => store.remove(token, binding))
     : atOnce("commit", () => synchronous.remove(token, now))

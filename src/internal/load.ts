@@ -26,14 +26,14 @@ export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<v
   }
   working.asked = true
   if (working.atOnce) {
-    return afterwards(contained(() => find(working, caller)), (exit) => {
+    return afterwards(bounded.contained("load", () => find(working, caller)), (exit) => {
       settle(working, exit)
       return loaded(working)
     })
   }
   const loader = bounded.start(
     caller,
-    contained(() => find(working, caller)),
+    bounded.contained("load", () => find(working, caller)),
     working.environment.policy.storeTimeout,
     "load"
   )
@@ -45,16 +45,6 @@ export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<v
     loader.addObserver((exit) => settle(working, exit))
   }
   return loaded(working)
-}
-
-/** What states and stores do wrong is a failure of the load. */
-const contained = (find: () => Effect.Effect<Found, Store.StoreError>): Effect.Effect<Found, Store.StoreError> => {
-  try {
-    const found = find()
-    return Exit.isExit(found) && Exit.isSuccess(found) ? found : bounded.contained(found, "load")
-  } catch (defect) {
-    return Effect.fail(bounded.failureOf(Cause.die(defect), "load"))
-  }
 }
 
 const settle = (working: Working, exit: Exit.Exit<Found, Store.StoreError>): void => {

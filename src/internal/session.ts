@@ -283,7 +283,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
         if (base?._tag !== "Live") {
           return Effect.succeed(this.working.draft.data)
         }
-        const call = bounded.contained(store.load(base.token, this.working.binding), "reload")
+        const call = bounded.contained("reload", () => store.load(base.token, this.working.binding))
         return Effect.flatMap(
           bounded.outcome(bounded.start(caller, call, policy.storeTimeout, "reload")),
           (found): Effect.Effect<Data, SessionGone> => {
