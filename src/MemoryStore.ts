@@ -66,6 +66,15 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
   }
   const sessions = new Sessions(capacity)
 
+  /** Why the record of that revision can't be replaced, if it can't. */
+  const deny = (id: SessionToken.SessionId, revision: number, now: number): Store.Updated | undefined => {
+    const current = sessions.live(id, now)
+    if (current === undefined) {
+      return Store.gone
+    }
+    return current.revision === revision ? undefined : Store.conflict(current)
+  }
+
   const operations: Store.Synchronous = {
     accepts: SessionToken.isDrawn,
     load: (token, now) => {
@@ -87,12 +96,9 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
     },
     update: (token, revision, record, now) => {
       const id = idOf(token)
-      const current = sessions.live(id, now)
-      if (current === undefined) {
-        return Store.gone
-      }
-      if (current.revision !== revision) {
-        return Store.conflict(current)
+      const denied = deny(id, revision, now)
+      if (denied !== undefined) {
+        return denied
       }
       sessions.replace(id, own(record, revision + 1))
       return Store.updated(token, revision + 1)
@@ -100,12 +106,9 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
     renew: (token, revision, next, record, now) => {
       const id = idOf(token)
       const nextId = idOf(next)
-      const current = sessions.live(id, now)
-      if (current === undefined) {
-        return Store.gone
-      }
-      if (current.revision !== revision) {
-        return Store.conflict(current)
+      const denied = deny(id, revision, now)
+      if (denied !== undefined) {
+        return denied
       }
       if (sessions.isTaken(nextId, now)) {
         throw repeated

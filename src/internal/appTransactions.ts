@@ -20,7 +20,7 @@ export const carryOutWithin = <B>(
     Effect.suspend(() => {
       const before = { base: working.base, removing: working.removing, delivery: working.delivery }
       return Effect.tap(
-        attempt(working, { ...order, single: true }, { landed: undefined }),
+        attempt(working, { ...order, single: true }, undefined),
         () =>
           working.base === before.base && working.removing === before.removing
             ? Effect.void

@@ -155,7 +155,7 @@ export const toRecord = (
   renewing: boolean
 ): SessionRecord => {
   const before = base._tag === "Live" ? base.record : undefined
-  // Written out, for a spread of a frozen object takes ten times as long.
+  // Written out, for a spread of a frozen object takes several times as long.
   const record: Mutable<SessionRecord> = before === undefined
     ? {
       data: draft.data,

@@ -11,8 +11,8 @@ import { tombstoneTimeToLive } from "../Store.js"
 const bucketWidth = 60_000
 
 /**
- * A map that grows or shrinks is made anew as a whole, at once, which for a million sessions takes as long as a thousand
- * requests. Of many maps one does at a time. Where the least recently used is to be known there is one, in its order.
+ * A map that grows or shrinks is made anew as a whole, at once, and everything waits. Of many maps one does at a time.
+ * Where the least recently used is to be known there is one, in its order.
  */
 const manyShards = 64
 
@@ -27,10 +27,10 @@ const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth
  */
 export class Sessions {
   private readonly shards: ReadonlyArray<Map<SessionId, SessionRecord.SessionRecord>>
-  readonly tombstones = new Map<SessionId, number>()
-  readonly due = new Map<number, Array<SessionId>>()
+  private readonly tombstones = new Map<SessionId, number>()
+  private readonly due = new Map<number, Array<SessionId>>()
 
-  constructor(readonly capacity: number) {
+  constructor(private readonly capacity: number) {
     const count = capacity === Number.POSITIVE_INFINITY ? manyShards : 1
     this.shards = Array.from({ length: count }, () => new Map<SessionId, SessionRecord.SessionRecord>())
   }

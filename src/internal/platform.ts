@@ -54,12 +54,8 @@ const put = <A>(refs: FiberRefs.FiberRefs, fiber: Running, ref: FiberRef.FiberRe
   const key = ref as FiberRef.FiberRef<unknown>
   const id = fiber.id()
   const stack = locals.get(key)
-  locals.set(
-    key,
-    stack === undefined || stack.length === 1 && stack[0][0] === id
-      ? [[id, value]]
-      : [[id, value], ...(stack[0][0] === id ? stack.slice(1) : stack)]
-  )
+  const below = stack === undefined ? [] : stack[0][0] === id ? stack.slice(1) : stack
+  locals.set(key, [[id, value], ...below])
 }
 
 /**

@@ -23,7 +23,8 @@ const sections: ReadonlyArray<Section> = [
     text: `A request and a response through the web handler, no sockets, sessions in memory: \`us\` is processor time a
 request. This is the closest look at what the middleware itself costs, since everything around it is as cheap as it gets.
 *untouched* is a handler that never asks for its session, *read* asks for a field, *add 1* changes it, *new visitor* changes
-it without a cookie, so that a session begins.`
+it without a cookie, so that a session begins. *By hand* is what one would write without a library: a map by hashed token
+and a cookie, with none of what the library promises.`
   },
   {
     name: "loopback",
