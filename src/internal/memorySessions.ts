@@ -10,12 +10,6 @@ import { tombstoneTimeToLive } from "../Store.js"
 /** How far apart deadlines may lie and still be swept together, in milliseconds. */
 const bucketWidth = 60_000
 
-/**
- * A map that grows or shrinks is made anew as a whole, at once, and everything waits. Of many maps one does at a time.
- * Where the least recently used is to be known there is one, in its order.
- */
-const manyShards = 64
-
 const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
 
 /**
@@ -26,28 +20,20 @@ const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth
  * @internal
  */
 export class Sessions {
-  private readonly shards: ReadonlyArray<Map<SessionId, SessionRecord.SessionRecord>>
+  private readonly records = new Map<SessionId, SessionRecord.SessionRecord>()
   private readonly tombstones = new Map<SessionId, number>()
   private readonly due = new Map<number, Array<SessionId>>()
 
-  constructor(private readonly capacity: number) {
-    const count = capacity === Number.POSITIVE_INFINITY ? manyShards : 1
-    this.shards = Array.from({ length: count }, () => new Map<SessionId, SessionRecord.SessionRecord>())
-  }
-
-  private shardOf(id: SessionId): Map<SessionId, SessionRecord.SessionRecord> {
-    return this.shards[id.charCodeAt(0) % this.shards.length] as Map<SessionId, SessionRecord.SessionRecord>
-  }
+  constructor(private readonly capacity: number) {}
 
   live(id: SessionId, now: number): SessionRecord.SessionRecord | undefined {
-    const records = this.shardOf(id)
-    const record = records.get(id)
+    const record = this.records.get(id)
     if (record === undefined || SessionRecord.isExpired(record, now)) {
       return undefined
     }
     if (this.capacity !== Number.POSITIVE_INFINITY) {
-      records.delete(id)
-      records.set(id, record)
+      this.records.delete(id)
+      this.records.set(id, record)
     }
     return record
   }
@@ -69,11 +55,10 @@ export class Sessions {
     } else {
       ids.push(id)
     }
-    const records = this.shardOf(id)
-    records.set(id, record)
-    if (records.size > this.capacity) {
-      for (const eldest of records.keys()) {
-        records.delete(eldest)
+    this.records.set(id, record)
+    if (this.records.size > this.capacity) {
+      for (const eldest of this.records.keys()) {
+        this.records.delete(eldest)
         break
       }
     }
@@ -81,11 +66,11 @@ export class Sessions {
 
   /** Puts a record in the place of one that lives. */
   replace(id: SessionId, record: SessionRecord.SessionRecord): void {
-    this.shardOf(id).set(id, record)
+    this.records.set(id, record)
   }
 
   bury(id: SessionId, now: number): void {
-    this.shardOf(id).delete(id)
+    this.records.delete(id)
     this.tombstones.set(id, now + Duration.toMillis(tombstoneTimeToLive))
   }
 
@@ -115,13 +100,12 @@ export class Sessions {
   }
 
   private settle(id: SessionId, now: number): void {
-    const records = this.shardOf(id)
-    const record = records.get(id)
+    const record = this.records.get(id)
     if (record === undefined) {
       return
     }
     if (SessionRecord.isExpired(record, now)) {
-      records.delete(id)
+      this.records.delete(id)
     } else {
       this.insert(id, record)
     }
