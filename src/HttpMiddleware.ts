@@ -21,6 +21,7 @@ import { unfold } from "./internal/response.js"
 import * as internal from "./internal/session.js"
 import * as Session from "./Session.js"
 import * as SessionPolicy from "./SessionPolicy.js"
+import * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 import * as Store from "./Store.js"
@@ -103,7 +104,7 @@ const withSession = <E, R, S>(
   parts: Parts | undefined
 ): HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store> =>
   Effect.withFiberRuntime((fiber) => {
-    let context = contextOf(fiber)
+    const context = fiber.currentContext as Surroundings
     const request = Context.get(context, HttpServerRequest.HttpServerRequest)
     const sessions = sessionsOf(request)
     const known = sessions.find(({ key }) => key === tag.key)
@@ -112,37 +113,30 @@ const withSession = <E, R, S>(
       return app
     }
     const policy = Context.get(context, SessionPolicy.SessionPolicy)
-    const made = new internal.SessionRef(() => ({
-      store: parts?.store ?? Context.get(context, Store.Store),
-      policy,
-      generator: Context.get(context, SessionToken.Generator),
-      transports: (parts?.state ?? Context.get(context, State.State)).transports,
-      request,
-      scope: Option.getOrUndefined(Context.getOption(context, Scope.Scope))
-    }))
-    const own = { key: tag.key, session: made }
-    sessions.push(own)
-    const handler: HttpApp.PreResponseHandler = (responding, response) => {
-      if (sourceOf(responding) !== sourceOf(request)) {
-        return Effect.succeed(response)
-      }
-      // The request may be handled again, by an app with a store of its own.
-      const index = sessions.indexOf(own)
-      if (index !== -1) {
-        sessions.splice(index, 1)
-      }
-      return respond(made, response)
-    }
-    platform.provideDirectly<S, Ref.Ref<Session.Data>>(fiber, tag, made, handler)
-    // The one context is enough to hold on to: a request's signal keeps its fiber, and so all of this, for a while.
-    context = contextOf(fiber)
+    const session = new internal.SessionRef(environmentOf(context, policy, request, parts))
+    sessions.push({ key: tag.key, session })
+    platform.provideDirectly<S, Ref.Ref<Session.Data>>(fiber, tag, session, responding(request, sessions, session))
     return announced.has(policy) ? app : Effect.zipRight(announce(policy), app)
   }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
 
-const contextOf = (fiber: internal.Caller) =>
-  fiber.currentContext as Context.Context<
-    HttpServerRequest.HttpServerRequest | Scope.Scope | State.State | Store.Store
-  >
+type Surroundings = Context.Context<
+  HttpServerRequest.HttpServerRequest | Scope.Scope | State.State | Store.Store
+>
+
+const environmentOf = (
+  context: Surroundings,
+  policy: SessionPolicy.Policy,
+  request: HttpServerRequest.HttpServerRequest,
+  parts: Parts | undefined
+) =>
+(): internal.Environment => ({
+  store: parts?.store ?? Context.get(context, Store.Store),
+  policy,
+  generator: Context.get(context, SessionToken.Generator),
+  transports: (parts?.state ?? Context.get(context, State.State)).transports,
+  request,
+  scope: Option.getOrUndefined(Context.getOption(context, Scope.Scope))
+})
 
 const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
   typeof request.source === "object" && request.source !== null ? request.source : request
@@ -175,32 +169,66 @@ const announce = (policy: SessionPolicy.Policy): Effect.Effect<void> =>
   })
 
 /**
- * Runs when the response is known: commits once, then says in the response what came of it. The second half is run again
- * when the platform has to answer with another response than the first.
+ * Runs when the response is known: commits once, then says in the response what came of it. The platform asks again when
+ * it has to answer with another response than the first. What there is to say is held on to for that, and not the session:
+ * a request's signal keeps its fiber, and so this handler, until the collector's next full round.
  */
-const respond = (
-  session: internal.SessionRef,
-  response: HttpServerResponse.HttpServerResponse
-): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  if (!session.touched) {
-    session.leaveUntouched()
-    return Effect.succeed(response)
+const responding = (
+  request: HttpServerRequest.HttpServerRequest,
+  sessions: Array<Known>,
+  session: internal.SessionRef
+): HttpApp.PreResponseHandler => {
+  let held: internal.SessionRef | undefined = session
+  let verdict: internal.Verdict | undefined = undefined
+  return (asking, response) => {
+    if (sourceOf(asking) !== sourceOf(request)) {
+      return Effect.succeed(response)
+    }
+    const ending = held
+    if (ending === undefined) {
+      return verdict === undefined ? Effect.succeed(response) : saying(verdict, response)
+    }
+    // The request may be handled again, by an app with a store of its own.
+    forget(sessions, ending)
+    if (!ending.touched) {
+      held = undefined
+      ending.leaveUntouched()
+      return Effect.succeed(response)
+    }
+    return speaking((fiber) =>
+      andThen(ending.finish(fiber, response.status), () => {
+        verdict = ending.verdict
+        held = undefined
+        return tell(verdict, response, platform.nowOf(fiber))
+      })
+    )
   }
-  return Effect.withFiberRuntime((fiber) => {
+}
+
+const forget = (sessions: Array<Known>, ended: internal.SessionRef): void => {
+  const index = sessions.findIndex(({ session }) => session === ended)
+  if (index !== -1) {
+    sessions.splice(index, 1)
+  }
+}
+
+const saying = (verdict: internal.Verdict, response: HttpServerResponse.HttpServerResponse) =>
+  speaking((fiber) => tell(verdict, response, platform.nowOf(fiber)))
+
+type Spoken = Effect.Effect<HttpServerResponse.HttpServerResponse>
+
+/** The platform hangs the client when a handler before the response fails. */
+const speaking = (speak: (fiber: internal.Caller) => Spoken): Spoken =>
+  Effect.withFiberRuntime((fiber) => {
     try {
-      const told = andThen(
-        session.finish(fiber, response.status),
-        () => tell(session, answerOf(session, response), platform.nowOf(fiber))
-      )
-      return Exit.isExit(told) ? told : Effect.catchAllCause(told, unspeakable)
+      const spoken = speak(fiber)
+      return Exit.isExit(spoken) ? spoken : Effect.catchAllCause(spoken, unspeakable)
     } catch (defect) {
       return unspeakable(Cause.die(defect))
     }
   })
-}
 
-/** The platform hangs the client when a handler before the response fails. */
-const unspeakable = (cause: Cause.Cause<unknown>): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+const unspeakable = (cause: Cause.Cause<unknown>): Spoken =>
   Effect.as(
     Effect.logError("a session could not be put into the response", cause),
     HttpServerResponse.empty({ status: 500 })
@@ -208,27 +236,28 @@ const unspeakable = (cause: Cause.Cause<unknown>): Effect.Effect<HttpServerRespo
 
 /** A store that failed is never a success, even if the handler swallowed it (S66). */
 const answerOf = (
-  session: internal.SessionRef,
+  { failure }: internal.Verdict,
   response: HttpServerResponse.HttpServerResponse
 ): HttpServerResponse.HttpServerResponse =>
-  session.commitFailure === undefined || response.status >= 500
+  failure === undefined || response.status >= 500
     ? response
-    : HttpServerResponse.empty({
-      status: Option.exists(Cause.failureOption(session.commitFailure), Store.isStoreError) ? 503 : 500
-    })
+    : HttpServerResponse.empty({ status: Option.exists(Cause.failureOption(failure), Store.isStoreError) ? 503 : 500 })
 
-const tell = (
-  session: internal.SessionRef,
-  response: HttpServerResponse.HttpServerResponse,
-  now: number
-): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  const varied = platform.vary(unfold(response), session.consulted)
-  const { delivery, transport } = session
+const tell = (verdict: internal.Verdict, response: HttpServerResponse.HttpServerResponse, now: number): Spoken => {
+  const varied = platform.vary(unfold(answerOf(verdict, response)), verdict.consulted)
+  const { attributes, delivery, transport } = verdict
   if (delivery !== undefined && transport !== undefined) {
-    return Effect.map(transport.emit(varied, delivery.token, session.emission(delivery.record, now)), platform.noStore)
+    const { record, token } = delivery
+    const emission = {
+      now,
+      endsAt: SessionRecord.endsAt(record),
+      persistent: record.persistent === true,
+      attributes
+    }
+    return Effect.map(transport.emit(varied, token, emission), platform.noStore)
   }
-  if (session.expiring && transport !== undefined) {
-    return Effect.succeed(platform.noStore(transport.expire(varied, session.emissionAttributes)))
+  if (verdict.expiring && transport !== undefined) {
+    return Effect.succeed(platform.noStore(transport.expire(varied, attributes)))
   }
-  return Effect.succeed(session.disclosed ? platform.noStore(varied) : varied)
+  return Effect.succeed(verdict.disclosed ? platform.noStore(varied) : varied)
 }

@@ -12,7 +12,7 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
 import { SessionDataError, SessionGone } from "../SessionError.js"
-import type { Data, SessionRecord } from "../SessionRecord.js"
+import type { Data } from "../SessionRecord.js"
 import * as SessionToken from "../SessionToken.js"
 import type * as State from "../State.js"
 import type * as Store from "../Store.js"
@@ -34,6 +34,23 @@ export type { Caller } from "./bounded.js"
 export type { CommitError } from "./commit.js"
 export type { Delivery, Environment, Outcome } from "./working.js"
 
+/** What a response says of its session. @internal */
+export interface Verdict {
+  /** The transports that were read to find the session, for `Vary`. */
+  readonly consulted: ReadonlyArray<State.Transport>
+  /** The transport that answers. */
+  readonly transport: State.Transport | undefined
+  /** The token to put into the response. */
+  readonly delivery: Delivery | undefined
+  /** The client is to forget its token. */
+  readonly expiring: boolean
+  readonly attributes: State.Attributes | undefined
+  /** The token was given to the handler, who may have put it into the body. */
+  readonly disclosed: boolean
+  /** Why the commit failed. */
+  readonly failure: Cause.Cause<unknown> | undefined
+}
+
 const refVariance = { _A: (value: Data) => value } as unknown as Ref.Ref.Variance<Data>[Ref.RefTypeId]
 
 /** @internal */
@@ -48,8 +65,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   private made: Working | undefined = undefined
   private over = false
 
-  /** The token was given to the handler, who may have put it into the body. */
-  disclosed = false
+  private disclosed = false
 
   /** Most requests to a site never touch their session: what one is made of is asked for when it is touched. */
   constructor(private readonly environment: () => Environment) {
@@ -173,24 +189,10 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return this.working.consulted
   }
 
-  /** The transport that answers. */
-  get transport(): State.Transport | undefined {
-    return this.working.transport
-  }
-
-  /** The token to put into the response. */
-  get delivery(): Delivery | undefined {
-    return this.working.delivery
-  }
-
-  /** The client is to forget its token. */
-  get expiring(): boolean {
-    return this.working.expiring
-  }
-
-  /** Why the commit failed. */
-  get commitFailure(): Cause.Cause<unknown> | undefined {
-    return this.working.commitFailure
+  /** What the response is to say of the session, once it was committed. */
+  get verdict(): Verdict {
+    const { attributes, commitFailure, consulted, delivery, expiring, transport } = this.working
+    return { consulted, transport, delivery, expiring, attributes, disclosed: this.disclosed, failure: commitFailure }
   }
 
   /** Goes on from the loaded session, loading it first if nothing did; dies of a load that failed. */
@@ -338,16 +340,7 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     })
   }
 
-  /** What a transport is told of the session it delivers. */
-  emission(record: SessionRecord, now: number): State.Emission {
-    return {
-      now,
-      endsAt: Math.min(record.deadline, record.expiresAt),
-      persistent: record.persistent === true,
-      attributes: this.working.attributes
-    }
-  }
-
+  /** This response's attributes so far. */
   get emissionAttributes(): State.Attributes | undefined {
     return this.working.attributes
   }
