@@ -93,6 +93,19 @@ describe("S68: the sweep", () => {
     assert.deepStrictEqual(held(sessions, 1, 2, 3, 4, 5), [])
   })
 
+  it("of ten thousand that end together none is left, batch by batch", () => {
+    const sessions = new Sessions(Number.POSITIVE_INFINITY)
+    const all = Array.from({ length: 10_000 }, (_, n) => n)
+    for (const n of all) {
+      sessions.insert(id(n), ending(1))
+    }
+    for (let batch = 1; batch <= 20; batch++) {
+      assert.strictEqual(sessions.sweep(500, minute), 500)
+      assert.lengthOf(held(sessions, ...all), 10_000 - 500 * batch)
+    }
+    assert.strictEqual(sessions.sweep(500, minute), 0)
+  })
+
   it("one that was used since is met again at its new end; one that went is passed over", () => {
     const sessions = new Sessions(Number.POSITIVE_INFINITY)
     sessions.insert(id(1), ending(1))

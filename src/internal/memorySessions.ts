@@ -10,6 +10,9 @@ import { tombstoneTimeToLive } from "../Store.js"
 /** How far apart deadlines may lie and still be swept together, in milliseconds. */
 const bucketWidth = 60_000
 
+/** How many ids lie in one array at most: one of a million stops everything when it grows, and once more when it is swept. */
+const chunkSize = 4096
+
 const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
 
 /**
@@ -22,7 +25,7 @@ const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth
 export class Sessions {
   private readonly records = new Map<SessionId, SessionRecord.SessionRecord>()
   private readonly tombstones = new Map<SessionId, number>()
-  private readonly due = new Map<number, Array<SessionId>>()
+  private readonly due = new Map<number, Array<Array<SessionId>>>()
 
   constructor(private readonly capacity: number) {}
 
@@ -49,11 +52,14 @@ export class Sessions {
 
   insert(id: SessionId, record: SessionRecord.SessionRecord): void {
     const bucket = bucketOf(SessionRecord.endsAt(record))
-    const ids = this.due.get(bucket)
-    if (ids === undefined) {
-      this.due.set(bucket, [id])
+    const chunks = this.due.get(bucket)
+    const chunk = chunks?.at(-1)
+    if (chunks === undefined) {
+      this.due.set(bucket, [[id]])
+    } else if (chunk === undefined || chunk.length === chunkSize) {
+      chunks.push([id])
     } else {
-      ids.push(id)
+      chunk.push(id)
     }
     this.records.set(id, record)
     if (this.records.size > this.capacity) {
@@ -83,16 +89,19 @@ export class Sessions {
       this.tombstones.delete(id)
       done++
     }
-    for (const [bucket, ids] of this.due) {
+    for (const [bucket, chunks] of this.due) {
       if ((bucket + 1) * bucketWidth > now) {
         continue
       }
-      while (done < limit && ids.length > 0) {
-        this.settle(ids.pop() as SessionId, now)
-        done++
-      }
-      if (ids.length > 0) {
-        break
+      for (let ids = chunks.at(-1); ids !== undefined; ids = chunks.at(-1)) {
+        while (done < limit && ids.length > 0) {
+          this.settle(ids.pop() as SessionId, now)
+          done++
+        }
+        if (ids.length > 0) {
+          return done
+        }
+        chunks.pop()
       }
       this.due.delete(bucket)
     }
