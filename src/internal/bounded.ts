@@ -5,7 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -44,42 +44,67 @@ export const contained = <A, E>(
 /** Those of any fiber but for the runtime's own metrics, which cost more than the call of a store in memory. */
 const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)
 
-/** @internal */
+/** A call that was started: its outcome, as soon as there is one. @internal */
+export class Started<A, E> {
+  private waiting: Array<(exit: Exit.Exit<A, E>) => void> = []
+
+  constructor(public exit: Exit.Exit<A, E> | undefined) {}
+
+  /** The first outcome counts. */
+  settle(exit: Exit.Exit<A, E>): void {
+    if (this.exit === undefined) {
+      this.exit = exit
+      this.waiting.forEach((tell) => tell(exit))
+      this.waiting = []
+    }
+  }
+
+  /** Told at once where the outcome is there, and in the order of asking otherwise. */
+  whenDone(tell: (exit: Exit.Exit<A, E>) => void): void {
+    if (this.exit === undefined) {
+      this.waiting.push(tell)
+    } else {
+      tell(this.exit)
+    }
+  }
+}
+
+/**
+ * Starts a call. Its time is kept by a second fiber, which costs less than a race of the two: `Effect.timeout` makes
+ * three.
+ *
+ * @internal
+ */
 export const start = <A, E>(
   caller: Caller,
   call: Effect.Effect<A, E>,
   timeout: number,
   method: string,
   reason: () => "Contention" | "Timeout" = () => "Timeout"
-): Fiber.RuntimeFiber<A, E | Store.StoreError> => {
+): Started<A, E | Store.StoreError> => {
   const fork = Runtime.runFork(Runtime.make({
     context: caller.currentContext,
     fiberRefs: caller.getFiberRefs(),
     runtimeFlags
   }))
   const fiber = fork(call)
-  if (fiber.unsafePoll() !== null) {
-    return fiber
+  const started = new Started<A, E | Store.StoreError>(fiber.unsafePoll() ?? undefined)
+  if (started.exit !== undefined) {
+    return started
   }
-  return fork(
-    Effect.flatMap(
-      Effect.timeoutOption(Fiber.await(fiber), timeout),
-      (exit): Effect.Effect<A, E | Store.StoreError> =>
-        Option.isSome(exit)
-          ? exit.value
-          : Effect.zipRight(
-            Fiber.interruptFork(fiber),
-            Effect.suspend(() => Effect.fail(new Store.StoreError({ reason: reason(), method })))
-          )
-    )
-  )
+  // failed by the runtime, which puts its own copy in the place of an error that knows no span yet
+  const late = Effect.suspend(() => Effect.fail(new Store.StoreError({ reason: reason(), method })))
+  const timer = fork(Effect.map(Effect.zipRight(Effect.sleep(timeout), Effect.exit(late)), (exit) => {
+    started.settle(exit)
+    fiber.unsafeInterruptAsFork(caller.id())
+  }))
+  fiber.addObserver((exit) => {
+    timer.unsafeInterruptAsFork(caller.id())
+    started.settle(exit)
+  })
+  return started
 }
 
 /** The outcome of a started call, at once where there is one. @internal */
-export const outcome = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A, E> => {
-  const exit = fiber.unsafePoll()
-  return exit !== null ? exit : Effect.flatMap(Fiber.await(fiber), (exit) => exit)
-}
-
-/** @internal */
-export const isDone = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean => fiber.unsafePoll() !== null
+export const outcome = <A, E>(started: Started<A, E>): Effect.Effect<A, E> =>
+  started.exit ?? Effect.async((resume) => started.whenDone(resume))

@@ -38,12 +38,7 @@ export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<v
     "load"
   )
   working.loader = loader
-  const exit = loader.unsafePoll()
-  if (exit !== null) {
-    settle(working, exit)
-  } else {
-    loader.addObserver((exit) => settle(working, exit))
-  }
+  loader.whenDone((exit) => settle(working, exit))
   return loaded(working)
 }
 
@@ -68,7 +63,7 @@ export const report = (error: Store.StoreError, what: string): Effect.Effect<voi
 /** Waits for the load; its failure is reported once, however many wait. */
 const loaded = (working: Working): Effect.Effect<void, Store.StoreError> => {
   const { loader } = working
-  return loader === undefined || bounded.isDone(loader)
+  return loader === undefined || loader.exit !== undefined
     ? answer(working)
     : Effect.flatMap(Effect.exit(bounded.outcome(loader)), () => answer(working))
 }

@@ -6,7 +6,6 @@
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as SessionPolicy from "../SessionPolicy.js"
@@ -14,6 +13,7 @@ import type { SessionRecord } from "../SessionRecord.js"
 import * as SessionToken from "../SessionToken.js"
 import type * as State from "../State.js"
 import type * as Store from "../Store.js"
+import type { Started } from "./bounded.js"
 import * as Draft from "./draft.js"
 import { operationsOf } from "./synchronous.js"
 
@@ -84,7 +84,7 @@ export const sameToken = (a: SessionToken.Token, b: SessionToken.Token): boolean
 export class Working {
   /** Whether anything asked for the session, so that the response depends on it. */
   asked = false
-  loader: Fiber.RuntimeFiber<Found, Store.StoreError> | undefined = undefined
+  loader: Started<Found, Store.StoreError> | undefined = undefined
   loadFailure: Store.StoreError | undefined = undefined
   failureReported = false
   carrier = 0
