@@ -344,18 +344,34 @@ describe("a defect in a custom store", () => {
     }
   }
 
-  it.effect("a state that dies when it is to emit: 500, and nothing hangs", () =>
-    Effect.gen(function*() {
-      const inner = yield* State.State
-      const [transport] = inner.transports
-      const broken = State.make({ ...transport, emit: () => Effect.die("a defect") })
-      const client = yield* Effect.provideService(
-        testing.client(HttpMiddleware.session(answering(increment))),
-        State.State,
-        broken
-      )
-      assert.strictEqual((yield* client.get("/")).status, 500)
-    }).pipe(fixture.quietly, Effect.provide(services())))
+  const defective: { readonly [how: string]: State.Transport["emit"] } = {
+    dies: () => Effect.die("a defect"),
+    throws: () => {
+      throw new Error("a defect")
+    }
+  }
+  for (const [how, emit] of Object.entries(defective)) {
+    it.effect(`a state that ${how} when it is to emit: 500, logged, and nothing hangs`, () =>
+      fixture.logged((lines) =>
+        Effect.gen(function*() {
+          const inner = yield* State.State
+          const [transport] = inner.transports
+          const client = yield* Effect.provideService(
+            testing.client(HttpMiddleware.session(answering(increment))),
+            State.State,
+            State.make({ ...transport, emit })
+          )
+          assert.strictEqual((yield* client.get("/")).status, 500)
+          assert.lengthOf(
+            lines.filter(({ level, message }) =>
+              level === "ERROR" && message.includes("could not be put into the response") &&
+              message.includes("a defect")
+            ),
+            1
+          )
+        })
+      ).pipe(Effect.provide(services())))
+  }
 })
 
 describe("one session per request", () => {
