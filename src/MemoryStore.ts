@@ -9,10 +9,10 @@ import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as Types from "effect/Types"
 import { sha256Sync } from "./internal/crypto.js"
 import * as Json from "./internal/json.js"
 import { Sessions } from "./internal/memorySessions.js"
+import * as Record from "./internal/record.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
@@ -37,44 +37,7 @@ const repeated = new Store.StoreError({
 
 /** The store's own: what the caller holds can't change it, and what is handed out can't be changed. */
 const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
-  record.revision === revision && isFrozen(record)
-    ? record
-    : copyOf(record, Json.adoptObject(record.data), revision, record.touchedAt, record.deadline)
-
-/** Written out: of a spread whose data is another, V8 makes an object of three times the size. */
-const copyOf = (
-  record: SessionRecord.SessionRecord,
-  data: SessionRecord.Data,
-  revision: number,
-  touchedAt: number,
-  deadline: number
-): SessionRecord.SessionRecord => {
-  const copy: Types.Mutable<SessionRecord.SessionRecord> = {
-    data,
-    revision,
-    createdAt: record.createdAt,
-    touchedAt,
-    deadline,
-    expiresAt: record.expiresAt,
-    idle: record.idle
-  }
-  if (record.persistent !== undefined) {
-    copy.persistent = record.persistent
-  }
-  if (record.dropOnRenew !== undefined) {
-    copy.dropOnRenew = Object.isFrozen(record.dropOnRenew) ? record.dropOnRenew : Object.freeze([...record.dropOnRenew])
-  }
-  if (record.subject !== undefined) {
-    copy.subject = record.subject
-  }
-  if (record.authenticatedAt !== undefined) {
-    copy.authenticatedAt = record.authenticatedAt
-  }
-  if (record.id !== undefined) {
-    copy.id = record.id
-  }
-  return Object.freeze(copy)
-}
+  record.revision === revision && isFrozen(record) ? record : Record.own(record, { revision })
 
 /** Whether a record can't change any more, as those that the middleware commits. */
 const isFrozen = (record: SessionRecord.SessionRecord): boolean =>
@@ -157,7 +120,7 @@ const build = (options: Options | undefined): Effect.Effect<Store.Store, ConfigE
         return Store.gone
       }
       if (current.revision === revision && deadline > current.deadline) {
-        sessions.replace(id, copyOf(current, current.data, current.revision, now, deadline))
+        sessions.replace(id, Record.own(current, { touchedAt: now, deadline }))
       }
       return Store.touched(token)
     },

@@ -47,6 +47,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as metrics from "./internal/metrics.js"
+import * as Record from "./internal/record.js"
 import * as Seal from "./internal/seal.js"
 import * as SealKeys from "./internal/sealKeys.js"
 import * as SessionRecord from "./SessionRecord.js"
@@ -188,7 +189,7 @@ const fromSealer = (sealer: Seal.Sealer, revocations: Store.Store | undefined): 
       return "undecodable"
     }
     const id = opened.content.id as SessionToken.SessionId
-    const answer: Known = { audience, current: opened.current, latest, id, record: own(decoded.right, id) }
+    const answer: Known = { audience, current: opened.current, latest, id, record: Record.own(decoded.right, { id }) }
     known.set(token, answer)
     parsed.delete(token)
     return answer
@@ -313,14 +314,6 @@ const fromSealer = (sealer: Seal.Sealer, revocations: Store.Store | undefined): 
           (found) => typeof found === "string" ? Effect.void : Effect.asVoid(revoke(revocations, "remove", found))
         )
   })
-}
-
-/** The record as it is remembered: frozen, so that what is handed out can be changed by nobody. */
-const own = (record: SessionRecord.SessionRecord, id: SessionToken.SessionId): SessionRecord.SessionRecord => {
-  if (record.dropOnRenew !== undefined) {
-    Object.freeze(record.dropOnRenew)
-  }
-  return Object.freeze({ ...record, id })
 }
 
 const rejected = (reason: Rejection): Effect.Effect<Store.Loaded> =>

@@ -7,6 +7,7 @@
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Json from "./internal/json.js"
+import * as Record from "./internal/record.js"
 import type { SessionId } from "./SessionToken.js"
 
 /**
@@ -168,15 +169,8 @@ export const decode = (body: unknown, stamp: Stamp): Either.Either<SessionRecord
   if (decoded._tag === "None") {
     return Either.left(undecodable("Malformed"))
   }
-  const { data, v: _, ...rest } = decoded.value
   try {
-    return Either.right({
-      ...rest,
-      data: Json.adoptObject(data),
-      revision: stamp.revision,
-      touchedAt: stamp.touchedAt,
-      deadline: stamp.deadline
-    })
+    return Either.right(Record.make(decoded.value, Json.adoptObject(decoded.value.data), stamp))
   } catch {
     return Either.left(undecodable("Malformed"))
   }

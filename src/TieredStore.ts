@@ -22,8 +22,8 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Json from "./internal/json.js"
 import * as metrics from "./internal/metrics.js"
+import * as Record from "./internal/record.js"
 import { Memory, type Ticket } from "./internal/tieredMemory.js"
 import * as tieredRedis from "./internal/tieredRedis.js"
 import * as SessionRecord from "./SessionRecord.js"
@@ -98,15 +98,6 @@ const milliseconds = (
     : invalid(option, `write a finite duration above zero, such as "${unit}"`)
 }
 
-/** The record as it is remembered: frozen, so that what is handed out can be changed by nobody. */
-const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
-  Object.freeze({
-    ...record,
-    data: Json.adoptObject(record.data),
-    revision,
-    ...(record.dropOnRenew === undefined ? undefined : { dropOnRenew: Object.freeze([...record.dropOnRenew]) })
-  })
-
 const make = (
   origin: Store.Store,
   memory: Memory,
@@ -138,7 +129,7 @@ const make = (
   (answer: Store.Updated, ticket: Ticket): Effect.Effect<void> | void => {
     switch (answer._tag) {
       case "Conflict":
-        return memory.keep(ticket, own(answer.record, answer.record.revision))
+        return memory.keep(ticket, Record.own(answer.record))
       case "Gone":
         return memory.forget(ticket.id)
       case "Updated":
@@ -151,7 +142,7 @@ const make = (
             // a store that answers with a token of its own also gives the record an id of its own: left for a load
             if (given === asked) {
               const under = given === ticket.id ? ticket : memory.begin(given, ticket.audience, ticket.startedAt)
-              memory.keep(under, own(record, answer.revision))
+              memory.keep(under, Record.own(record, { revision: answer.revision }))
               memory.end(under)
             }
             return announce(ticket.id)
@@ -172,14 +163,14 @@ const make = (
             ? Effect.succeed(found)
             : call(token, binding, origin.load(token, binding), (loaded, ticket) =>
               loaded._tag === "Live"
-                ? memory.keep(ticket, own(loaded.record, loaded.record.revision))
+                ? memory.keep(ticket, Record.own(loaded.record))
                 : memory.keepAbsent(ticket, loaded._tag))
         })),
     create: (token, record, binding) =>
       call(token, binding, origin.create(token, record, binding), (answer, ticket) =>
         answer._tag === "Created"
           ? Effect.map(SessionToken.toId(answer.token), (id) =>
-            id === ticket.id ? memory.keepNew(ticket, own(record, record.revision)) : memory.forget(ticket.id))
+            id === ticket.id ? memory.keepNew(ticket, Record.own(record)) : memory.forget(ticket.id))
           : undefined),
     update: (token, revision, record, binding) =>
       call(token, binding, origin.update(token, revision, record, binding), settled(token, record)),

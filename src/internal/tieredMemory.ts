@@ -6,6 +6,7 @@
 import type * as SessionRecord from "../SessionRecord.js"
 import type * as SessionToken from "../SessionToken.js"
 import type * as Store from "../Store.js"
+import { own } from "./record.js"
 
 type Id = SessionToken.SessionId
 
@@ -156,8 +157,8 @@ export class Memory {
     const slot = this.live.slots.get(ticket.id)
     if (!ticket.stale && slot?.loaded._tag === "Live" && slot.loaded.record.revision === revision) {
       const { record } = slot.loaded
-      const extended = { ...record, deadline: Math.max(record.deadline, deadline), touchedAt: ticket.startedAt }
-      this.live.slots.set(ticket.id, { ...slot, loaded: live(Object.freeze(extended)) })
+      const extended = own(record, { deadline: Math.max(record.deadline, deadline), touchedAt: ticket.startedAt })
+      this.live.slots.set(ticket.id, { ...slot, loaded: live(extended) })
     }
   }
 
