@@ -586,14 +586,14 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       const calls = vi.spyOn(client, "withAbortSignal").mock.calls
       const store = yield* RedisStore.make({ client, prefix })
       yield* createSession(store, { n: 0 })
+      assert.strictEqual(calls.length, 0)
       const away = new Promise<void>((resolve) => client.once("reconnecting", resolve))
       proxy.down()
       yield* Effect.promise(() => away)
-      const before = calls.length
       const queue = (n: number) =>
         Effect.tap(
           Effect.fork(createSession(store, { n })),
-          () => Effect.repeat(Effect.yieldNow(), { until: () => calls.length === before + n })
+          () => Effect.repeat(Effect.yieldNow(), { until: () => calls.length === n })
         )
       yield* Fiber.interrupt(yield* queue(1))
       const kept = yield* queue(2)

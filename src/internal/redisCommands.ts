@@ -17,6 +17,8 @@ export interface NodeRedis {
   readonly get: (key: string) => Promise<unknown>
   readonly eval: (script: string, options: { keys: Array<string>; arguments: Array<string> }) => Promise<unknown>
   readonly evalSha: (sha1: string, options: { keys: Array<string>; arguments: Array<string> }) => Promise<unknown>
+  /** Whether a command is sent at once, where the client says so: nothing is queued then. */
+  readonly isReady?: boolean
   /** Where there, an interrupted command that is still queued is not sent. */
   readonly withAbortSignal?: (signal: AbortSignal) => Pick<NodeRedis, "eval" | "evalSha" | "get">
 }
@@ -97,17 +99,17 @@ const bySha1 = (
   )
 
 const fromNodeRedis = (client: NodeRedis): Commands => {
+  type Calls = Pick<NodeRedis, "eval" | "evalSha" | "get">
   const { withAbortSignal } = client
-  const call = (f: (client: Pick<NodeRedis, "eval" | "evalSha" | "get">) => Promise<unknown>) =>
-    Effect.map(
-      Effect.tryPromise({
-        try: withAbortSignal === undefined
-          ? () => f(client)
-          : (signal) => f(withAbortSignal.call(client, signal)),
-        catch: withoutArguments
-      }),
-      text
-    )
+  const send = (f: (client: Calls) => Promise<unknown>) =>
+    Effect.tryPromise({ try: () => f(client), catch: withoutArguments })
+  const sendOrDrop = withAbortSignal === undefined
+    ? send
+    : (f: (client: Calls) => Promise<unknown>) =>
+      Effect.tryPromise({ try: (signal) => f(withAbortSignal.call(client, signal)), catch: withoutArguments })
+  // A signal a command costs a good part of a read.
+  const call = (f: (client: Calls) => Promise<unknown>) =>
+    Effect.suspend(() => Effect.map(client.isReady === true ? send(f) : sendOrDrop(f), text))
   return {
     get: (key) => call((client) => client.get(key)),
     run: bySha1((command, script, keys, args) => call((client) => client[command](script, { keys, arguments: args })))
