@@ -20,6 +20,7 @@ import * as platform from "./internal/platform.js"
 import { unfold } from "./internal/response.js"
 import * as internal from "./internal/session.js"
 import * as Session from "./Session.js"
+import { SessionDataError } from "./SessionError.js"
 import * as SessionPolicy from "./SessionPolicy.js"
 import * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
@@ -116,6 +117,10 @@ const withSession = <E, R, S>(
     const session = new internal.SessionRef(environmentOf(context, policy, request, parts))
     sessions.push({ key: tag.key, session })
     platform.provideDirectly<S, Ref.Ref<Session.Data>>(fiber, tag, session, responding(request, sessions, session))
+    if (request.headers["upgrade"] !== undefined) {
+      const telling = platform.tellingUpgrade(request, () => session.leaveUpgraded())
+      platform.provideDirectly(fiber, HttpServerRequest.HttpServerRequest, telling)
+    }
     return announced.has(policy) ? app : Effect.zipRight(announce(policy), app)
   }) as HttpApp.Default<E, Exclude<R, S> | State.State | Store.Store>
 
@@ -234,6 +239,11 @@ const unspeakable = (cause: Cause.Cause<unknown>): Spoken =>
     HttpServerResponse.empty({ status: 500 })
   )
 
+const statusOf = (failure: Cause.Cause<unknown>): number => {
+  const error = Cause.squash(failure)
+  return Store.isStoreError(error) ? 503 : error instanceof SessionDataError && error.reason === "TooLarge" ? 413 : 500
+}
+
 /** A store that failed is never a success, even if the handler swallowed it (S66). */
 const answerOf = (
   { failure }: internal.Verdict,
@@ -241,7 +251,7 @@ const answerOf = (
 ): HttpServerResponse.HttpServerResponse =>
   failure === undefined || response.status >= 500
     ? response
-    : HttpServerResponse.empty({ status: Option.exists(Cause.failureOption(failure), Store.isStoreError) ? 503 : 500 })
+    : HttpServerResponse.empty({ status: statusOf(failure) })
 
 const tell = (verdict: internal.Verdict, response: HttpServerResponse.HttpServerResponse, now: number): Spoken => {
   const varied = platform.vary(unfold(answerOf(verdict, response)), verdict.consulted)

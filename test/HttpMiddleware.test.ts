@@ -1,15 +1,17 @@
 import { HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Ref, TestClock } from "effect"
+import { Effect, Layer, Redacted, Ref, TestClock } from "effect"
 import {
   CookieState,
+  HeaderState,
   HttpMiddleware,
   MemoryStore,
   Session,
   SessionField,
   SessionPolicy,
   SessionToken,
+  State,
   Store
 } from "effect-session"
 import * as testing from "effect-session/testing"
@@ -627,6 +629,23 @@ describe("S66: a store failure is never a silent empty session", () => {
         })
       ).pipe(fixture.leavingNoFiber, Effect.provide(anonymous)))
   }
+
+  it.effect("S56: anonymous, load fails: the answer varies by all that was read to find a token", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const client = yield* testing.client(app)
+      yield* controls.fail("load")
+      const token = SessionToken.draw(yield* SessionToken.Generator)
+      const answer = yield* client.get("/read", { headers: { authorization: `Bearer ${Redacted.value(token)}` } })
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual(answer.headers.get("vary")?.toLowerCase(), "cookie, authorization")
+    }).pipe(
+      fixture.quietly,
+      Effect.provide(Layer.provideMerge(
+        Layer.orDie(State.orElse(CookieState.layer(), HeaderState.layer())),
+        anonymous
+      ))
+    ))
 
   it.effect("S25: anonymous: a logout is still carried out, and fails with 503 when it can't be", () =>
     fixture.logged((lines) =>

@@ -2,9 +2,14 @@ import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform
 import { assert, describe, it } from "@effect/vitest"
 import type { Tracer } from "effect"
 import { Config, ConfigProvider, Effect, Exit, FastCheck as fc, Option, Redacted } from "effect"
+import * as HttpMiddleware from "effect-session/HttpMiddleware"
+import * as MemoryStore from "effect-session/MemoryStore"
 import * as ParamState from "effect-session/ParamState"
+import * as Session from "effect-session/Session"
 import * as SessionToken from "effect-session/SessionToken"
 import * as State from "effect-session/State"
+import * as Store from "effect-session/Store"
+import * as testing from "effect-session/testing"
 
 const text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 const ok = HttpServerResponse.text("ok")
@@ -29,6 +34,29 @@ const post = (body: string, type: string = form): RequestInit => ({
 })
 
 describe("ParamState", () => {
+  it.effect("S03: of a form full of tokens no more are looked at than are looked up", () =>
+    Effect.gen(function*() {
+      const generator = yield* SessionToken.Generator
+      const form = new URLSearchParams()
+      Array.from({ length: 1000 }, () => form.append("session", Redacted.value(SessionToken.draw(generator))))
+      let looked = 0
+      const store = yield* Store.Store
+      const counting = Store.make({
+        ...store,
+        accepts: (token) => {
+          looked += 1
+          return store.accepts(token)
+        }
+      })
+      const client = yield* Effect.provideService(
+        testing.client(HttpMiddleware.session(Effect.as(Effect.orDie(Session.load), ok))),
+        Store.Store,
+        counting
+      )
+      assert.strictEqual((yield* client.post("/", { body: form })).status, 200)
+      assert.strictEqual(looked, 4)
+    }).pipe(Effect.provide([ParamState.layer({ body: true }), MemoryStore.layer()])))
+
   it.effect("X30: the query's parameter, the last first; no cookie is read", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* extracted({}, `/a?session=first&b=1&session=${text}`), [text, "first"])

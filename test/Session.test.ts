@@ -1,6 +1,19 @@
 import { HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Either, Exit, Inspectable, Layer, Option, Redacted, Ref, Schema, TestClock } from "effect"
+import {
+  Cause,
+  Effect,
+  Either,
+  Exit,
+  Fiber,
+  Inspectable,
+  Layer,
+  Option,
+  Redacted,
+  Ref,
+  Schema,
+  TestClock
+} from "effect"
 import {
   CookieState,
   HttpMiddleware,
@@ -280,6 +293,42 @@ describe("on a session that goes while the request runs", () => {
 })
 
 describe("reload", () => {
+  it.effect("S26: of a session that was destroyed meanwhile brings nothing back", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const { answer, exit } = yield* handling(Effect.gen(function*() {
+        yield* Session.load
+        const held = yield* controls.hold("load")
+        const reloading = yield* Effect.fork(Session.reload)
+        yield* held.arrived
+        yield* Session.destroy
+        yield* setTo({ flash: "bye" })
+        yield* held.release
+        return [yield* Fiber.join(reloading), yield* data]
+      }))
+      assert.deepStrictEqual(exit, Exit.succeed([{ flash: "bye" }, { flash: "bye" }]))
+      assertCookie(answer)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S13: of a session that was renewed meanwhile is of the renewed one, and what follows is kept", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const { answer, exit } = yield* handling(Effect.gen(function*() {
+        yield* Session.load
+        const held = yield* controls.hold("load", { at: "after" })
+        const reloading = yield* Effect.fork(Session.reload)
+        yield* held.arrived
+        yield* Session.renew
+        yield* Session.commit
+        yield* held.release
+        return [yield* Fiber.join(reloading), yield* increment]
+      }))
+      assert.deepStrictEqual(exit, Exit.succeed([{ n: 1 }, 2]))
+      const store = yield* Store.Store
+      const found = yield* store.load(SessionToken.fromString(assertCookie(answer)))
+      assert.deepStrictEqual(found._tag === "Live" && found.record.data, { n: 2 })
+    }).pipe(Effect.provide(services())))
+
   it.effect("reads afresh, and puts this request's updates on top", () =>
     Effect.gen(function*() {
       const store = yield* Store.Store

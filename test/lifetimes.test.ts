@@ -220,6 +220,45 @@ describe("a cookie with an expiry", () => {
     }).pipe(Effect.provide(Layer.mergeAll(CookieState.layer({ maxAge: "2 hours" }), unswept))))
 })
 
+describe("a cookie with an expiry, of a session that is written all the time", () => {
+  it.effect("S22: is set again once the touch interval has passed, and tells of the record's own deadline", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(app)
+      const token = assertCookie(yield* client.get("/add"))
+      for (let n = 2; n <= 70; n++) {
+        yield* TestClock.adjust(minute)
+        const answer = yield* client.get("/add")
+        assert.strictEqual(yield* answer.text, String(n))
+        assert.lengthOf(answer.setCookies, (n - 1) % 6 === 0 ? 1 : 0, `write ${n}`)
+        const [cookie] = yield* client.cookies
+        assert.strictEqual(cookie?.expiresAt, (yield* recordUnder(token))?.deadline)
+      }
+    }).pipe(Effect.provide(Layer.mergeAll(CookieState.layer({ maxAge: "2 hours" }), unswept))))
+
+  it.effect("S17: without an expiry its deadline follows every write", () =>
+    Effect.gen(function*() {
+      const { says, token } = yield* start
+      yield* TestClock.adjust(minute)
+      yield* says("/add")
+      assert.strictEqual((yield* recordUnder(token))?.deadline, hour + minute)
+    }).pipe(Effect.provide(services())))
+})
+
+describe("a session of an earlier policy", () => {
+  it.effect("S17: with a shorter idle timeout, lives on while it is read", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(app)
+      const token = SessionToken.draw(yield* SessionToken.Generator)
+      const store = yield* Store.Store
+      yield* store.create(token, testing.record({ idle: 30 * minute, data: { n: 7 } }))
+      yield* client.keep(`${fixture.cookieName}=${Redacted.value(token)}; Path=/; Secure`)
+      for (let n = 0; n < 8; n++) {
+        yield* TestClock.adjust(5 * minute)
+        assert.strictEqual(yield* (yield* client.get("/read")).text, "7")
+      }
+    }).pipe(Effect.provide(services(fixture.policy(SessionPolicy.layer({ idleTimeout: "10 hours" }))))))
+})
+
 describe("a clock that is set back an hour", () => {
   it.effect("S17 S21: the session lives on, no deadline moves back, and nothing is touched", () =>
     Effect.gen(function*() {

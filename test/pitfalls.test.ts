@@ -11,6 +11,7 @@ import {
   MemoryStore,
   Session,
   SessionField,
+  SessionPolicy,
   SessionToken,
   State,
   Store
@@ -326,6 +327,103 @@ describe("a store that does what it was asked, and whose answer is lost", () => 
         assert.lengthOf(lives, method === "remove" ? 0 : 1)
       }).pipe(fixture.quietly, fixture.leavingNoFiber, Effect.provide(services())))
   }
+})
+
+describe("a commit that the handler stops waiting for", () => {
+  const app = (before: Effect.Effect<unknown, never, Session.Session>, arrived: Effect.Effect<unknown>) =>
+    Effect.gen(function*() {
+      const left = yield* Deferred.make<void>()
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/": Effect.gen(function*() {
+          yield* before
+          const commit = yield* Effect.fork(Effect.interruptible(Session.commit))
+          yield* arrived
+          yield* Fiber.interrupt(commit)
+          yield* Deferred.succeed(left, undefined)
+          return HttpServerResponse.empty({ status: 500 })
+        })
+      })))
+      return { client, left }
+    })
+
+  for (
+    const [what, method, before] of [
+      ["a first session", "create", increment],
+      ["a renewed session", "renew", Session.renew]
+    ] as const
+  ) {
+    it.effect(`S67: ${what}: the 500 waits for it, and delivers the token that it landed`, () =>
+      Effect.gen(function*() {
+        const controls = yield* testing.Controls
+        const held = yield* controls.hold(method)
+        const { client, left } = yield* app(before, held.arrived)
+        if (method === "renew") {
+          yield* client.get("/add")
+        }
+        const answering = yield* client.fork("GET", "/")
+        yield* Deferred.await(left)
+        yield* Effect.repeatN(Effect.yieldNow(), 20)
+        yield* held.release
+        const answer = yield* Fiber.join(answering)
+        assert.strictEqual(answer.status, 500)
+        const store = yield* Store.Store
+        const found = yield* store.load(SessionToken.fromString(assertCookie(answer)))
+        assert.strictEqual(found._tag, "Live")
+      }).pipe(Effect.provide(services())))
+  }
+})
+
+describe("updates that go past the size limit together with another request's", () => {
+  const limited = Layer.mergeAll(
+    Layer.orDie(CookieState.layer()),
+    Layer.orDie(MemoryStore.layer()),
+    fixture.policy(SessionPolicy.layer({ maxSize: 200 }))
+  )
+  const put = (key: string, size: number) =>
+    Effect.flatMap(Session.Session, Ref.update((data) => ({ ...data, [key]: "x".repeat(size) })))
+
+  it.effect("S56: on a store that answers at once: 413, which varies as any other, and the other's update stands", () =>
+    Effect.gen(function*() {
+      const arrived = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/fast": answering(put("fast", 150)),
+        "/read": answering(Effect.map(Effect.flatMap(Session.Session, Ref.get), (data) => Object.keys(data).join())),
+        "/slow": answering(
+          Effect.zipRight(put("slow", 150), Effect.zipRight(Deferred.succeed(arrived, undefined), Deferred.await(go)))
+        )
+      })))
+      yield* client.get("/add")
+      const slow = yield* client.fork("GET", "/slow")
+      yield* Deferred.await(arrived)
+      assert.strictEqual((yield* client.get("/fast")).status, 200)
+      yield* Deferred.succeed(go, undefined)
+      const answer = yield* Fiber.join(slow)
+      assert.strictEqual(answer.status, 413)
+      assert.strictEqual(answer.headers.get("vary"), "Cookie")
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "n,fast")
+    }).pipe(fixture.quietly, Effect.provide(limited)))
+
+  it.effect("the token that an earlier commit landed is delivered", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/": answering(Effect.gen(function*() {
+          yield* put("first", 150)
+          const token = yield* Session.token
+          yield* put("second", 20)
+          const found = yield* store.load(token)
+          assert(found._tag === "Live")
+          const { data } = testing.record({ data: { ...found.record.data, other: "x".repeat(20) } })
+          yield* store.update(token, found.record.revision, { ...found.record, data })
+        }))
+      })))
+      const answer = yield* client.get("/")
+      assert.strictEqual(answer.status, 413)
+      assertCookie(answer)
+    }).pipe(fixture.quietly, Effect.provide(limited)))
 })
 
 describe("a defect in a custom store", () => {

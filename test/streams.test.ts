@@ -1,14 +1,39 @@
 /**
  * After the response head has left: what a stream, a fork or a socket can still do to a session, and what it can't.
  */
-import { HttpServerResponse } from "@effect/platform"
+import { HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Either, Ref, Stream } from "effect"
-import { HttpMiddleware, Session, SessionField, SessionToken, Store } from "effect-session"
+import { Clock, Deferred, Effect, Either, Redacted, Ref, Stream } from "effect"
+import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField, SessionToken, Store } from "effect-session"
 import * as testing from "effect-session/testing"
+import { request } from "node:http"
+import type { Duplex } from "node:stream"
 import * as fixture from "./fixtures/http.js"
 
 const { answering, assertCookie, assertNoCookie, increment, services } = fixture
+
+/** A socket that a server has upgraded to. */
+const upgraded = (port: number, headers: { readonly [name: string]: string }) =>
+  Effect.acquireRelease(
+    Effect.async<Duplex>((resume) => {
+      const asking = request({
+        port,
+        host: "127.0.0.1",
+        headers: {
+          ...headers,
+          connection: "Upgrade",
+          upgrade: "websocket",
+          "sec-websocket-version": "13",
+          "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="
+        }
+      })
+      asking.on("upgrade", (_, socket) => resume(Effect.succeed(socket)))
+      asking.on("error", (error) => resume(Effect.die(error)))
+      asking.end()
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
 
 /** What an effect came to, in a word. */
 const word = <A, E extends { readonly _tag: string }, R>(effect: Effect.Effect<A, E, R>) =>
@@ -170,6 +195,44 @@ describe("a session that does not exist yet", () => {
       assert.deepStrictEqual(yield* controls.methods, ["create", "update"])
       assert.strictEqual(yield* (yield* client.get("/read")).text, "1")
     }).pipe(fixture.leavingNoFiber, Effect.provide(services())))
+})
+
+describe("an upgraded socket", () => {
+  for (
+    const [what, verb] of [
+      ["renewed", Session.renew],
+      ["begun", add]
+    ] as const
+  ) {
+    it.live(`S67: a session can't be ${what} any more: HeadSent, and the client's token stays good`, () =>
+      Effect.gen(function*() {
+        const store = yield* Store.Store
+        const token = SessionToken.draw(yield* SessionToken.Generator)
+        yield* store.create(token, testing.record({ createdAt: yield* Clock.currentTimeMillis, data: { n: 1 } }))
+        const came = yield* Deferred.make<string>()
+        const app = Effect.gen(function*() {
+          const socket = yield* HttpServerRequest.upgrade
+          const context = yield* Effect.context<Session.Session>()
+          const tried = Effect.provide(word(Effect.zipRight(verb, Session.commit)), context)
+          yield* socket.run(() => Effect.void, {
+            onOpen: Effect.asVoid(Effect.flatMap(tried, (tag) => Deferred.succeed(came, tag)))
+          })
+          return HttpServerResponse.empty()
+        }).pipe(Effect.catchTags({ RequestError: Effect.die, SocketError: () => Effect.succeed(fixture.done) }))
+        yield* HttpServer.serveEffect(app, HttpMiddleware.session)
+        const { address } = yield* HttpServer.HttpServer
+        yield* upgraded(
+          address._tag === "TcpAddress" ? address.port : 0,
+          what === "renewed" ? { cookie: `session=${Redacted.value(token)}` } : {}
+        )
+        assert.strictEqual(yield* Deferred.await(came), "HeadSent")
+        assert.strictEqual((yield* store.load(token))._tag, "Live")
+      }).pipe(
+        Effect.scoped,
+        fixture.quietly,
+        Effect.provide([NodeHttpServer.layerTest, CookieState.layer({ secure: false }), MemoryStore.layer()])
+      ))
+  }
 })
 
 describe("what nothing saves", () => {

@@ -6,13 +6,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import { HeadSent, SessionGone } from "../SessionError.js"
-import type { SessionRecord } from "../SessionRecord.js"
+import { endsAt, type SessionRecord } from "../SessionRecord.js"
 import * as SessionToken from "../SessionToken.js"
 import * as Store from "../Store.js"
 import * as calls from "./calls.js"
 import { andThen } from "./chain.js"
 import * as Draft from "./draft.js"
 import type * as Lanes from "./lanes.js"
+import * as lifetime from "./lifetime.js"
 import * as metrics from "./metrics.js"
 import * as platform from "./platform.js"
 import type { Intent, Working } from "./working.js"
@@ -65,7 +66,9 @@ const changedMeanwhile = new Store.StoreError({
 export const carryOut = <B>(working: Working, order: Order<B>, lane: Lanes.Lane): Effect.Effect<B, CommitError> => {
   const base = working.base
   const ahead = lane.landed
-  if (ahead !== undefined && base?._tag === "Live" && ahead.record.revision > base.record.revision) {
+  // After a `destroy` what was left is of the session that ended.
+  const same = ahead !== undefined && base?._tag === "Live" && working.ends === 0
+  if (same && ahead.record.revision > base.record.revision) {
     working.rebase(base.token, ahead.record)
   }
   return attempt(working, order, lane)
@@ -190,8 +193,11 @@ const update = <B>(attempt: Attempt<B>, base: Draft.Live): Carried<B> => {
   const { answer, draft, now, order, working } = attempt
   const { policy } = working.environment
   const { revision } = base.record
-  const record = Draft.toRecord(base, draft, now, policy, false)
-  const moved = record.deadline - base.record.deadline >= policy.touchInterval || draft.bound !== undefined
+  const age = lifetime.ageOf(now, base.record, policy)
+  const moved = age._tag === "Touch" || draft.bound !== undefined
+  // Where the client is told how long it lives (S22), the record does not run ahead of what the client was told.
+  const deadline = moved || !working.carriesExpiry(base.record) ? undefined : endsAt(base.record)
+  const record = Draft.toRecord(base, draft, now, policy, false, deadline)
   return andThen(calls.update(working, base.token, revision, record, now), (result): Carried<B> => {
     switch (result._tag) {
       case "Updated":

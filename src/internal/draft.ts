@@ -143,7 +143,7 @@ export const decide = (situation: Situation, now: number, policy: SessionPolicy.
 
 /**
  * The record that a draft becomes, frozen and with the revision that its write makes, so that a store in memory can keep
- * it as it is. A renewed one takes its public id from the next token.
+ * it as it is. A renewed one takes its public id from the next token. A deadline is given where it is not to follow `now`.
  *
  * @internal
  */
@@ -152,7 +152,8 @@ export const toRecord = (
   draft: Draft,
   now: number,
   policy: SessionPolicy.Policy,
-  renewing: boolean
+  renewing: boolean,
+  deadline?: number
 ): SessionRecord => {
   const before = base._tag === "Live" ? base.record : undefined
   // Written out, for a spread of a frozen object takes several times as long.
@@ -171,7 +172,7 @@ export const toRecord = (
       revision: before.revision + 1,
       createdAt: before.createdAt,
       touchedAt: now,
-      deadline: lifetime.nextDeadline(now, before),
+      deadline: deadline ?? lifetime.nextDeadline(now, before),
       expiresAt: before.expiresAt,
       idle: before.idle
     }

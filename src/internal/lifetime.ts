@@ -18,11 +18,20 @@ const expired: Age = { _tag: "Expired" }
 export const nextDeadline = (now: number, record: SessionRecord.SessionRecord): number =>
   Math.max(SessionRecord.endsAt(record), Math.min(now + record.idle, record.expiresAt))
 
+/**
+ * By how much a deadline moves at least. A record may be of a policy with a shorter idle timeout, and is touched as often
+ * for its own: with a longer interval than that timeout a session that is read all the time would end.
+ *
+ * @internal
+ */
+export const touchInterval = (record: SessionRecord.SessionRecord, policy: SessionPolicy.Policy): number =>
+  policy.touchInterval * Math.min(1, record.idle / policy.idleTimeout)
+
 /** @internal */
 export const ageOf = (now: number, record: SessionRecord.SessionRecord, policy: SessionPolicy.Policy): Age => {
   if (SessionRecord.isExpired(record, now)) {
     return expired
   }
   const deadline = nextDeadline(now, record)
-  return deadline - SessionRecord.endsAt(record) >= policy.touchInterval ? { _tag: "Touch", deadline } : fresh
+  return deadline - SessionRecord.endsAt(record) >= touchInterval(record, policy) ? { _tag: "Touch", deadline } : fresh
 }

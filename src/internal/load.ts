@@ -94,8 +94,9 @@ const find = (working: Working, caller: bounded.Caller, carrier = 0): Effect.Eff
     if (tokens.length === 0) {
       return find(working, caller, carrier + 1)
     }
-    const accepted = distinct(tokens.filter(store.accepts))
+    const accepted = candidatesOf(tokens, store)
     working.candidates = accepted
+    working.carrier = carrier
     return accepted.length === 0
       ? Effect.zipRight(metrics.rejected("malformed"), find(working, caller, carrier + 1))
       : lookUp(working, caller, accepted, carrier, 0, false)
@@ -123,8 +124,19 @@ const lookUp = (
       : lookUp(working, caller, tokens, carrier, index + 1, superseded || found._tag === "Superseded"))
 }
 
-const distinct = (tokens: ReadonlyArray<SessionToken.Token>): ReadonlyArray<SessionToken.Token> =>
-  tokens.length === 1
-    ? tokens
-    : tokens.filter((token, index) => tokens.findIndex((other) => sameToken(other, token)) === index)
-      .slice(0, maximumCandidates)
+/** A form of a megabyte can carry tens of thousands: no more are compared than are looked up. */
+const candidatesOf = (
+  tokens: ReadonlyArray<SessionToken.Token>,
+  store: Store.Store
+): ReadonlyArray<SessionToken.Token> => {
+  const candidates: Array<SessionToken.Token> = []
+  for (const token of tokens) {
+    if (store.accepts(token) && !candidates.some((other) => sameToken(other, token))) {
+      candidates.push(token)
+      if (candidates.length === maximumCandidates) {
+        break
+      }
+    }
+  }
+  return candidates
+}

@@ -46,18 +46,32 @@ const orderLoaded = <B>(caller: bounded.Caller, working: Working, asked: Order<B
   const queue = (): Effect.Effect<B, CommitError> => {
     working.lane ??= working.knownId ?? working
     const commit = Lanes.inTurn(store, working.lane, (lane) => carryOut(working, asked, lane))
-    return bounded.outcome(bounded.start(caller, commit, storeTimeout, "commit", () => contended(working)))
+    return awaited(working, asked, bounded.start(caller, commit, storeTimeout, "commit", () => contended(working)))
   }
   return store.transaction === undefined ? queue() : Effect.flatMap(
     store.transaction,
     Option.match({
       onNone: () => Effect.flatMap(settled(working), queue),
       onSome: (transaction) =>
-        bounded.outcome(
+        awaited(
+          working,
+          asked,
           bounded.start(caller, carryOutWithin(working, asked, transaction), storeTimeout, "commit")
         )
     })
   )
+}
+
+const awaited = <B>(
+  working: Working,
+  asked: Order<B>,
+  started: bounded.Started<B, CommitError>
+): Effect.Effect<B, CommitError> => {
+  const outcome = bounded.outcome(started)
+  if (asked.explicit) {
+    working.underway = outcome
+  }
+  return outcome
 }
 
 const contended = (working: Working): "Contention" | "Timeout" => working.conflicted ? "Contention" : "Timeout"
@@ -78,13 +92,25 @@ export const finish = (caller: bounded.Caller, working: Working, status: number)
     working.base !== undefined && working.provisional.length === 0 &&
     working.owed(working.draft, asked, platform.nowOf(caller))._tag === "Nothing"
   ) {
-    working.headSent = true
-    return working.lostNothing ? Exit.void : lost(working)
+    // What the handler no longer waits for may yet land, with a token that the client then has to be given.
+    return afterwards(working.underway ?? Exit.void, () => {
+      working.headSent = true
+      return working.lostNothing ? Exit.void : lost(working)
+    })
   }
-  return afterwards(orderBy(caller, working, asked), (exit) => {
+  return afterwards(attempted(() => orderBy(caller, working, asked)), (exit) => {
     working.headSent = true
     return Exit.isSuccess(exit) ? Exit.void : failed(working, exit.cause)
   })
+}
+
+/** An update that is replayed may throw, where it goes past a limit together with another request's. */
+const attempted = <A, E>(commit: () => Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  try {
+    return commit()
+  } catch (defect) {
+    return Exit.die(defect)
+  }
 }
 
 const failed = (working: Working, cause: Cause.Cause<unknown>): Effect.Effect<void> => {

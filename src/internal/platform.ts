@@ -3,6 +3,7 @@
  * is met here.
  */
 import * as HttpApp from "@effect/platform/HttpApp"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Respondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Clock from "effect/Clock"
@@ -78,6 +79,23 @@ export const provideDirectly = <I, S>(
   }
   ;(fiber as unknown as Settable).setFiberRefs(refs)
 }
+
+/**
+ * The same request, which tells when its connection is asked to be upgraded: that answer is not the app's, no cookie gets
+ * into it, and the handlers before the response run when the socket is closed.
+ *
+ * @internal
+ */
+export const tellingUpgrade = (
+  request: HttpServerRequest.HttpServerRequest,
+  tell: () => void
+): HttpServerRequest.HttpServerRequest =>
+  Object.create(request, {
+    upgrade: { get: () => Effect.tap(request.upgrade, () => Effect.sync(tell)) },
+    modify: {
+      value: (options: Parameters<typeof request.modify>[0]) => tellingUpgrade(request.modify(options), tell)
+    }
+  }) as HttpServerRequest.HttpServerRequest
 
 /** The time by the clock of a running fiber, in milliseconds: `Clock.currentTimeMillis` without a step of the runtime. */
 export const nowOf = (fiber: Running): number =>

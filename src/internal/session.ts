@@ -277,27 +277,33 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return Effect.withFiberRuntime<Data, Store.StoreError | SessionGone>((caller) => {
       const { policy, store } = this.working.environment
       this.working.forgetFailure()
-      const again = Effect.suspend((): Effect.Effect<Data, Store.StoreError | SessionGone> => {
-        const base = this.working.base
-        if (base?._tag === "Ended") {
-          return Effect.fail(new SessionGone())
-        }
-        if (base?._tag !== "Live") {
-          return Effect.succeed(this.working.draft.data)
-        }
-        const call = bounded.contained("reload", () => store.load(base.token, this.working.binding))
-        return Effect.flatMap(
-          bounded.outcome(bounded.start(caller, call, policy.storeTimeout, "reload")),
-          (found): Effect.Effect<Data, SessionGone> => {
-            if (found._tag !== "Live") {
-              this.working.base = Draft.ended
-              return Effect.fail(new SessionGone())
-            }
-            this.working.rebase(base.token, found.record)
+      const again: Effect.Effect<Data, Store.StoreError | SessionGone> = Effect.suspend(
+        (): Effect.Effect<Data, Store.StoreError | SessionGone> => {
+          const base = this.working.base
+          if (base?._tag === "Ended") {
+            return Effect.fail(new SessionGone())
+          }
+          if (base?._tag !== "Live") {
             return Effect.succeed(this.working.draft.data)
           }
-        )
-      })
+          const call = bounded.contained("reload", () => store.load(base.token, this.working.binding))
+          return Effect.flatMap(
+            bounded.outcome(bounded.start(caller, call, policy.storeTimeout, "reload")),
+            (found): Effect.Effect<Data, Store.StoreError | SessionGone> => {
+              // Destroyed, renewed or written meanwhile: what was found is of before.
+              if (this.working.base !== base) {
+                return again
+              }
+              if (found._tag !== "Live") {
+                this.working.base = Draft.ended
+                return Effect.fail(new SessionGone())
+              }
+              this.working.rebase(base.token, found.record)
+              return Effect.succeed(this.working.draft.data)
+            }
+          )
+        }
+      )
       return Effect.zipRight(Effect.zipRight(ready(this.working, caller), settled(this.working)), again)
     })
   }
@@ -350,6 +356,11 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   /** The commit at the end of the request. */
   finish(caller: bounded.Caller, status: number): Effect.Effect<void> {
     return finish(caller, this.working, status)
+  }
+
+  /** The connection is upgraded: what is written from here on is still saved, but no token reaches the client. */
+  leaveUpgraded(): void {
+    this.working.headSent = true
   }
 
   /** The head leaves, and nothing asked for the session by then. */

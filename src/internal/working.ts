@@ -116,6 +116,8 @@ export class Working {
   /** Where the commits of this request queue, the same for all of them. */
   lane: unknown = undefined
   attempting: Draft.Owed = nothing
+  /** The newest commit that was started for the handler, who may have stopped waiting for it. */
+  underway: Effect.Effect<unknown, unknown> | undefined = undefined
   conflicted = false
 
   /** The token to put into the response. */
