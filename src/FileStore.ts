@@ -161,7 +161,7 @@ const makeBackend = (
       yield* files.write(temporary, Format.encodeLive(entry, nonce, 0))
       const linked = yield* Effect.onError(files.link(temporary, id), () => files.remove(temporary))
       if (linked) {
-        yield* Effect.zipRight(files.settle, files.discard(temporary))
+        yield* Effect.ensuring(files.settle, files.discard(temporary))
         return true
       }
       yield* files.remove(temporary)
@@ -224,11 +224,15 @@ const makeBackend = (
       yield* files.write(pending, Format.encodeLive(entry, nonce, 0, key.id))
       yield* Effect.onError(files.write(final, Format.encodeLive(entry, nonce, 0)), () => clear)
       let placed = false
-      const place = Effect.suspend(() => placed ? Effect.succeed(true) : files.link(pending, next.id)).pipe(
-        Effect.flatMap((linked) => linked ? Effect.sync(() => placed = true) : Effect.fail(repeated)),
+      // Tried again where a first try was denied: after a long stop the sweep may have deleted what that one placed.
+      const place = files.link(pending, next.id).pipe(
+        Effect.flatMap((linked) => linked || placed ? Effect.sync(() => placed = true) : Effect.fail(repeated)),
         Effect.zipRight(files.settle)
       )
-      const withdraw = Effect.suspend(() => Effect.zipRight(placed ? files.remove(next.id) : Effect.void, clear))
+      // A failure after the commit takes nothing back: the old file names the new one by then.
+      const isCommitted = Effect.map(files.read(key.id), (found) => found?._tag === "Tombstone" && found.next === next.id)
+      const takeBack = Effect.ignore(Effect.unlessEffect(files.remove(next.id), isCommitted))
+      const withdraw = Effect.suspend(() => Effect.zipRight(placed ? takeBack : Effect.void, clear))
       const result = yield* Effect.onError(
         replaceWith(
           key.id,

@@ -953,6 +953,105 @@ describe("FileStore: durability", () => {
     }))
 })
 
+describe("FileStore: the folder can't be synced", () => {
+  for (const nth of [1, 2, 3]) {
+    it.scopedLive(`S13 S15: in a renewal, at sync ${nth}: one of both tokens lives`, () =>
+      Effect.gen(function*() {
+        const directory = yield* filestore.folder
+        const reader = yield* filestore.open(directory)
+        const token = yield* createSession(reader, { n: 0 })
+        let count = 0
+        const around = filestore.failing("EIO", ({ method, paths }) =>
+          method === "sync" && paths[0] === directory && ++count === nth)
+        const store = yield* filestore.open(directory, { durability: "fsync", around })
+        const next = yield* drawToken(token)
+        yield* Effect.exit(store.renew(token, 0, next, withData(yield* recordOf(reader, token), { n: 1 })))
+        assert.isAtLeast(count, nth)
+        const [before, after] = yield* Effect.all([reader.load(token), reader.load(next)])
+        assert.deepStrictEqual([before._tag, after._tag], nth === 1 ? ["Live", "None"] : ["Superseded", "Live"])
+      }))
+  }
+
+  it.scopedLive("in a create: no temporary file is left", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const around = filestore.failing("EIO", ({ method, paths }) => method === "sync" && paths[0] === directory)
+      const store = yield* filestore.open(directory, { durability: "fsync", around })
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(store.create(yield* drawToken(), yield* makeRecord({})))))
+      assert.isEmpty(fs.readdirSync(directory).filter((name) => name.endsWith(".tmp")))
+    }))
+})
+
+describe("FileStore: another clock", () => {
+  it.scopedLive("S13: a renewal that was stopped for ten minutes and swept keeps what it answers for", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const reader = yield* filestore.open(directory)
+      const token = yield* createSession(reader, { n: 0 })
+      const stopped = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      let stops = true
+      const store = yield* filestore.openThen(directory, (call, effect) =>
+        Effect.suspend(() => {
+          const [from = "", to = ""] = call.paths
+          if (!stops || call.method !== "rename" || !from.endsWith(".tmp") || to.endsWith(".trash")) {
+            return effect
+          }
+          stops = false
+          return Effect.zipRight(Effect.zipRight(Deferred.succeed(stopped, undefined), Deferred.await(go)), effect)
+        }))
+      const next = yield* drawToken(token)
+      const record = withData(yield* recordOf(reader, token), { n: 1 })
+      const renewing = yield* Effect.fork(Effect.exit(store.renew(token, 0, next, record)))
+      yield* Deferred.await(stopped)
+      const now = yield* Clock.currentTimeMillis
+      yield* Effect.gen(function*() {
+        yield* TestClock.setTime(now + 10 * 60_000)
+        yield* filestore.open(directory)
+        yield* asleep
+        yield* TestClock.adjust("1 minute")
+        yield* asleep
+      }).pipe(Effect.scoped, Effect.provide(TestContext.TestContext))
+      yield* Deferred.succeed(go, undefined)
+      const exit = yield* Fiber.join(renewing)
+      const renewed = Exit.isSuccess(exit) && exit.value._tag === "Updated"
+      assert.strictEqual((yield* reader.load(renewed ? next : token))._tag, "Live")
+    }))
+
+  it.scopedLive(
+    "S65: a dead owner's lock is broken also when the time of day is set back meanwhile",
+    () =>
+      Effect.gen(function*() {
+        const directory = yield* filestore.folder
+        const first = yield* filestore.open(directory)
+        const token = yield* createSession(first, { n: 0 })
+        const record = yield* recordOf(first, token)
+        const killed = yield* Deferred.make<void>()
+        const victim = yield* filestore.openThen(
+          directory,
+          filestore.killedAfter(3, Effect.asVoid(Deferred.succeed(killed, undefined)))
+        )
+        yield* Effect.forkDaemon(victim.update(token, 0, withData(record, { n: 1 })))
+        yield* Deferred.await(killed)
+        const real = Clock.make()
+        let asked = 0
+        // the first look at the lock is before the hour goes back, all others are after
+        const time = () => real.unsafeCurrentTimeMillis() - (asked++ < 3 ? 0 : hour)
+        const clock: Clock.Clock = {
+          ...real,
+          [Clock.ClockTypeId]: Clock.ClockTypeId,
+          unsafeCurrentTimeMillis: time,
+          currentTimeMillis: Effect.sync(time),
+          unsafeCurrentTimeNanos: () => real.unsafeCurrentTimeNanos(),
+          sleep: (duration) => real.sleep(duration)
+        }
+        const answer = yield* Effect.withClock(first.update(token, 0, withData(record, { n: 2 })), clock)
+        assert.strictEqual(answer._tag, "Updated")
+      }),
+    10_000
+  )
+})
+
 describe("FileStore: sweep", () => {
   it.scopedLive("S68: what is over goes a minute later; what lives, and what is not ours, stays", () =>
     Effect.gen(function*() {

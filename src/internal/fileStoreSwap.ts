@@ -27,8 +27,8 @@ import * as Encoding from "effect/Encoding"
 import * as crypto from "./crypto.js"
 import * as Format from "./fileStoreFormat.js"
 
-/** How long the same lock must be seen in place until its owner counts as dead, in milliseconds. @internal */
-export const patience = 1000
+/** How long the same lock must be seen in place until its owner counts as dead, in nanoseconds. */
+const patience = 1_000_000_000n
 
 const firstPause = 2
 const longestPause = 50
@@ -167,7 +167,7 @@ export const make = (options: {
     Effect.gen(function*() {
       const passed: Array<string> = []
       let name = Format.lock(id, base)
-      let seen: { readonly owner: string; readonly since: number } | undefined
+      let seen: { readonly owner: string; readonly since: bigint } | undefined
       let pause = firstPause
       while (!(yield* link(temporary, name))) {
         const found = yield* readName(name)
@@ -176,7 +176,8 @@ export const make = (options: {
           continue
         }
         const owner = ownerOf(found)
-        const now = yield* Clock.currentTimeMillis
+        // not the time of day, which may be set back
+        const now = yield* Clock.currentTimeNanos
         if (seen?.owner !== owner) {
           seen = { owner, since: now }
         }
