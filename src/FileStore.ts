@@ -230,7 +230,10 @@ const makeBackend = (
         Effect.zipRight(files.settle)
       )
       // A failure after the commit takes nothing back: the old file names the new one by then.
-      const isCommitted = Effect.map(files.read(key.id), (found) => found?._tag === "Tombstone" && found.next === next.id)
+      const isCommitted = Effect.map(
+        files.read(key.id),
+        (found) => found?._tag === "Tombstone" && found.next === next.id
+      )
       const takeBack = Effect.ignore(Effect.unlessEffect(files.remove(next.id), isCommitted))
       const withdraw = Effect.suspend(() => Effect.zipRight(placed ? takeBack : Effect.void, clear))
       const result = yield* Effect.onError(
