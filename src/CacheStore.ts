@@ -25,6 +25,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as backend from "./internal/cacheBackend.js"
+import { untilOver } from "./internal/cacheQueue.js"
 import * as Store from "./Store.js"
 
 /**
@@ -175,8 +176,10 @@ export const fromPromises = (cache: PromiseCache): Cache => ({
       (value) => Option.fromNullable(value)
     ),
   set: (key, value, timeToLive) =>
-    Effect.tryPromise({ try: () => cache.set(key, value, Duration.toMillis(timeToLive)), catch: (cause) => cause }),
-  remove: (key) => Effect.tryPromise({ try: () => cache.remove(key), catch: (cause) => cause })
+    untilOver(
+      Effect.tryPromise({ try: () => cache.set(key, value, Duration.toMillis(timeToLive)), catch: (cause) => cause })
+    ),
+  remove: (key) => untilOver(Effect.tryPromise({ try: () => cache.remove(key), catch: (cause) => cause }))
 })
 
 /**

@@ -22,6 +22,7 @@ import {
   TestClock
 } from "effect"
 import * as CacheStore from "effect-session/CacheStore"
+import type { SessionRecord } from "effect-session/SessionRecord"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { Redis } from "ioredis"
@@ -377,6 +378,85 @@ describe("CacheStore over a cache", () => {
       control.before = () => Effect.void
       yield* store.remove(token)
       assert.strictEqual(yield* dataOf(store, token), "Superseded")
+    }))
+
+  for (
+    const [what, write] of [
+      [
+        "an update",
+        (store: Store.Store, record: SessionRecord, token: SessionToken.Token) =>
+          Effect.asVoid(store.update(token, 0, withData(record, { n: 1 })))
+      ],
+      [
+        "a touch",
+        (store: Store.Store, record: SessionRecord, token: SessionToken.Token) =>
+          Effect.asVoid(store.touch(token, 0, record.deadline + 1))
+      ]
+    ] as const
+  ) {
+    it.scoped(`S26 S65: ${what} that nobody waits for any more does not land on what follows it`, () =>
+      Effect.gen(function*() {
+        const map = new Map<string, string>()
+        const reached = yield* Deferred.make<void>()
+        let slow: Promise<void> | undefined
+        let land = () => {}
+        const store = yield* storeOver(CacheStore.fromPromises({
+          get: (key) => Promise.resolve(map.get(key)),
+          set: async (key, value) => {
+            const wait = slow
+            slow = undefined
+            if (wait !== undefined) {
+              Effect.runSync(Deferred.succeed(reached, undefined))
+              await wait
+            }
+            map.set(key, value)
+          },
+          remove: (key) => Promise.resolve(map.delete(key))
+        }))
+        const token = yield* createSession(store, { n: 0 })
+        const record = yield* recordOf(store, token)
+        slow = new Promise((resolve) => land = resolve)
+        const writing = yield* Effect.fork(write(store, record, token))
+        yield* Deferred.await(reached)
+        yield* Fiber.interruptFork(writing)
+        const removing = yield* Effect.fork(store.remove(token))
+        const turns = Effect.repeatN(Effect.promise(() => new Promise((resolve) => setImmediate(resolve))), 5)
+        yield* turns
+        land()
+        yield* turns
+        yield* Fiber.join(removing)
+        yield* Fiber.await(writing)
+        assert.strictEqual(yield* dataOf(store, token), "Superseded")
+      }))
+  }
+
+  it.scoped("S66: a write whose client never answers holds its session for a minute", () =>
+    Effect.gen(function*() {
+      const map = new Map<string, string>()
+      const reached = yield* Deferred.make<void>()
+      let dead = false
+      const store = yield* storeOver(CacheStore.fromPromises({
+        get: (key) => Promise.resolve(map.get(key)),
+        set: (key, value) => {
+          if (dead) {
+            dead = false
+            Effect.runSync(Deferred.succeed(reached, undefined))
+            return new Promise(() => {})
+          }
+          map.set(key, value)
+          return Promise.resolve()
+        },
+        remove: (key) => Promise.resolve(map.delete(key))
+      }))
+      const token = yield* createSession(store, { n: 0 })
+      dead = true
+      const writing = yield* Effect.fork(store.remove(token))
+      yield* Deferred.await(reached)
+      yield* Fiber.interruptFork(writing)
+      const removing = yield* Effect.fork(store.remove(token))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(removing)
+      assert.strictEqual(yield* dataOf(store, token), "None")
     }))
 
   it.effect("a wrong option or object fails the layer and says what to write", () =>

@@ -197,11 +197,11 @@ export const ofKeyv = (keyv: Keyv): Cache => {
       }),
     set: (key, value, timeToLive) =>
       Effect.filterOrFail(
-        call(() => keyv.set(key, value, Duration.toMillis(timeToLive))),
+        Queue.untilOver(call(() => keyv.set(key, value, Duration.toMillis(timeToLive)))),
         (done) => done !== false,
         () => "Keyv kept nothing: its set answered false"
       ),
-    remove: (key) => call(() => keyv.delete(key))
+    remove: (key) => Queue.untilOver(call(() => keyv.delete(key)))
   }
 }
 

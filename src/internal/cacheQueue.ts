@@ -2,7 +2,27 @@
  * A queue for each key: what is run under the same key runs one at a time, in order, within this process. It is how a
  * backend that can't compare and set keeps the Store's contract against its own process at least.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+
+/** How long a write that nobody waits for any more keeps its turn: its client may never answer. */
+const longestHold = Duration.minutes(1)
+
+/**
+ * A write that can't be called back. Interrupted, it is let go when it is over: it may still land, and what comes behind
+ * it in the queue must not be overwritten by it.
+ *
+ * @internal
+ */
+export const untilOver = <A, E>(write: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(write), (fiber) =>
+      Effect.onInterrupt(
+        restore(Fiber.join(fiber)),
+        () => Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), longestHold))
+      ))
+  )
 
 interface Lane {
   readonly semaphore: Effect.Semaphore

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { ExpressSessionStore } from "../ExpressStore.js"
 import type { SessionId } from "../SessionToken.js"
+import { untilOver } from "./cacheQueue.js"
 import { withExpiry } from "./expressRecord.js"
 
 /** @internal */
@@ -37,14 +38,17 @@ const call = <A>(
     }
   })
 
+const write = (f: (callback: (error: unknown) => void) => unknown): Effect.Effect<void, unknown> =>
+  untilOver(Effect.asVoid(call(f)))
+
 /** @internal */
 export const make = (store: ExpressSessionStore): Calls => ({
   get: (sid) => call<unknown>((callback) => store.get(sid, callback)),
-  set: (sid, session) => Effect.asVoid(call((callback) => store.set(sid, session, callback))),
-  destroy: (sid) => Effect.asVoid(call((callback) => store.destroy(sid, callback))),
+  set: (sid, session) => write((callback) => store.set(sid, session, callback)),
+  destroy: (sid) => write((callback) => store.destroy(sid, callback)),
   touch: store.touch === undefined
     ? undefined
-    : (sid, session) => Effect.asVoid(call((callback) => store.touch?.(sid, session, callback)))
+    : (sid, session) => write((callback) => store.touch?.(sid, session, callback))
 })
 
 /** How long past its end a tombstone is left with the store, whose clock may differ. */
