@@ -20,7 +20,12 @@ export const untilOver = <A, E>(write: Effect.Effect<A, E>): Effect.Effect<A, E>
     Effect.flatMap(Effect.forkDaemon(write), (fiber) =>
       Effect.onInterrupt(
         restore(Fiber.join(fiber)),
-        () => Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), longestHold))
+        // in a fiber of its own, for this one is interrupted wherever it may be
+        () =>
+          Effect.flatMap(
+            Effect.forkDaemon(Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), longestHold))),
+            Fiber.await
+          )
       ))
   )
 
