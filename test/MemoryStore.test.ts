@@ -31,6 +31,17 @@ describe("capacity", () => {
       assert.deepStrictEqual(yield* Effect.forEach([1, 2, 3, 4, 5], tagOf), ["Live", "Live", "Live", "None", "Live"])
     }).pipe(Effect.provide(MemoryStore.layer({ capacity: 4 }))))
 
+  it.effect("a session under the token of one that expired is the most recently used", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      yield* store.create(token(1), testing.record({ deadline: 10 }))
+      yield* put(2)
+      yield* TestClock.adjust(20)
+      yield* put(1)
+      yield* put(3)
+      assert.deepStrictEqual(yield* Effect.forEach([1, 2, 3], tagOf), ["Live", "None", "Live"])
+    }).pipe(Effect.provide(MemoryStore.layer({ capacity: 2 }))))
+
   it.effect("without one, all are kept", () =>
     Effect.gen(function*() {
       const all = Array.from({ length: 1000 }, (_, n) => n)
@@ -131,6 +142,44 @@ describe("S68: the sweep", () => {
     assert.isTrue(sessions.isSuperseded(id(2), 0))
     assert.strictEqual(sessions.sweep(500, minute), 1)
     assert.isTrue(sessions.isSuperseded(id(3), 0))
+  })
+
+  it("of a clock that was ahead a tombstone does not keep those behind it", () => {
+    const sessions = new Sessions(Infinity)
+    sessions.bury(id(0), 3_600_000)
+    sessions.bury(id(1), 0)
+    assert.strictEqual(sessions.sweep(10, 60_000), 1)
+    assert.isTrue(sessions.isSuperseded(id(0), 3_600_000))
+  })
+
+  for (
+    const [what, sessions, end] of [
+      ["evicted", new Sessions(10), () => {}],
+      ["removed", new Sessions(Infinity), (sessions: Sessions, n: number) => sessions.bury(id(n), 0)]
+    ] as const
+  ) {
+    it(`the ids of sessions that were ${what} are not kept until their deadline`, () => {
+      const year = 365 * 86_400_000
+      const record = testing.record({ idle: year, deadline: year, expiresAt: year })
+      for (let n = 0; n < 100_000; n++) {
+        sessions.insert(id(n), record)
+        end(sessions, n)
+      }
+      sessions.sweep(Infinity, 60_000)
+      assert.isBelow(sessions.sweep(Infinity, 2 * year), 25_000)
+    })
+  }
+
+  it("ids that are filed anew are met at their deadlines", () => {
+    const sessions = new Sessions(1000)
+    for (let n = 0; n < 50_000; n++) {
+      sessions.insert(id(n), testing.record({ deadline: 60_000 * (1 + n % 2) }))
+    }
+    sessions.sweep(Infinity, 120_000)
+    assert.isUndefined(sessions.live(id(49_998), 0))
+    assert.isDefined(sessions.live(id(49_999), 0))
+    sessions.sweep(Infinity, 180_000)
+    assert.isUndefined(sessions.live(id(49_999), 0))
   })
 
   it.effect("runs by itself, every minute", () =>
