@@ -39,7 +39,43 @@ const accepts: ReadonlyArray<law.Definition> = [
   }
 ]
 
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+/** Tokens of the drawn form that are almost the same: in all letters' case, and in one character at every place. */
+const lookalikes = (token: SessionToken.Token): ReadonlyArray<SessionToken.Token> => {
+  const text = law.textOf(token)
+  const flipped = [...text].map((letter) =>
+    letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase()
+  )
+  // the last character has two bits that are always zero
+  const other = (letter: string, step: number) => alphabet[(alphabet.indexOf(letter) + step) % alphabet.length] ?? ""
+  const places = [...text].map((letter, place) =>
+    text.slice(0, place) + other(letter, place === text.length - 1 ? 4 : 1) + text.slice(place + 1)
+  )
+  return [flipped.slice(0, -1).join("") + text.slice(-1), ...places].map(SessionToken.fromString)
+}
+
 const creating: ReadonlyArray<law.Definition> = [
+  {
+    name: "every character of a token tells sessions apart",
+    covers: ["S01"],
+    needs: ["keeping"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const drawn = trial.draw()
+        const all = yield* Effect.forEach([drawn, ...lookalikes(drawn)], (token, n) => {
+          const record = law.recordOf(trial, { data: { n } })
+          return Effect.map(
+            Effect.flatMap(trial.store.create(token, record), (answer) =>
+              law.expectTag(answer, "Created", "create under a token like another")),
+            (answer) => ({ token: answer.token, record })
+          )
+        })
+        for (const kept of all) {
+          yield* law.expectKept(trial, kept, "of a token like others")
+        }
+      })
+  },
   {
     name: "create keeps the record",
     covers: [],
@@ -232,6 +268,24 @@ const renewing: ReadonlyArray<law.Definition> = [
         }
         yield* law.expectKept(trial, victim, "of another session's token after a renew to it")
         yield* law.expectKept(trial, other, "of the old token after a renew to another session's token")
+      })
+  },
+  {
+    name: "renew takes no superseded token",
+    covers: ["S26"],
+    needs: ["keeping", "revocation", "tombstones"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const ended = yield* law.removed(trial)
+        const other = yield* law.keep(trial)
+        const late = law.written(trial, other.record, { late: true })
+        const tried = yield* Effect.either(trial.store.renew(other.token, other.record.revision, ended.token, late))
+        if (tried._tag === "Right") {
+          yield* law.expectTag(tried.right, "Conflict", "renew to a superseded token, where it did not fail,")
+        }
+        const { _tag } = yield* trial.store.load(ended.token)
+        yield* law.expect(_tag === "Superseded", () => `a renew to a superseded token left it ${_tag}`)
+        yield* law.expectKept(trial, other, "of the old token after a renew to a superseded one")
       })
   }
 ]

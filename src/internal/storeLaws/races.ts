@@ -17,7 +17,7 @@ const count = (answers: ReadonlyArray<{ readonly _tag: string }>, tag: string): 
 const addOne = (trial: law.Trial, kept: law.Kept): Effect.Effect<void, string | Store.StoreError> =>
   Effect.gen(function*() {
     let { record } = kept
-    for (;;) {
+    for (let tries = 0; tries < writers * writers; tries++) {
       const next = law.written(trial, record, { n: Number(record.data["n"]) + 1 })
       const answer = yield* trial.store.update(kept.token, record.revision, next)
       if (answer._tag === "Updated") {
@@ -25,6 +25,7 @@ const addOne = (trial: law.Trial, kept: law.Kept): Effect.Effect<void, string | 
       }
       record = (yield* law.expectTag(answer, "Conflict", "update beside other writers")).record
     }
+    return yield* Effect.fail("update answers Conflict again and again, with a record that it does not take either")
   })
 
 /** @internal */
@@ -103,6 +104,35 @@ export const definitions: ReadonlyArray<law.Definition> = [
           const { data } = yield* law.expectLive(trial, by === "renew" ? next : token, `after ${by} won`)
           yield* law.expect(data["by"] === by, () => `${by} won, and the data is that of the other`)
           yield* law.expectOver(trial, by === "renew" ? token : next, `of the token that lost to ${by}`)
+        }
+      })
+  },
+  {
+    name: "a touch beside a writer loses no update and revives nothing",
+    covers: ["S13", "S21", "S65"],
+    needs: ["keeping", "revisions", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (const order of ["before", "after"] as const) {
+          const ordered = <A>(pair: ReadonlyArray<A>): ReadonlyArray<A> =>
+            order === "before" ? pair : [...pair].reverse()
+          const first = yield* law.keep(trial)
+          const late = law.written(trial, first.record, { late: true })
+          const deadline = late.deadline + 1000
+          yield* together(ordered<Effect.Effect<unknown, Store.StoreError>>([
+            trial.store.touch(first.token, first.record.revision, deadline),
+            trial.store.update(first.token, first.record.revision, late)
+          ]))
+          const { data } = yield* law.expectLive(trial, first.token, `after a touch ${order} an update`)
+          yield* law.expect(data["late"] === true, () => `a touch ${order} an update took the update back`)
+          const second = yield* law.keep(trial)
+          const next = trial.draw(second.token)
+          yield* together(ordered<Effect.Effect<unknown, Store.StoreError>>([
+            trial.store.touch(second.token, second.record.revision, deadline),
+            trial.store.renew(second.token, second.record.revision, next, late)
+          ]))
+          yield* law.expectOver(trial, second.token, `of the old token after a touch ${order} a renew`)
+          yield* law.expectLive(trial, next, `of the new token after a touch ${order} a renew`)
         }
       })
   },

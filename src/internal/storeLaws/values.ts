@@ -130,6 +130,20 @@ export const definitions: ReadonlyArray<law.Definition> = [
       })
   },
   {
+    name: "a session as large as they may be comes back as it was",
+    covers: ["S61"],
+    needs: ["keeping"],
+    trial: (trial) =>
+      Effect.suspend(() => {
+        const limit = trial.settings.binding?.limit
+        const size = limit === undefined ? 262_000 : Math.floor(limit / 3)
+        return roundTrip(
+          trial,
+          testing.record({ data: { first: "x".repeat(size - 1000), last: "\u20ac".repeat(300) } }).data
+        )
+      })
+  },
+  {
     name: "every field of a record comes back as it was",
     covers: ["S13", "S33"],
     needs: ["keeping"],
@@ -146,7 +160,8 @@ export const definitions: ReadonlyArray<law.Definition> = [
           const { authenticatedAt: _, dropOnRenew: __, persistent: ___, subject: ____, ...bare } = renewed.record
           const stripped = yield* law.rewrite(trial, { ...renewed, record: bare }, { n: 3 })
           yield* law.expectKept(trial, stripped, "after an update without the optional fields")
-          const full = { ...stripped.record, ...fields, revision: stripped.record.revision }
+          const idle = stripped.record.idle + 1
+          const full = { ...stripped.record, ...fields, idle, revision: stripped.record.revision }
           const other = yield* law.rewrite(trial, { ...stripped, record: full }, { n: 4 })
           yield* law.expectKept(trial, other, "after an update with the optional fields")
         }
@@ -160,26 +175,41 @@ export const definitions: ReadonlyArray<law.Definition> = [
       Effect.gen(function*() {
         const content = { list: [1, { two: [] }], map: { deep: { deeper: "x" } }, text: "y" }
         const expected = law.recordOf(trial, { data: content, dropOnRenew: ["csrf"] })
-        const given = { ...expected, dropOnRenew: ["csrf"] }
+        const given = { ...expected, data: structuredClone(content), dropOnRenew: ["csrf"] }
         const created = yield* law.expectTag(yield* trial.store.create(trial.draw(), given), "Created", "create")
         vandalize(given)
         const { token } = created
         yield* law.expectKept(trial, { token, record: expected }, "after a change to the record given to create")
         vandalize(yield* trial.store.load(token))
         yield* law.expectKept(trial, { token, record: expected }, "after a change to the record that load answered")
-        const rewritten = { ...law.written(trial, expected, content), dropOnRenew: ["csrf"] }
+        const rewritten = {
+          ...law.written(trial, expected, content),
+          data: structuredClone(content),
+          dropOnRenew: ["csrf"]
+        }
         const { revision, token: next } = yield* law.expectTag(
           yield* trial.store.update(token, expected.revision, rewritten),
           "Updated",
           "update"
         )
-        const record = { ...rewritten, dropOnRenew: ["csrf"], revision }
+        const record = { ...rewritten, data: structuredClone(content), dropOnRenew: ["csrf"], revision }
         vandalize(rewritten)
         yield* law.expectKept(trial, { token: next, record }, "after a change to the record given to update")
         if (!trial.settings.waives.includes("revisions")) {
           vandalize(yield* trial.store.update(next, revision - 1, record))
           yield* law.expectKept(trial, { token: next, record }, "after a change to the record of a Conflict")
+          vandalize(yield* trial.store.renew(next, revision - 1, trial.draw(next), record))
+          yield* law.expectKept(trial, { token: next, record }, "after a change to the record of a renew's Conflict")
         }
+        const kept = structuredClone(record)
+        const renewed = yield* law.expectTag(
+          yield* trial.store.renew(next, revision, trial.draw(next), record),
+          "Updated",
+          "renew"
+        )
+        vandalize(record)
+        const last = { token: renewed.token, record: { ...kept, revision: renewed.revision } }
+        yield* law.expectKept(trial, last, "after a change to the record given to renew")
       })
   }
 ]
