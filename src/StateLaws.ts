@@ -124,6 +124,25 @@ const expectTokens = (
     )
   })
 
+/** The request with other cookies around its own, some of almost the same name. */
+const amongOthers = (trial: Trial, request: Request): Request => {
+  const own = request.headers.get("cookie")
+  const names = [...client.cookiesOf(request).keys()]
+  const token = () => Redacted.value(trial.draw())
+  const headers = new Headers(request.headers)
+  headers.set(
+    "cookie",
+    [
+      "law-theme=dark",
+      ...names.map((name) => `x${name}=${token()}`),
+      ...(own === null ? [] : [own]),
+      ...names.map((name) => `${name}x=${token()}`),
+      "law-last=1"
+    ].join("; ")
+  )
+  return new Request(request.url, { headers })
+}
+
 /** A response with much to lose, as the platform's value and as a web `Response` in a body. */
 const busy: ReadonlyArray<() => HttpServerResponse.HttpServerResponse> = [
   () =>
@@ -181,6 +200,31 @@ const definitions: ReadonlyArray<Definition> = [
         const token = trial.draw()
         const request = HttpServerRequest.fromWeb(yield* trial.carry(token))
         yield* expectTokens(trial, request, [Redacted.value(token)], "carrying a token,")
+      })
+  },
+  {
+    name: "a token is read among a client's other cookies",
+    covers: ["S51"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const token = trial.draw()
+        const request = HttpServerRequest.fromWeb(amongOthers(trial, yield* trial.carry(token)))
+        yield* expectTokens(trial, request, [Redacted.value(token)], "with other cookies")
+      })
+  },
+  {
+    name: "of several cookies of its name each is a candidate, in order",
+    covers: ["S51"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const tokens = [trial.draw(), trial.draw()]
+        const requests = yield* Effect.forEach(tokens, trial.carry)
+        if (requests.some((request) => client.cookiesOf(request).size !== 1)) {
+          return
+        }
+        const cookie = requests.map(({ headers }) => headers.get("cookie")).join("; ")
+        const request = new Request("http://localhost/", { headers: { cookie } })
+        yield* expectTokens(trial, HttpServerRequest.fromWeb(request), tokens.map(Redacted.value), "with two cookies")
       })
   },
   {
@@ -257,6 +301,27 @@ const definitions: ReadonlyArray<Definition> = [
           yield* expectKept(make(), yield* trial.transport.emit(make(), trial.draw(), emission))
           yield* expectKept(make(), trial.transport.expire(make(), undefined))
         }), { discard: true })
+  },
+  {
+    name: "a client keeps its other cookies",
+    covers: ["S54"],
+    emits: true,
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const carrying = yield* trial.carry(trial.draw())
+        const before = amongOthers(trial, carrying)
+        const own = client.cookiesOf(carrying)
+        const others = [...client.cookiesOf(before)].filter(([name]) => !own.has(name))
+        const responses = [
+          yield* trial.transport.emit(empty, trial.draw(), emission),
+          trial.transport.expire(empty, undefined)
+        ]
+        for (const response of responses) {
+          const kept = client.cookiesOf(trial.next(before, response))
+          const lost = others.filter(([name, value]) => kept.get(name) !== value).map(([name]) => name)
+          yield* expect(lost.length === 0, () => `these were lost: ${show(lost)}`)
+        }
+      })
   },
   {
     name: "a response is left as it is",

@@ -92,6 +92,43 @@ describe("StateLaws finds what is broken:", () => {
       "a new token takes the place of the one before"
     ],
     [
+      "a removal of another cookie with the session's",
+      cookie,
+      (transport) => ({
+        expire: (response, attributes) =>
+          HttpServerResponse.unsafeSetCookie(transport.expire(response, attributes), "law-theme", "", { maxAge: 0 })
+      }),
+      "a client keeps its other cookies"
+    ],
+    [
+      "a removal of all there is",
+      cookie,
+      (transport) => ({
+        expire: (response, attributes) =>
+          HttpServerResponse.setHeader(transport.expire(response, attributes), "clear-site-data", "\"*\"")
+      }),
+      "a client keeps its other cookies"
+    ],
+    [
+      "a name that is only the beginning of the cookie's",
+      cookie,
+      ({ audience }) => ({
+        extract: (request) =>
+          Effect.succeed(
+            Object.entries(request.cookies).filter(([name]) => name.startsWith(audience)).map(([, value]) =>
+              Redacted.make(value)
+            )
+          )
+      }),
+      "a token is read among a client's other cookies"
+    ],
+    [
+      "the first of two cookies alone",
+      cookie,
+      (transport) => ({ extract: (request) => Effect.map(transport.extract(request), (tokens) => tokens.slice(0, 1)) }),
+      "of several cookies of its name each is a candidate, in order"
+    ],
+    [
       "a header added each time",
       cookie,
       (transport) => ({

@@ -24,7 +24,8 @@ export const endOf = (text: string, now: number): number | undefined => {
   return expires === undefined ? undefined : Date.parse(expires)
 }
 
-const cookiesOf = (request: Request): Map<string, string> => {
+/** The cookies that a request carries, by name. @internal */
+export const cookiesOf = (request: Request): Map<string, string> => {
   const cookies = new Map<string, string>()
   for (const pair of (request.headers.get("cookie") ?? "").split("; ")) {
     const equals = pair.indexOf("=")
@@ -38,7 +39,9 @@ const cookiesOf = (request: Request): Map<string, string> => {
 /** The request that follows on a response at a given time. @internal */
 export const follow = (now: number) => (transport: State.Transport, before: Request, response: Response): Request => {
   const headers = new Headers(before.headers)
-  const cookies = cookiesOf(before)
+  const cookies = /"(\*|cookies)"/.test(response.headers.get("clear-site-data") ?? "")
+    ? new Map<string, string>()
+    : cookiesOf(before)
   for (const text of response.headers.getSetCookie()) {
     const pair = text.split(";")[0] ?? ""
     const equals = pair.indexOf("=")
