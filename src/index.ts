@@ -9,6 +9,8 @@ export * as CacheStore from "./CacheStore.js"
 /** @since 0.1.0 */
 export * as CookieState from "./CookieState.js"
 /** @since 0.1.0 */
+export * as ExpressStore from "./ExpressStore.js"
+/** @since 0.1.0 */
 export * as FileStore from "./FileStore.js"
 /** @since 0.1.0 */
 export * as HeaderState from "./HeaderState.js"
@@ -21,6 +23,8 @@ export * as NullStore from "./NullStore.js"
 /** @since 0.1.0 */
 export * as ParamState from "./ParamState.js"
 /** @since 0.1.0 */
+export * as SealedStore from "./SealedStore.js"
+/** @since 0.1.0 */
 export * as Session from "./Session.js"
 /** @since 0.1.0 */
 export * as SessionError from "./SessionError.js"
@@ -32,6 +36,8 @@ export * as SessionPolicy from "./SessionPolicy.js"
 export * as SessionRecord from "./SessionRecord.js"
 /** @since 0.1.0 */
 export * as SessionToken from "./SessionToken.js"
+/** @since 0.1.0 */
+export * as SignedTokens from "./SignedTokens.js"
 /** @since 0.1.0 */
 export * as State from "./State.js"
 /** @since 0.1.0 */
