@@ -30,6 +30,7 @@ import Keyv from "keyv"
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as Queue from "../src/internal/cacheQueue.js"
 import * as Entry from "../src/internal/entry.js"
 import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
 import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
@@ -429,6 +430,19 @@ describe("CacheStore over a cache", () => {
         assert.strictEqual(yield* dataOf(store, token), "Superseded")
       }))
   }
+
+  it.scoped("a queue keeps nothing of a key that nobody holds or waits for", () =>
+    Effect.gen(function*() {
+      const queue = Queue.make()
+      const go = yield* Deferred.make<void>()
+      const first = yield* Effect.fork(queue.run(["a", "b"], Deferred.await(go)))
+      const second = yield* Effect.fork(queue.run(["b", "a"], Effect.void))
+      yield* Effect.repeatN(Effect.yieldNow(), 5)
+      assert.strictEqual(queue.size(), 2)
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.joinAll([first, second])
+      assert.strictEqual(queue.size(), 0)
+    }))
 
   it.scoped("S66: a write whose client never answers holds its session for a minute", () =>
     Effect.gen(function*() {

@@ -19,7 +19,7 @@ import {
   TestContext
 } from "effect"
 import * as FileStore from "effect-session/FileStore"
-import type { SessionRecord } from "effect-session/SessionRecord"
+import * as SessionRecord from "effect-session/SessionRecord"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { execFileSync } from "node:child_process"
@@ -36,7 +36,7 @@ const idOf = (token: SessionToken.Token): string => SessionToken.unsafeToId(toke
 
 const sessionFile = (directory: string, token: SessionToken.Token): string => path.join(directory, idOf(token))
 
-const add = (store: Store.Store, token: SessionToken.Token, record: SessionRecord, n: number) =>
+const add = (store: Store.Store, token: SessionToken.Token, record: SessionRecord.SessionRecord, n: number) =>
   store.update(token, record.revision, withData(record, { n }))
 
 const isUnavailable = (exit: Exit.Exit<unknown, unknown>): boolean =>
@@ -156,7 +156,7 @@ describe("FileStore: one folder, several processes", () => {
 const addOne = (
   store: Store.Store,
   token: SessionToken.Token,
-  record: SessionRecord
+  record: SessionRecord.SessionRecord
 ): Effect.Effect<void, Store.StoreError> =>
   Effect.flatMap(
     add(store, token, record, Number(record.data["n"]) + 1),
@@ -367,11 +367,15 @@ describe("FileStore: locks", () => {
 
 /** Kills a process after each of its first calls in turn, until it ends by itself; asks `check` after each death. */
 const killedAtEveryStep = (
-  act: (store: Store.Store, token: SessionToken.Token, record: SessionRecord) => Effect.Effect<unknown, unknown>,
+  act: (
+    store: Store.Store,
+    token: SessionToken.Token,
+    record: SessionRecord.SessionRecord
+  ) => Effect.Effect<unknown, unknown>,
   check: (
     store: Store.Store,
     token: SessionToken.Token,
-    record: SessionRecord,
+    record: SessionRecord.SessionRecord,
     finished: boolean,
     directory: string
   ) => Effect.Effect<void, unknown>
@@ -517,7 +521,7 @@ describe("FileStore: damaged files", () => {
         const directory = yield* filestore.folder
         const store = yield* filestore.open(directory, { around })
         const operations: ReadonlyArray<
-          (token: SessionToken.Token, record: SessionRecord) => Effect.Effect<
+          (token: SessionToken.Token, record: SessionRecord.SessionRecord) => Effect.Effect<
             string,
             Store.StoreError
           >
@@ -620,6 +624,58 @@ describe("FileStore: damaged files", () => {
       assert.strictEqual((yield* add(store, token, yield* makeRecord({ n: 1 }), 2))._tag, "Gone")
       yield* sweptAfter(directory, 0)
       assert.deepStrictEqual(names(directory), [path.basename(file)])
+    }))
+})
+
+describe("FileStore: what a file says", () => {
+  const encode = (text: string) => new TextEncoder().encode(text)
+
+  it("X19: a header of other words, or of more or fewer, is corrupt", () => {
+    const live = "effect-session 1 L x - 0 0 1 2 2"
+    const ended = "effect-session 1 T x - 5"
+    const whole = [`${live}\n{}`, `${ended}\n`].map((text) => Format.decode(encode(text))._tag)
+    assert.deepStrictEqual(whole, ["Entry", "Tombstone"])
+    const damaged = [
+      `effect-sessiom${live.slice(14)}\n{}`,
+      `${live} 3\n{}`,
+      `${live.slice(0, -2)}\n{}`,
+      `${live.replace(" L ", " X ")}\n{}`,
+      `${live.replace(" L ", " T ")}\n{}`,
+      `${live.replace(" 1 2 2", " y 2 2")}\n{}`,
+      `${live}\n{} `,
+      live,
+      `${ended} 6\n`,
+      `${ended.slice(0, -2)}\n`,
+      `${ended.replace(" T ", " L ")}\n`,
+      `${ended.slice(0, -1)}y\n`,
+      "\n",
+      ""
+    ]
+    for (const text of damaged) {
+      assert.strictEqual(Format.decode(encode(text))._tag, "Corrupt", JSON.stringify(text))
+    }
+  })
+
+  it.scopedLive("S13 S15: a session that waits for its renewal lives once the old file names it, and it alone", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const store = yield* filestore.open(directory)
+      const [old, waiting, other] = [yield* drawToken(), yield* drawToken(), yield* drawToken()]
+      const body = SessionRecord.encode(yield* makeRecord({ n: 1 }))
+      const at = Date.now()
+      const entry = { _tag: "Entry", revision: 1, touchedAt: at, deadline: at + hour, body } as const
+      const [oldId, waitingId, otherId] = yield* Effect.forEach([old, waiting, other], SessionToken.toId)
+      assert(oldId !== undefined && waitingId !== undefined && otherId !== undefined)
+      const write = (id: string, bytes: Uint8Array) => fs.writeFileSync(path.join(directory, id), bytes)
+      const answers = Effect.map(store.load(waiting), ({ _tag }) => _tag)
+      write(waitingId, Format.encodeLive(entry, "x", 0, oldId))
+      assert.strictEqual(yield* answers, "None", "without the old file")
+      write(oldId, Format.encodeLive(entry, "x", 0))
+      assert.strictEqual(yield* answers, "None", "while the old one lives")
+      write(oldId, Format.encodeTombstone({ _tag: "Tombstone", until: at + 60_000 }, "x", otherId))
+      assert.strictEqual(yield* answers, "None", "while another is named")
+      write(oldId, Format.encodeTombstone({ _tag: "Tombstone", until: at + 60_000 }, "x", waitingId))
+      assert.strictEqual(yield* answers, "Live")
     }))
 })
 
@@ -892,7 +948,11 @@ describe("FileStore: durability", () => {
 
   const callsOf = (
     durability: FileStore.Durability,
-    act: (store: Store.Store, token: SessionToken.Token, record: SessionRecord) => Effect.Effect<unknown, unknown>
+    act: (
+      store: Store.Store,
+      token: SessionToken.Token,
+      record: SessionRecord.SessionRecord
+    ) => Effect.Effect<unknown, unknown>
   ) =>
     Effect.gen(function*() {
       const directory = yield* filestore.folder
