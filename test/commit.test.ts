@@ -1,8 +1,9 @@
 /**
  * What a store's rarer answers mean for a commit, and what a handler that outlives its response learns of it.
  */
+import { HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Redacted, TestClock } from "effect"
+import { Deferred, Effect, Fiber, Redacted, Ref, TestClock } from "effect"
 import {
   CookieState,
   HttpMiddleware,
@@ -307,6 +308,57 @@ describe("lanes", () => {
       yield* third
       assert.deepStrictEqual(steps, ["first", "second", "third"])
     }))
+
+  it.effect("S26: what a commit left of a session is not taken for the one that began after its destruction", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const goSecond = yield* Deferred.make<void>()
+      const goThird = yield* Deferred.make<void>()
+      const queued = Effect.repeatN(Effect.yieldNow(), 20)
+      const setFlash = Effect.flatMap(Session.Session, Ref.set<Session.Data>({ flash: "bye" }))
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/second": answering(Effect.zipRight(Session.load, Effect.zipRight(Deferred.await(goSecond), increment))),
+        "/third": answering(Effect.zipRight(Session.load, Effect.zipRight(Deferred.await(goThird), increment))),
+        "/": Effect.gen(function*() {
+          yield* increment
+          const ofFirst = yield* controls.hold("update")
+          const updating = yield* Effect.fork(Session.commit)
+          yield* ofFirst.arrived
+          yield* Deferred.succeed(goSecond, undefined)
+          yield* queued
+          const ofSecond = yield* controls.hold("update")
+          yield* ofFirst.release
+          yield* Fiber.join(updating)
+          yield* ofSecond.arrived
+          yield* Session.destroy
+          yield* setFlash
+          const beginning = yield* Effect.fork(Session.commit)
+          yield* queued
+          const ofThird = yield* controls.hold("update")
+          yield* Deferred.succeed(goThird, undefined)
+          yield* queued
+          yield* ofSecond.release
+          yield* Fiber.join(beginning)
+          yield* ofThird.arrived
+          yield* increment
+          const adding = yield* Effect.fork(Session.commit)
+          yield* queued
+          yield* ofThird.release
+          yield* Fiber.join(adding)
+          return HttpServerResponse.unsafeJson(yield* Effect.flatMap(Session.Session, Ref.get))
+        })
+      })))
+      yield* client.get("/add")
+      yield* controls.reset
+      yield* client.fork("GET", "/second")
+      yield* client.fork("GET", "/third")
+      yield* controls.arrived("load", 2)
+      const answer = yield* client.get("/")
+      assert.deepStrictEqual(JSON.parse(yield* answer.text), { flash: "bye", n: 1 })
+      const updates = (yield* controls.calls).filter(({ method }) => method === "update")
+      assert.deepStrictEqual(updates.map(({ revision }) => revision), [1, 2, 3, 1])
+    }).pipe(Effect.provide(services())))
 
   it.effect("what a commit leaves is told to those who wait, and forgotten when nobody does", () =>
     Effect.gen(function*() {
