@@ -19,13 +19,12 @@ import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as backend from "./internal/cacheBackend.js"
-import { untilOver } from "./internal/cacheQueue.js"
 import * as Store from "./Store.js"
 
 /**
@@ -169,18 +168,7 @@ const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.fla
  * }))
  * ```
  */
-export const fromPromises = (cache: PromiseCache): Cache => ({
-  get: (key) =>
-    Effect.map(
-      Effect.tryPromise({ try: () => cache.get(key), catch: (cause) => cause }),
-      (value) => Option.fromNullable(value)
-    ),
-  set: (key, value, timeToLive) =>
-    untilOver(
-      Effect.tryPromise({ try: () => cache.set(key, value, Duration.toMillis(timeToLive)), catch: (cause) => cause })
-    ),
-  remove: (key) => untilOver(Effect.tryPromise({ try: () => cache.remove(key), catch: (cause) => cause }))
-})
+export const fromPromises: (cache: PromiseCache) => Cache = backend.ofPromises
 
 /**
  * Sessions in a cache. Give the object, or a scoped Effect of it, which is run when the layer is built and released with

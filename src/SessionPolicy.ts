@@ -46,7 +46,10 @@ export interface Options {
   readonly idleTimeout?: Duration.DurationInput | undefined
   /** A session this old is over, used or not. Default 24 hours (NIST SP 800-63B-4, AAL2; S18). */
   readonly lifetime?: Duration.DurationInput | undefined
-  /** A read extends the idle timeout only when it can move by this much. Default: a tenth of the idle timeout. */
+  /**
+   * A read extends the idle timeout only when it can move by this much. Default: a tenth of the idle timeout. Of a session
+   * whose own idle timeout is shorter, the same part of that.
+   */
   readonly touchInterval?: Duration.DurationInput | undefined
   /** How long a store may take to load, and again to commit. Default 5 seconds. */
   readonly storeTimeout?: Duration.DurationInput | undefined

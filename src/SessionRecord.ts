@@ -169,8 +169,9 @@ export const decode = (body: unknown, stamp: Stamp): Either.Either<SessionRecord
   if (decoded._tag === "None") {
     return Either.left(undecodable("Malformed"))
   }
+  const { data, dropOnRenew } = decoded.value
   try {
-    return Either.right(Record.make(decoded.value, Json.adoptObject(decoded.value.data), stamp))
+    return Either.right(Record.make(decoded.value, Json.adoptObject(data), dropOnRenew, stamp))
   } catch {
     return Either.left(undecodable("Malformed"))
   }

@@ -19,7 +19,7 @@ import {
   TestContext
 } from "effect"
 import * as FileStore from "effect-session/FileStore"
-import * as SessionRecord from "effect-session/SessionRecord"
+import { encode as encodeRecord, type SessionRecord } from "effect-session/SessionRecord"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { execFileSync } from "node:child_process"
@@ -36,7 +36,7 @@ const idOf = (token: SessionToken.Token): string => SessionToken.unsafeToId(toke
 
 const sessionFile = (directory: string, token: SessionToken.Token): string => path.join(directory, idOf(token))
 
-const add = (store: Store.Store, token: SessionToken.Token, record: SessionRecord.SessionRecord, n: number) =>
+const add = (store: Store.Store, token: SessionToken.Token, record: SessionRecord, n: number) =>
   store.update(token, record.revision, withData(record, { n }))
 
 const isUnavailable = (exit: Exit.Exit<unknown, unknown>): boolean =>
@@ -156,7 +156,7 @@ describe("FileStore: one folder, several processes", () => {
 const addOne = (
   store: Store.Store,
   token: SessionToken.Token,
-  record: SessionRecord.SessionRecord
+  record: SessionRecord
 ): Effect.Effect<void, Store.StoreError> =>
   Effect.flatMap(
     add(store, token, record, Number(record.data["n"]) + 1),
@@ -370,12 +370,12 @@ const killedAtEveryStep = (
   act: (
     store: Store.Store,
     token: SessionToken.Token,
-    record: SessionRecord.SessionRecord
+    record: SessionRecord
   ) => Effect.Effect<unknown, unknown>,
   check: (
     store: Store.Store,
     token: SessionToken.Token,
-    record: SessionRecord.SessionRecord,
+    record: SessionRecord,
     finished: boolean,
     directory: string
   ) => Effect.Effect<void, unknown>
@@ -521,7 +521,7 @@ describe("FileStore: damaged files", () => {
         const directory = yield* filestore.folder
         const store = yield* filestore.open(directory, { around })
         const operations: ReadonlyArray<
-          (token: SessionToken.Token, record: SessionRecord.SessionRecord) => Effect.Effect<
+          (token: SessionToken.Token, record: SessionRecord) => Effect.Effect<
             string,
             Store.StoreError
           >
@@ -661,7 +661,7 @@ describe("FileStore: what a file says", () => {
       const directory = yield* filestore.folder
       const store = yield* filestore.open(directory)
       const [old, waiting, other] = [yield* drawToken(), yield* drawToken(), yield* drawToken()]
-      const body = SessionRecord.encode(yield* makeRecord({ n: 1 }))
+      const body = encodeRecord(yield* makeRecord({ n: 1 }))
       const at = Date.now()
       const entry = { _tag: "Entry", revision: 1, touchedAt: at, deadline: at + hour, body } as const
       const [oldId, waitingId, otherId] = yield* Effect.forEach([old, waiting, other], SessionToken.toId)
@@ -951,7 +951,7 @@ describe("FileStore: durability", () => {
     act: (
       store: Store.Store,
       token: SessionToken.Token,
-      record: SessionRecord.SessionRecord
+      record: SessionRecord
     ) => Effect.Effect<unknown, unknown>
   ) =>
     Effect.gen(function*() {

@@ -5,7 +5,7 @@ import type * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Cache, Keyv, Persistence } from "../CacheStore.js"
+import type { Cache, Keyv, Persistence, PromiseCache } from "../CacheStore.js"
 import * as Store from "../Store.js"
 import * as Queue from "./cacheQueue.js"
 import * as Entry from "./entry.js"
@@ -183,25 +183,35 @@ export const ofPersistence = (store: Effect.Effect.Success<ReturnType<Persistenc
   remove: store.remove
 })
 
-/** A Keyv as a cache. @internal */
-export const ofKeyv = (keyv: Keyv): Cache => {
+/** A client of promises as a cache. @internal */
+export const ofPromises = (client: PromiseCache): Cache => {
   const call = <A>(f: () => Promise<A>): Effect.Effect<A, unknown> =>
     Effect.tryPromise({ try: f, catch: (cause) => cause })
   return {
-    get: (key) =>
-      Effect.map(call(() => keyv.get(key)), (value) => {
-        if (value === undefined || value === null) {
-          return Option.none()
-        }
-        return Option.some(typeof value === "string" ? value : JSON.stringify(value))
-      }),
+    get: (key) => Effect.map(call(() => client.get(key)), Option.fromNullable),
+    set: (key, value, timeToLive) => Queue.untilOver(call(() => client.set(key, value, Duration.toMillis(timeToLive)))),
+    remove: (key) => Queue.untilOver(call(() => client.remove(key)))
+  }
+}
+
+/** A Keyv as a cache. @internal */
+export const ofKeyv = (keyv: Keyv): Cache => {
+  const cache = ofPromises({
+    get: async (key) => {
+      const value = await keyv.get(key)
+      return value === undefined || value === null || typeof value === "string" ? value : JSON.stringify(value)
+    },
+    set: (key, value, timeToLive) => keyv.set(key, value, timeToLive),
+    remove: (key) => keyv.delete(key)
+  })
+  return {
+    ...cache,
     set: (key, value, timeToLive) =>
       Effect.filterOrFail(
-        Queue.untilOver(call(() => keyv.set(key, value, Duration.toMillis(timeToLive)))),
+        cache.set(key, value, timeToLive),
         (done) => done !== false,
         () => "Keyv kept nothing: its set answered false"
-      ),
-    remove: (key) => Queue.untilOver(call(() => keyv.delete(key)))
+      )
   }
 }
 

@@ -16,6 +16,7 @@ import type * as Lanes from "./lanes.js"
 import * as lifetime from "./lifetime.js"
 import * as metrics from "./metrics.js"
 import * as platform from "./platform.js"
+import { own } from "./record.js"
 import type { Intent, Working } from "./working.js"
 import { sameToken } from "./working.js"
 
@@ -247,7 +248,7 @@ const touch = <B>(attempt: Attempt<B>, base: Draft.Live, deadline: number): Carr
         ? landed(
           attempt,
           result.token,
-          { ...base.record, deadline, touchedAt: now },
+          own(base.record, { deadline, touchedAt: now }),
           working.carriesExpiry(base.record)
         )
         : Exit.succeed(answer)
@@ -255,7 +256,7 @@ const touch = <B>(attempt: Attempt<B>, base: Draft.Live, deadline: number): Carr
 }
 
 const withRevision = (record: SessionRecord, revision: number): SessionRecord =>
-  record.revision === revision ? record : { ...record, revision }
+  record.revision === revision ? record : own(record, { revision })
 
 /** What was done is noted before it is counted, so that nothing comes between the store's answer and the note. */
 const counted = <B>(count: Effect.Effect<void>, carried: Carried<B>): Carried<B> => Effect.zipRight(count, carried)
@@ -331,7 +332,7 @@ const landed = <B>(
   }
   // A store whose token is the data names the session by the token that was drawn for it.
   return drawn !== undefined && (owed._tag === "Create" || owed._tag === "Renew") && !sameToken(drawn, token)
-    ? andThen(SessionToken.toId(drawn), (id) => settle({ ...record, id }))
+    ? andThen(SessionToken.toId(drawn), (id) => settle(own(record, { id })))
     : settle(record)
 }
 

@@ -2,12 +2,12 @@
  * What a request made of a session, as a value: a draft over the record that was read, the updates that led to it, and
  * the pure decision of what is owed to the store. Nothing here performs anything.
  */
-import type { Mutable } from "effect/Types"
 import type * as SessionPolicy from "../SessionPolicy.js"
 import type { Data, SessionRecord } from "../SessionRecord.js"
 import type { Token } from "../SessionToken.js"
 import * as Json from "./json.js"
 import * as lifetime from "./lifetime.js"
+import * as Record from "./record.js"
 
 /** @internal */
 export interface Draft {
@@ -156,38 +156,23 @@ export const toRecord = (
   deadline?: number
 ): SessionRecord => {
   const before = base._tag === "Live" ? base.record : undefined
-  // Written out, for a spread of a frozen object takes several times as long.
-  const record: Mutable<SessionRecord> = before === undefined
-    ? {
-      data: draft.data,
-      revision: 1,
-      createdAt: now,
-      touchedAt: now,
-      deadline: now + Math.min(policy.idleTimeout, policy.lifetime),
-      expiresAt: now + policy.lifetime,
-      idle: policy.idleTimeout
-    }
-    : {
-      data: draft.data,
+  const dropOnRenew = draft.dropOnRenew.length > 0 ? draft.dropOnRenew : undefined
+  const record = before === undefined
+    ? Record.make(
+      { createdAt: now, expiresAt: now + policy.lifetime, idle: policy.idleTimeout },
+      draft.data,
+      dropOnRenew,
+      {
+        revision: 1,
+        touchedAt: now,
+        deadline: now + Math.min(policy.idleTimeout, policy.lifetime)
+      }
+    )
+    : Record.make(before, draft.data, dropOnRenew, {
       revision: before.revision + 1,
-      createdAt: before.createdAt,
       touchedAt: now,
-      deadline: deadline ?? lifetime.nextDeadline(now, before),
-      expiresAt: before.expiresAt,
-      idle: before.idle
-    }
-  if (before?.persistent !== undefined) {
-    record.persistent = before.persistent
-  }
-  if (draft.dropOnRenew.length > 0) {
-    record.dropOnRenew = draft.dropOnRenew
-  }
-  if (before?.subject !== undefined) {
-    record.subject = before.subject
-  }
-  if (before?.authenticatedAt !== undefined) {
-    record.authenticatedAt = before.authenticatedAt
-  }
+      deadline: deadline ?? lifetime.nextDeadline(now, before)
+    })
   if (before?.id !== undefined && !renewing) {
     record.id = before.id
   }

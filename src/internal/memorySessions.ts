@@ -128,14 +128,11 @@ export class Sessions {
   sweep(limit: number, now: number): number {
     let done = 0
     for (const [id, until] of this.tombstones) {
-      if (done === limit) {
-        break
+      // left by a clock that was ahead, one says nothing of those behind it
+      if (until - now > timeToLive) {
+        continue
       }
-      if (now < until) {
-        // left by a clock that was ahead, it says nothing of those behind it
-        if (until - now > timeToLive) {
-          continue
-        }
+      if (now < until || done === limit) {
         break
       }
       this.tombstones.delete(id)

@@ -7,11 +7,16 @@ import type { Data, SessionRecord, Stamp } from "../SessionRecord.js"
 import type { SessionId } from "../SessionToken.js"
 import * as Json from "./json.js"
 
-/** What of a record its stamp leaves as it is. */
-type Lasting = Omit<SessionRecord, "data" | "id" | keyof Stamp>
+/** What of a record every write leaves as it is. */
+type Lasting = Omit<SessionRecord, "data" | "dropOnRenew" | "id" | keyof Stamp>
 
 /** @internal */
-export const make = (from: Lasting, data: Data, stamp: Stamp): Mutable<SessionRecord> => {
+export const make = (
+  from: Lasting,
+  data: Data,
+  dropOnRenew: SessionRecord["dropOnRenew"],
+  stamp: Stamp
+): Mutable<SessionRecord> => {
   const record: Mutable<SessionRecord> = {
     data,
     revision: stamp.revision,
@@ -24,8 +29,8 @@ export const make = (from: Lasting, data: Data, stamp: Stamp): Mutable<SessionRe
   if (from.persistent !== undefined) {
     record.persistent = from.persistent
   }
-  if (from.dropOnRenew !== undefined) {
-    record.dropOnRenew = from.dropOnRenew
+  if (dropOnRenew !== undefined) {
+    record.dropOnRenew = dropOnRenew
   }
   if (from.subject !== undefined) {
     record.subject = from.subject
@@ -46,7 +51,11 @@ export const own = (
   record: SessionRecord,
   changes: Partial<Stamp & { readonly id: SessionId }> = {}
 ): SessionRecord => {
-  const owned = make(record, Json.adoptObject(record.data), {
+  const { dropOnRenew } = record
+  const frozen = dropOnRenew === undefined || Object.isFrozen(dropOnRenew)
+    ? dropOnRenew
+    : Object.freeze([...dropOnRenew])
+  const owned = make(record, Json.adoptObject(record.data), frozen, {
     revision: changes.revision ?? record.revision,
     touchedAt: changes.touchedAt ?? record.touchedAt,
     deadline: changes.deadline ?? record.deadline
@@ -54,9 +63,6 @@ export const own = (
   const id = changes.id ?? record.id
   if (id !== undefined) {
     owned.id = id
-  }
-  if (owned.dropOnRenew !== undefined && !Object.isFrozen(owned.dropOnRenew)) {
-    owned.dropOnRenew = Object.freeze([...owned.dropOnRenew])
   }
   return Object.freeze(owned)
 }
