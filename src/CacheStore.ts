@@ -24,7 +24,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as backend from "./internal/cacheBackend.js"
+import * as backend from "./internal/cacheStore/backend.js"
 import * as Store from "./Store.js"
 
 /**

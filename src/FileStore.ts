@@ -3,7 +3,7 @@
  * restart. Works on the platform's `FileSystem`. Knows nothing of HTTP.
  *
  * - **Whole or not at all.** A file is written aside and renamed into place; a reader sees the old content or the new.
- * - **Compare-and-set across processes.** See `internal/fileStoreSwap`: exclusive links, no daemon, no shared memory. A
+ * - **Compare-and-set across processes.** See `internal/fileStore/swap`: exclusive links, no daemon, no shared memory. A
  *   process may be killed at any point: what it acknowledged stands, and what it held is taken over within 2 seconds.
  * - **A renewal is one step.** The new session's file is first written as pending, with the old id in it; it is not live
  *   yet. Then the tombstone that names it is renamed over the old file: at that moment the old token is superseded and
@@ -26,9 +26,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Format from "./internal/fileStoreFormat.js"
-import * as Swap from "./internal/fileStoreSwap.js"
-import * as Sweep from "./internal/fileStoreSweep.js"
+import * as Format from "./internal/fileStore/format.js"
+import * as Swap from "./internal/fileStore/swap.js"
+import * as Sweep from "./internal/fileStore/sweep.js"
 import * as SessionRecord from "./SessionRecord.js"
 import * as Store from "./Store.js"
 

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as internal from "./internal/response.js"
+import * as internal from "./internal/http/response.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 

@@ -18,7 +18,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Tracer from "effect/Tracer"
-import * as cookie from "./internal/cookie.js"
+import * as cookie from "./internal/cookie/rules.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 

@@ -30,8 +30,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as RedisCommands from "./internal/redisCommands.js"
-import * as RedisEntry from "./internal/redisEntry.js"
+import * as RedisCommands from "./internal/redisStore/commands.js"
+import * as RedisEntry from "./internal/redisStore/scripts.js"
 import * as Store from "./Store.js"
 
 export type {
@@ -45,7 +45,7 @@ export type {
    * @category models
    */
   NodeRedis
-} from "./internal/redisCommands.js"
+} from "./internal/redisStore/commands.js"
 
 /**
  * A connected client of either package, single, pooled, Sentinel or cluster. It is used, never closed.

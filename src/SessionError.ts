@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import * as platform from "./internal/platform.js"
+import * as platform from "./internal/http/fiber.js"
 
 /**
  * The session this request came with is over: destroyed, renewed or expired by the time the change was to land. Nothing

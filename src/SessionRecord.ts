@@ -6,8 +6,8 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import * as Json from "./internal/json.js"
-import * as Record from "./internal/record.js"
+import * as Json from "./internal/record/json.js"
+import * as Record from "./internal/record/record.js"
 import type { SessionId } from "./SessionToken.js"
 
 /**

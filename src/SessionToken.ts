@@ -10,7 +10,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Redacted from "effect/Redacted"
-import * as crypto from "./internal/crypto.js"
+import * as crypto from "./internal/crypto/hash.js"
 
 /**
  * The secret a client carries: 256 random bits in base64url, 43 characters (S01), for every store that keys by a token.

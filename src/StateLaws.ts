@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as client from "./internal/stateLaws/client.js"
+import * as client from "./internal/laws/state/client.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 

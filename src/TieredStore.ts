@@ -22,10 +22,10 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as metrics from "./internal/metrics.js"
-import * as Record from "./internal/record.js"
-import { Memory, type Ticket } from "./internal/tieredMemory.js"
-import * as tieredRedis from "./internal/tieredRedis.js"
+import * as Record from "./internal/record/record.js"
+import * as tieredRedis from "./internal/redisStore/pubSub.js"
+import * as metrics from "./internal/runtime/metrics.js"
+import { Memory, type Ticket } from "./internal/tieredStore/memory.js"
 import * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
@@ -81,7 +81,7 @@ export type {
    * @category models
    */
   NodeRedis
-} from "./internal/tieredRedis.js"
+} from "./internal/redisStore/pubSub.js"
 
 const invalid = (option: string, problem: string): Effect.Effect<never, ConfigError.ConfigError> =>
   Effect.fail(ConfigError.InvalidData(["TieredStore", option], problem))

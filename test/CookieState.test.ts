@@ -11,9 +11,9 @@ import * as Session from "effect-session/Session"
 import * as SessionToken from "effect-session/SessionToken"
 import * as State from "effect-session/State"
 import type * as Store from "effect-session/Store"
-import * as rules from "../src/internal/cookie.js"
-import { setCookie, unfold } from "../src/internal/response.js"
-import * as signature from "../src/internal/signature.js"
+import * as rules from "../src/internal/cookie/rules.js"
+import * as signature from "../src/internal/crypto/hmac.js"
+import { setCookie, unfold } from "../src/internal/http/response.js"
 
 const text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 const token = SessionToken.fromString(text)

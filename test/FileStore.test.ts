@@ -26,7 +26,7 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
-import * as Format from "../src/internal/fileStoreFormat.js"
+import * as Format from "../src/internal/fileStore/format.js"
 import * as filestore from "./fixtures/filestore.js"
 import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
 

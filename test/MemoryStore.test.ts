@@ -5,8 +5,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigError, Effect, Exit, TestClock } from "effect"
 import { MemoryStore, SessionToken, Store } from "effect-session"
 import * as testing from "effect-session/testing"
-import * as Json from "../src/internal/json.js"
-import { Sessions } from "../src/internal/memorySessions.js"
+import { Sessions } from "../src/internal/memoryStore/sessions.js"
+import * as Json from "../src/internal/record/json.js"
 
 const token = (n: number): SessionToken.Token => SessionToken.fromString(String(n).padStart(42, "x") + "A")
 

@@ -7,7 +7,7 @@ import * as SignedTokens from "effect-session/SignedTokens"
 import * as Store from "effect-session/Store"
 import * as testing from "effect-session/testing"
 import { createHash, createHmac } from "node:crypto"
-import { node } from "../src/internal/sealNode.js"
+import { node } from "../src/internal/crypto/node.js"
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
 const keyA = digest("key a")

@@ -15,8 +15,8 @@ import {
   Store
 } from "effect-session"
 import * as testing from "effect-session/testing"
-import * as Lanes from "../src/internal/lanes.js"
-import { operationsOf } from "../src/internal/synchronous.js"
+import * as Lanes from "../src/internal/session/commitQueue.js"
+import { operationsOf } from "../src/internal/store/synchronous.js"
 import * as fixture from "./fixtures/http.js"
 
 const { answering, assertCookie, assertNoCookie, increment, services } = fixture

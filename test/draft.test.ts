@@ -6,9 +6,9 @@ import { FastCheck } from "effect"
 import { SessionRecord, SessionToken } from "effect-session"
 import type { SessionPolicy } from "effect-session"
 import * as testing from "effect-session/testing"
-import * as Draft from "../src/internal/draft.js"
-import * as Json from "../src/internal/json.js"
-import * as lifetime from "../src/internal/lifetime.js"
+import * as Json from "../src/internal/record/json.js"
+import * as Draft from "../src/internal/session/draft.js"
+import * as lifetime from "../src/internal/session/lifetime.js"
 
 const hour = 3_600_000
 

@@ -68,7 +68,7 @@ const filesBelow = (folder: string, matching: (name: string) => boolean): Readon
 
 const tested = new Set([
   ...filesBelow("./", (name) => name.endsWith(".test.ts") && name !== "numbers.test.ts"),
-  ...filesBelow("../src/internal/storeLaws/", (name) => name.endsWith(".ts")),
+  ...filesBelow("../src/internal/laws/store/", (name) => name.endsWith(".ts")),
   ...filesBelow("../src/", (name) => /^(?:State|Store)Laws\.ts$/.test(name))
 ].flatMap(found))
 

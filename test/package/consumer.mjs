@@ -100,7 +100,7 @@ const compile = (directory, modules, types) => {
 }
 
 const importHidden = (directory) => {
-  const script = `await import("${pkg.name}/internal/crypto")`
+  const script = `await import("${pkg.name}/internal/crypto/hash")`
   assert.throws(
     () => execFileSync(process.execPath, ["--input-type=module", "-e", script], { cwd: directory, stdio: "pipe" }),
     /ERR_PACKAGE_PATH_NOT_EXPORTED/

@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import * as SessionToken from "effect-session/SessionToken"
 import type * as Store from "effect-session/Store"
-import * as Json from "../../src/internal/json.js"
+import * as Json from "../../src/internal/record/json.js"
 
 export const hour = 3_600_000
 

@@ -1,0 +1,179 @@
+/**
+ * What a session's file looks like, and how every file in the folder is named. Pure: knows nothing of the file system.
+ *
+ * A file is one header line, then the body. The header has the length of the body, so that a torn file is told from a
+ * whole one whatever it holds. Names are made of the session's id (a hash), numbers and our own random parts: nothing
+ * that a client sent is ever part of a path.
+ */
+import type * as Store from "../../Store.js"
+
+/**
+ * A session in its file. `touches` counts the touches since the last write: with the revision it names this very content
+ * (`baseOf`). `from` is set while a renewal is under way: the session is live only once the old file says so.
+ *
+ * @internal
+ */
+export interface LiveFile extends Store.LiveEntry {
+  readonly nonce: string
+  readonly touches: number
+  readonly from: string | undefined
+}
+
+/** The file of a session that ended; `next` names the session that a renewal made of it. @internal */
+export interface TombstoneFile extends Store.Tombstone {
+  readonly nonce: string
+  readonly next: string | undefined
+}
+
+/** A file that can't be read as one of ours. @internal */
+export interface CorruptFile {
+  readonly _tag: "Corrupt"
+}
+
+/** @internal */
+export type Content = LiveFile | TombstoneFile
+
+/** @internal */
+export type Found = Content | CorruptFile | undefined
+
+/** @internal */
+export const corrupt: CorruptFile = { _tag: "Corrupt" }
+
+const magic = "effect-session"
+const version = 1
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/** @internal */
+export const encodeLive = (
+  entry: Store.LiveEntry,
+  nonce: string,
+  touches: number,
+  from?: string
+): Uint8Array =>
+  encoder.encode(
+    `${magic} ${version} L ${nonce} ${from ?? "-"} ${entry.revision} ${touches} ${entry.touchedAt} ${entry.deadline} ` +
+      `${entry.body.length}\n${entry.body}`
+  )
+
+/** @internal */
+export const encodeTombstone = (tombstone: Store.Tombstone, nonce: string, next?: string): Uint8Array =>
+  encoder.encode(`${magic} ${version} T ${nonce} ${next ?? "-"} ${tombstone.until}\n`)
+
+const optional = (text: string): string | undefined => text === "-" ? undefined : text
+
+/**
+ * Reads a file back. One written by a later release is given as an entry that the record's decoder refuses as newer, so
+ * that it is left in peace.
+ *
+ * @internal
+ */
+export const decode = (bytes: Uint8Array): Content | CorruptFile => {
+  const text = decoder.decode(bytes)
+  const end = text.indexOf("\n")
+  const header = text.slice(0, Math.max(end, 0)).split(" ")
+  if (header[0] !== magic) {
+    return corrupt
+  }
+  if (Number(header[1]) > version) {
+    return newer(Number(header[1]))
+  }
+  const nonce = header[3] ?? ""
+  const link = optional(header[4] ?? "-")
+  if (header[2] === "L" && header.length === 10) {
+    const numbers = header.slice(5).map(Number) as [number, number, number, number, number]
+    const [revision, touches, touchedAt, deadline, length] = numbers
+    const body = text.slice(end + 1)
+    return numbers.some(Number.isNaN) || body.length !== length
+      ? corrupt
+      : { _tag: "Entry", nonce, revision, touches, touchedAt, deadline, body, from: link }
+  }
+  if (header[2] === "T" && header.length === 6) {
+    const until = Number(header[5])
+    return Number.isNaN(until) ? corrupt : { _tag: "Tombstone", nonce, until, next: link }
+  }
+  return corrupt
+}
+
+const newer = (version: number): LiveFile => ({
+  _tag: "Entry",
+  nonce: "",
+  revision: -1,
+  touches: 0,
+  touchedAt: 0,
+  deadline: Number.POSITIVE_INFINITY,
+  body: JSON.stringify({ v: Number.MAX_SAFE_INTEGER, file: version }),
+  from: undefined
+})
+
+/**
+ * Names one content of one session: no two that follow each other under an id share it, since a write raises the
+ * revision and a touch the count of touches.
+ *
+ * @internal
+ */
+export const baseOf = (found: Found): string => {
+  if (found === undefined || found._tag === "Corrupt") {
+    return "none"
+  }
+  return found._tag === "Tombstone" ? `t${found.until}` : base(found.revision, found.touches)
+}
+
+/** @internal */
+export const base = (revision: number, touches: number): string => `${revision}-${touches}`
+
+/** @internal */
+export const temporary = (id: string, nonce: string): string => `${id}.${nonce}.tmp`
+
+/** @internal */
+export const lock = (id: string, base: string, broken?: string): string =>
+  broken === undefined ? `${id}.${base}.lock` : `${id}.${base}.${broken}.lock`
+
+/** @internal */
+export const setAside = (id: string, nonce: string): string => `${id}.${nonce}.corrupt`
+
+/** @internal */
+export const trash = (nonce: string): string => `${nonce}.trash`
+
+/** A part of a name that is used once: when, by which process, and the how-manieth. @internal */
+export const nonce = (now: number, process: string, count: number): string =>
+  `${Math.max(0, Math.trunc(now)).toString(36)}-${process}-${count.toString(36)}`
+
+/** When a nonce was made, in milliseconds since the epoch. @internal */
+export const madeAt = (nonce: string): number => Number.parseInt(nonce.split("-", 1)[0] ?? "", 36)
+
+/** What a name in the folder stands for; `undefined` for a file that is not ours. @internal */
+export type Named =
+  | { readonly _tag: "Session"; readonly id: string }
+  | { readonly _tag: "Temporary"; readonly nonce: string }
+  | { readonly _tag: "SetAside"; readonly nonce: string }
+  | { readonly _tag: "Lock"; readonly id: string; readonly base: string }
+  | { readonly _tag: "Trash" }
+
+const session = /^[A-Za-z0-9_-]{43}$/
+const derived = /^([A-Za-z0-9_-]{43})\.([^.]+)(?:\.([^.]+))?\.(tmp|lock|corrupt)$/
+const trashed = /^[0-9a-z]+-[0-9a-z]+-[0-9a-z]+\.trash$/
+
+/** @internal */
+export const parseName = (name: string): Named | undefined => {
+  if (session.test(name)) {
+    return { _tag: "Session", id: name }
+  }
+  if (trashed.test(name)) {
+    return { _tag: "Trash" }
+  }
+  const match = derived.exec(name)
+  if (match === null) {
+    return undefined
+  }
+  const [, id = "", part = "", , kind] = match
+  switch (kind) {
+    case "tmp":
+      return { _tag: "Temporary", nonce: part }
+    case "corrupt":
+      return { _tag: "SetAside", nonce: part }
+    default:
+      return { _tag: "Lock", id, base: part }
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * Replacing one file by compare-and-set, across processes and through their deaths, with no more than a file system's
+ * exclusive `link` and atomic `rename`. Knows nothing of tokens or HTTP, and of sessions only their files.
+ *
+ * How a content is replaced:
+ *
+ * 1. the new content is written whole to a temporary file whose name is used once
+ * 2. that file is linked under the lock's name, which fails if the name is there; the name has the id and the exact
+ *    content to be replaced (`baseOf`), so it is worthless to whoever read an older one
+ * 3. the session's file is read: is it still that content?
+ * 4. the temporary file is renamed over the session's file: the commit
+ * 5. the lock is cleared away
+ *
+ * A process killed before step 4 changed nothing; after it, everything. What it leaves is a lock that others meet. They
+ * break it thus: the owner's temporary file is deleted, and from then on the owner, were it only asleep, can't commit,
+ * because step 4 fails without its file. Deletion and rename of one name can't both succeed, so there is no moment at
+ * which two may commit. The lock itself stays where it is while its base is current; the right that it gave passes to
+ * whoever creates the next name, which contains the dead owner's, exclusively. So two breakers never both win, and no
+ * lock is ever taken away that a third has newly made: names are not used again.
+ */
+import type * as PlatformError from "@effect/platform/Error"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as crypto from "../crypto/hash.js"
+import * as Format from "./format.js"
+
+/** How long the same lock must be seen in place until its owner counts as dead, in nanoseconds. */
+const patience = 1_000_000_000n
+
+const firstPause = 2
+const longestPause = 50
+
+/** @internal */
+export type Decision<A> =
+  | { readonly _tag: "Answer"; readonly value: A }
+  | {
+    readonly _tag: "Write"
+    /** The content that is to be replaced. */
+    readonly base: string
+    readonly content: (nonce: string) => Uint8Array
+    /** Done under the lock, before the commit; undone by the caller where that fails. */
+    readonly prepare?: Effect.Effect<void, PlatformError.PlatformError>
+    readonly value: A
+  }
+
+/** @internal */
+export const answer = <A>(value: A): Decision<A> => ({ _tag: "Answer", value })
+
+/** @internal */
+export interface Files {
+  readonly nonce: Effect.Effect<string>
+  /** What is under an id, as it stands. */
+  readonly read: (id: string) => Effect.Effect<Format.Found, PlatformError.PlatformError>
+  /** Writes a file that is not there yet. */
+  readonly write: (name: string, content: Uint8Array) => Effect.Effect<void, PlatformError.PlatformError>
+  /** Gives a file a second name, if that is free. */
+  readonly link: (from: string, to: string) => Effect.Effect<boolean, PlatformError.PlatformError>
+  readonly rename: (from: string, to: string) => Effect.Effect<void, PlatformError.PlatformError>
+  /** Makes renames and links last through a loss of power, where that was asked for. */
+  readonly settle: Effect.Effect<void, PlatformError.PlatformError>
+  readonly remove: (name: string) => Effect.Effect<void>
+  /** Removes a file, or a folder with all that is in it. */
+  readonly removeTree: (name: string) => Effect.Effect<void>
+  /** Every name in the folder. */
+  readonly list: Effect.Effect<ReadonlyArray<string>, PlatformError.PlatformError>
+  /** Takes a name away in one system call. The file stays, under a name that the next one takes over. */
+  readonly discard: (name: string) => Effect.Effect<void>
+  /** Removes what was discarded last. */
+  readonly tidy: Effect.Effect<void>
+  /** Replaces what is under an id, as `decide` says of what is found; `first` is a guess that saves a read. */
+  readonly swap: <A>(
+    id: string,
+    first: Decision<A> | undefined,
+    decide: (found: Format.Found) => Effect.Effect<Decision<A>, PlatformError.PlatformError>
+  ) => Effect.Effect<A, PlatformError.PlatformError>
+}
+
+/** @internal */
+export const hasReason = (reason: PlatformError.SystemErrorReason) => (error: PlatformError.PlatformError): boolean =>
+  error._tag === "SystemError" && error.reason === reason
+
+/** @internal */
+export const isNotFound = hasReason("NotFound")
+
+const isBadResource = hasReason("BadResource")
+const isDenied = hasReason("PermissionDenied")
+const alreadyExists = hasReason("AlreadyExists")
+
+const ownerOf = (found: Format.Found): string => found === undefined || found._tag === "Corrupt" ? "x" : found.nonce
+
+/** @internal */
+export const make = (options: {
+  readonly fileSystem: FileSystem.FileSystem
+  readonly path: Path.Path
+  readonly directory: string
+  readonly sync: boolean
+}): Files => {
+  const { directory, fileSystem } = options
+  const prefix = directory.endsWith(options.path.sep) ? directory : directory + options.path.sep
+  const path = (name: string): string => prefix + name
+  const process = Encoding.encodeHex(crypto.randomBytes(6))
+  let count = 0
+  const nonce = Effect.map(Clock.currentTimeMillis, (now) => Format.nonce(now, process, count++))
+  const trashName = Format.trash(Format.nonce(0, process, 0))
+  const trash = path(trashName)
+
+  const readName = (name: string): Effect.Effect<Format.Found, PlatformError.PlatformError> =>
+    Effect.matchEffect(fileSystem.readFile(path(name)), {
+      onSuccess: (bytes) => Effect.succeed(Format.decode(bytes)),
+      onFailure: (error): Effect.Effect<Format.Found, PlatformError.PlatformError> =>
+        isNotFound(error)
+          ? Effect.succeed(undefined)
+          : isBadResource(error) || isDenied(error)
+          ? Effect.succeed(Format.corrupt)
+          : Effect.fail(error)
+    })
+
+  const writeSynced = (name: string, content: Uint8Array) =>
+    Effect.scoped(
+      Effect.flatMap(fileSystem.open(path(name), { flag: "wx", mode: 0o600 }), (file) =>
+        Effect.zipRight(file.writeAll(content), file.sync))
+    )
+
+  const writeOnce = (name: string, content: Uint8Array) =>
+    options.sync ? writeSynced(name, content) : fileSystem.writeFile(path(name), content, { flag: "wx", mode: 0o600 })
+
+  const remove = (name: string) => Effect.ignore(fileSystem.remove(path(name), { force: true }))
+
+  const removeTree: Files["removeTree"] = (name) =>
+    Effect.ignore(fileSystem.remove(path(name), { force: true, recursive: true }))
+
+  const list: Files["list"] = Effect.catchIf(fileSystem.readDirectory(directory), isNotFound, () => Effect.succeed([]))
+
+  // A folder that was deleted under a running service (the plain way to end every session) is made again.
+  const write = (name: string, content: Uint8Array) =>
+    writeOnce(name, content).pipe(
+      Effect.catchIf(isNotFound, () =>
+        Effect.zipRight(
+          Effect.zipRight(
+            fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }),
+            Effect.logWarning("FileStore: the folder of sessions was gone, and is made again")
+          ),
+          writeOnce(name, content)
+        )),
+      Effect.tapError(() => remove(name))
+    )
+
+  const link = (from: string, to: string) =>
+    Effect.matchEffect(fileSystem.link(path(from), path(to)), {
+      onSuccess: () => Effect.succeed(true),
+      onFailure: (error) => alreadyExists(error) ? Effect.succeed(false) : Effect.fail(error)
+    })
+
+  const rename = (from: string, to: string) => fileSystem.rename(path(from), path(to))
+
+  const settle: Files["settle"] = options.sync
+    ? Effect.scoped(Effect.flatMap(fileSystem.open(directory, { flag: "r" }), (folder) => folder.sync))
+    : Effect.void
+
+  const discard = (name: string) => Effect.ignore(fileSystem.rename(path(name), trash))
+
+  /** Links the temporary file under the lock's name, waiting for its owner or breaking it. Gives all names passed. */
+  const acquire = (id: string, base: string, temporary: string) =>
+    Effect.gen(function*() {
+      const passed: Array<string> = []
+      let name = Format.lock(id, base)
+      let seen: { readonly owner: string; readonly since: bigint } | undefined
+      let pause = firstPause
+      while (!(yield* link(temporary, name))) {
+        const found = yield* readName(name)
+        if (found === undefined) {
+          yield* Effect.interruptible(Effect.yieldNow())
+          continue
+        }
+        const owner = ownerOf(found)
+        // not the time of day, which may be set back
+        const now = yield* Clock.currentTimeNanos
+        if (seen?.owner !== owner) {
+          seen = { owner, since: now }
+        }
+        const alive = yield* fileSystem.exists(path(Format.temporary(id, owner)))
+        if (alive && now - seen.since < patience) {
+          yield* Effect.interruptible(Effect.sleep(pause))
+          pause = Math.min(pause * 2, longestPause)
+          continue
+        }
+        if (alive) {
+          yield* Effect.logWarning("FileStore: broke the lock of a process that was killed or stood still")
+          yield* fileSystem.remove(path(Format.temporary(id, owner)), { force: true })
+        }
+        passed.push(name)
+        name = Format.lock(id, base, owner)
+      }
+      passed.push(name)
+      return passed
+    })
+
+  /** One try. `undefined` when the commit was denied to us: another took us for dead, or the base is another. */
+  const attempt = <A>(
+    id: string,
+    decision: Extract<Decision<A>, { _tag: "Write" }>,
+    decide: (found: Format.Found) => Effect.Effect<Decision<A>, PlatformError.PlatformError>
+  ) =>
+    Effect.gen(function*() {
+      const mine = yield* nonce
+      const temporary = Format.temporary(id, mine)
+      yield* write(temporary, decision.content(mine))
+      const drop = remove(temporary)
+      const locks = yield* Effect.onExit(
+        acquire(id, decision.base, temporary),
+        (exit) => exit._tag === "Failure" ? drop : Effect.void
+      )
+      const release = Effect.forEach(locks, discard, { discard: true })
+      const found = yield* Effect.onError(readName(id), () => drop)
+      const next = yield* Effect.onError(decide(found), () => drop)
+      if (next._tag === "Answer" || next.base !== decision.base) {
+        // A lock whose base is current may be another's to pass on by now; the sweep clears it, with its base.
+        yield* Effect.zipRight(drop, Format.baseOf(found) === decision.base ? Effect.void : release)
+        return next
+      }
+      if (next.prepare !== undefined) {
+        yield* Effect.onError(next.prepare, () => drop)
+      }
+      const committed = yield* rename(temporary, id).pipe(
+        Effect.as(true),
+        Effect.catchIf(isNotFound, () => Effect.succeed(false)),
+        Effect.onError(() => drop)
+      )
+      if (!committed) {
+        return next
+      }
+      yield* settle
+      yield* release
+      return answer(next.value)
+    })
+
+  const swap: Files["swap"] = (id, first, decide) =>
+    Effect.gen(function*() {
+      let decision = first ?? (yield* Effect.flatMap(readName(id), decide))
+      while (decision._tag === "Write") {
+        decision = yield* attempt(id, decision, decide)
+      }
+      return decision.value
+    })
+
+  return {
+    nonce,
+    read: readName,
+    write,
+    link,
+    rename,
+    settle,
+    remove,
+    removeTree,
+    list,
+    discard,
+    tidy: remove(trashName),
+    swap
+  }
+}

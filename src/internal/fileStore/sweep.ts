@@ -1,0 +1,150 @@
+/**
+ * What is done with files whose time is over, and with what killed processes left: in small steps that resume where the
+ * last one stopped. Knows nothing of how a file got there.
+ */
+import type * as PlatformError from "@effect/platform/Error"
+import * as Effect from "effect/Effect"
+import * as Format from "./format.js"
+import * as Swap from "./swap.js"
+
+/** How long a session is over before its file goes: clocks of several machines may differ by this much. */
+const grace = 60_000
+
+/** How old a temporary file or a lock must be to be no one's any more. */
+const stale = 600_000
+
+/** How long what was set aside is kept for inspection. */
+const inspection = 86_400_000
+
+/** How many deadlines are remembered, so that the next pass need not read those files. */
+const capacity = 200_000
+
+/**
+ * A pending session, read as what it is by now: live if the old id's tombstone names it, else not there.
+ *
+ * @internal
+ */
+export const resolve = (
+  files: Swap.Files,
+  id: string,
+  found: Format.Content | undefined
+): Effect.Effect<Format.Content | undefined, PlatformError.PlatformError> =>
+  found?._tag === "Entry" && found.from !== undefined
+    ? Effect.map(files.read(found.from), (old) => old?._tag === "Tombstone" && old.next === id ? found : undefined)
+    : Effect.succeed(found)
+
+/** Drops the mark of a pending session whose renewal was committed. */
+const finish = (files: Swap.Files, id: string) =>
+  files.swap(id, undefined, (found) => {
+    const whole = found?._tag === "Corrupt" ? undefined : found
+    return Effect.map(resolve(files, id, whole), (current): Swap.Decision<void> =>
+      current?._tag === "Entry" && current.from !== undefined
+        ? {
+          _tag: "Write",
+          base: Format.baseOf(current),
+          content: (nonce) =>
+            Format.encodeLive(current, nonce, current.touches + 1),
+          value: undefined
+        }
+        : Swap.answer(undefined))
+  })
+
+/**
+ * A sweep that looks at no more than `limit` files and says how many it did: fewer at the end of a pass, so that the next
+ * call begins another.
+ *
+ * @internal
+ */
+export const make = (
+  files: Swap.Files,
+  setAside: (id: string) => Effect.Effect<void, PlatformError.PlatformError>
+): (limit: number, now: number) => Effect.Effect<number, PlatformError.PlatformError> => {
+  let names: ReadonlyArray<string> | undefined
+  let position = 0
+  let deadlines = new Map<string, number>()
+  let seen = new Map<string, number>()
+
+  const remember = (id: string, deadline: number): void => {
+    if (seen.size < capacity) {
+      seen.set(id, deadline)
+    }
+  }
+
+  const deleted = files.remove
+  const kept = Effect.void
+
+  const session = (id: string, now: number): Effect.Effect<void, PlatformError.PlatformError> =>
+    Effect.flatMap(files.read(id), (found) => {
+      if (found === undefined) {
+        return kept
+      }
+      if (found._tag === "Corrupt") {
+        return setAside(id)
+      }
+      if (found._tag === "Tombstone") {
+        return now < found.until + grace
+          ? Effect.sync(() => remember(id, found.until))
+          : Effect.zipRight(found.next === undefined ? Effect.void : finish(files, found.next), deleted(id))
+      }
+      // An id is drawn at random, so no one puts a new session in an expired one's place between this and the deletion.
+      if (now >= found.deadline + grace) {
+        return deleted(id)
+      }
+      if (found.from === undefined) {
+        return Effect.sync(() => remember(id, found.deadline))
+      }
+      return Effect.flatMap(
+        resolve(files, id, found),
+        (current) => current !== undefined || now - Format.madeAt(found.nonce) < stale ? kept : deleted(id)
+      )
+    })
+
+  const lock = (name: string, id: string, base: string, now: number) =>
+    Effect.flatMap(files.read(name), (found) => {
+      const age = found === undefined || found._tag === "Corrupt" ? stale : now - Format.madeAt(found.nonce)
+      return age < stale
+        ? kept
+        : Effect.flatMap(files.read(id), (current) => Format.baseOf(current) === base ? kept : deleted(name))
+    })
+
+  const visit = (name: string, now: number): Effect.Effect<void, PlatformError.PlatformError> => {
+    const named = Format.parseName(name)
+    switch (named?._tag) {
+      case undefined:
+        return kept
+      case "Session": {
+        const deadline = deadlines.get(named.id)
+        return deadline !== undefined && now < deadline + grace
+          ? Effect.sync(() => remember(named.id, deadline))
+          : session(named.id, now)
+      }
+      case "Temporary":
+        return now - Format.madeAt(named.nonce) < stale ? kept : deleted(name)
+      case "SetAside":
+        return now - Format.madeAt(named.nonce) < inspection ? kept : files.removeTree(name)
+      case "Lock":
+        return lock(name, named.id, named.base, now)
+      case "Trash":
+        return deleted(name)
+    }
+  }
+
+  return (limit, now) =>
+    Effect.gen(function*() {
+      if (names === undefined) {
+        names = yield* files.list
+        position = 0
+        deadlines = seen
+        seen = new Map()
+      }
+      const batch = names.slice(position, position + limit)
+      for (const name of batch) {
+        position++
+        yield* visit(name, now)
+      }
+      if (batch.length < limit) {
+        names = undefined
+      }
+      return batch.length
+    })
+}

@@ -1,0 +1,105 @@
+/**
+ * How a cookie or a header gets into a response of the platform, whatever its body is. A body that is itself a web
+ * `Response` needs care: the platform writes its headers over those of that `Response` one by one, so that of several
+ * cookies only the last is left, and none of the `Response`'s own; it can't write on one that `fetch` returned; and it
+ * answers HEAD without any of them.
+ */
+import * as Cookies from "@effect/platform/Cookies"
+import * as Headers from "@effect/platform/Headers"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as Attributes from "../cookie/rules.js"
+
+const header = "set-cookie"
+
+/** A platform cookie that prints no value: the platform's own shows it wherever a response is logged (S07). */
+const Proto: object = Object.assign(Object.create(Object.getPrototypeOf(Cookies.unsafeMakeCookie("a", ""))), {
+  toJSON(this: Cookies.Cookie) {
+    return { _id: "@effect/platform/Cookies/Cookie", name: this.name, value: "<redacted>", options: this.options }
+  }
+})
+
+const makeCookie = (
+  name: string,
+  value: string,
+  encoded: string,
+  options: Attributes.Attributes | undefined
+): Cookies.Cookie => Object.assign(Object.create(Proto), { name, value, valueEncoded: encoded, options })
+
+/** A Set-Cookie header as it is: what follows its name passes as the value, so that nothing of it is lost. */
+const verbatim = (text: string): Cookies.Cookie => {
+  const equals = text.indexOf("=")
+  const rest = text.slice(equals + 1)
+  return makeCookie(text.slice(0, equals).trim(), rest, rest, undefined)
+}
+
+/** The platform can add a header to a response, but take none away. */
+const make = (
+  from: { readonly status: number; readonly statusText?: string | undefined },
+  headers: Headers.Headers,
+  cookies: Cookies.Cookies,
+  body: HttpServerResponse.HttpServerResponse["body"]
+): HttpServerResponse.HttpServerResponse => {
+  const options = { status: from.status, statusText: from.statusText, headers, cookies }
+  return body._tag === "Empty"
+    ? HttpServerResponse.empty(options)
+    : HttpServerResponse.setBody(HttpServerResponse.raw(undefined, options), body)
+}
+
+const unfoldWeb = (
+  response: HttpServerResponse.HttpServerResponse,
+  web: Response
+): HttpServerResponse.HttpServerResponse => {
+  const cookies: Record<string, Cookies.Cookie> = Object.create(null)
+  web.headers.getSetCookie().forEach((text, index) => {
+    const cookie = verbatim(text)
+    cookies[Object.hasOwn(cookies, cookie.name) ? `${cookie.name}, ${index}` : cookie.name] = cookie
+  })
+  const headers = Headers.remove(Headers.fromInput(web.headers), header)
+  return HttpServerResponse.raw(web.body, {
+    status: web.status,
+    statusText: web.statusText,
+    headers: Headers.merge(headers, response.headers),
+    cookies: Cookies.fromReadonlyRecord({ ...cookies, ...response.cookies.cookies })
+  })
+}
+
+/**
+ * The same response, with the status, headers, cookies and body of a web `Response` that was its body. One that can't be
+ * made anew (101, an error, a body already read) stays as it is.
+ *
+ * @internal
+ */
+export const unfold = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  if (response.body._tag !== "Raw" || typeof Response === "undefined") {
+    return response
+  }
+  const web = response.body.body
+  return web instanceof Response && web.status >= 200 && !web.bodyUsed ? unfoldWeb(response, web) : response
+}
+
+/**
+ * Puts a cookie into a response, in the place of any other of its name and beside all others (S54).
+ *
+ * @internal
+ */
+export const setCookie = (
+  response: HttpServerResponse.HttpServerResponse,
+  name: string,
+  value: string,
+  encoded: string,
+  options: Attributes.Attributes
+): HttpServerResponse.HttpServerResponse => {
+  const plain = unfold(response)
+  const cookies = Cookies.setCookie(plain.cookies, makeCookie(name, value, encoded, options))
+  const own = plain.headers[header]
+  return own !== undefined && own.trimStart().startsWith(`${name}=`)
+    ? make(plain, Headers.remove(plain.headers, header), cookies, plain.body)
+    : HttpServerResponse.replaceCookies(plain, cookies)
+}
+
+/** Puts a header into a response, in the place of any other of its name. @internal */
+export const setHeader = (
+  response: HttpServerResponse.HttpServerResponse,
+  name: string,
+  value: string
+): HttpServerResponse.HttpServerResponse => HttpServerResponse.setHeader(unfold(response), name, value)

@@ -1,0 +1,382 @@
+/**
+ * The law that a store answers as its model does: a pure description of the contract, run beside the store on the same
+ * steps of two clients who share a session. Each client knows only what it was answered, as requests do.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Utils from "effect/Utils"
+import * as SessionRecord from "../../../SessionRecord.js"
+import type * as SessionToken from "../../../SessionToken.js"
+import * as Store from "../../../Store.js"
+import * as testing from "../../../testing.js"
+import * as law from "./law.js"
+
+/** What the model holds under a token. */
+type Held =
+  | { readonly _tag: "Live"; readonly record: SessionRecord.SessionRecord }
+  | { readonly _tag: "Tombstone"; readonly until: number }
+
+type Model = ReadonlyMap<string, Held>
+
+type Operation =
+  | { readonly _tag: "load"; readonly token: SessionToken.Token }
+  | { readonly _tag: "create"; readonly token: SessionToken.Token; readonly record: SessionRecord.SessionRecord }
+  | {
+    readonly _tag: "update"
+    readonly token: SessionToken.Token
+    readonly revision: number
+    readonly record: SessionRecord.SessionRecord
+  }
+  | {
+    readonly _tag: "renew"
+    readonly token: SessionToken.Token
+    readonly revision: number
+    readonly next: SessionToken.Token
+    readonly record: SessionRecord.SessionRecord
+  }
+  | {
+    readonly _tag: "touch"
+    readonly token: SessionToken.Token
+    readonly revision: number
+    readonly deadline: number
+  }
+  | { readonly _tag: "remove"; readonly token: SessionToken.Token }
+
+type Answer = Store.Loaded | Store.Created | Store.Updated | Store.Touched | { readonly _tag: "Removed" }
+
+/** What the contract allows an operation to answer, and what it then leaves. */
+interface Outcome {
+  readonly answer: Answer["_tag"]
+  /** The record that comes with the answer. */
+  readonly record?: SessionRecord.SessionRecord
+  readonly model: Model
+}
+
+interface Promises {
+  readonly tombstones: boolean
+  /** Whether the clock that judges is the one that ends tombstones, so that their end is exact. */
+  readonly exact: boolean
+}
+
+const tombstoneMillis = Duration.toMillis(Store.tombstoneTimeToLive)
+
+const put = (model: Model, token: SessionToken.Token, held: Held | undefined): Model => {
+  const copy = new Map(model)
+  if (held === undefined) {
+    copy.delete(law.textOf(token))
+  } else {
+    copy.set(law.textOf(token), held)
+  }
+  return copy
+}
+
+/**
+ * The model: from what is held, an operation and the time to what may be answered. One answer, but for a tombstone past
+ * its minute where another clock ends it. `raised` is the revision that the store answered with.
+ */
+const outcomes = (
+  model: Model,
+  operation: Operation,
+  now: number,
+  raised: number,
+  { exact, tombstones }: Promises
+): ReadonlyArray<Outcome> => {
+  const { token } = operation
+  const held = model.get(law.textOf(token))
+  const record = held?._tag === "Live" && !SessionRecord.isExpired(held.record, now) ? held.record : undefined
+  const isOver = held?._tag === "Tombstone" && now >= held.until
+  const isBuried = held?._tag === "Tombstone" && (!isOver || !exact)
+  const isFree = record === undefined && (!isBuried || isOver)
+  const tombstone: Held | undefined = tombstones ? { _tag: "Tombstone", until: now + tombstoneMillis } : undefined
+
+  switch (operation._tag) {
+    case "load": {
+      if (record !== undefined) {
+        return [{ answer: "Live", record, model }]
+      }
+      return [
+        ...(isBuried ? [{ answer: "Superseded", model } as const] : []),
+        ...(isFree ? [{ answer: "None", model } as const] : [])
+      ]
+    }
+    case "create": {
+      const created = put(model, token, { _tag: "Live", record: operation.record })
+      return [
+        ...(isFree ? [{ answer: "Created", model: created } as const] : []),
+        ...(record !== undefined || isBuried ? [{ answer: "Exists", model } as const] : [])
+      ]
+    }
+    case "update":
+    case "renew": {
+      if (record === undefined) {
+        return [{ answer: "Gone", model }]
+      }
+      if (record.revision !== operation.revision) {
+        return [{ answer: "Conflict", record, model }]
+      }
+      const written: Held = { _tag: "Live", record: { ...operation.record, revision: raised } }
+      return [{
+        answer: "Updated",
+        model: operation._tag === "update"
+          ? put(model, token, written)
+          : put(put(model, token, tombstone), operation.next, written)
+      }]
+    }
+    case "touch": {
+      if (record === undefined) {
+        return [{ answer: "Gone", model }]
+      }
+      const deadline = Math.max(record.deadline, operation.deadline)
+      return [{
+        answer: "Touched",
+        model: record.revision === operation.revision
+          ? put(model, token, { _tag: "Live", record: { ...record, deadline } })
+          : model
+      }]
+    }
+    case "remove":
+      return [{ answer: "Removed", model: record === undefined ? model : put(model, token, tombstone) }]
+  }
+}
+
+const perform = (store: law.Trial["store"], operation: Operation): Effect.Effect<Answer, Store.StoreError> => {
+  switch (operation._tag) {
+    case "load":
+      return store.load(operation.token)
+    case "create":
+      return store.create(operation.token, operation.record)
+    case "update":
+      return store.update(operation.token, operation.revision, operation.record)
+    case "renew":
+      return store.renew(operation.token, operation.revision, operation.next, operation.record)
+    case "touch":
+      return store.touch(operation.token, operation.revision, operation.deadline)
+    case "remove":
+      return Effect.as(store.remove(operation.token), { _tag: "Removed" } as const)
+  }
+}
+
+/** When a record was touched is not compared: a touch that moves nothing may stamp it or not. */
+const differs = (actual: SessionRecord.SessionRecord, expected: SessionRecord.SessionRecord): string | undefined =>
+  law.difference(law.comparable({ ...actual, touchedAt: 0 }), law.comparable({ ...expected, touchedAt: 0 }))
+
+const mismatch = (answer: Answer, outcome: Outcome): string | undefined => {
+  if (answer._tag !== outcome.answer) {
+    return `answered ${answer._tag} where the model answers ${outcome.answer}`
+  }
+  return outcome.record !== undefined && "record" in answer ? differs(answer.record, outcome.record) : undefined
+}
+
+/** The steps that clients and time can take. Those after the first seven are drawn by seeds alone. */
+const actions = [
+  "load",
+  "create",
+  "update",
+  "renew",
+  "touch",
+  "remove",
+  "half",
+  "stale",
+  "back",
+  "join",
+  "bound",
+  "minute"
+] as const
+
+interface Step {
+  readonly client: 0 | 1
+  readonly action: typeof actions[number]
+}
+
+/** What a client was last told. */
+interface Client {
+  readonly token: SessionToken.Token
+  readonly revision: number
+}
+
+/** Short enough that two halves of it pass before a tombstone's minute is over. */
+const idle = 40_000
+
+const contents: Array<SessionRecord.Data> = []
+
+/** What is written at a step. Adopted once: histories are many, and short. */
+const contentOf = (step: number): SessionRecord.Data => contents[step] ??= testing.record({ data: { step } }).data
+
+const play = (trial: law.Trial, steps: ReadonlyArray<Step>) =>
+  Effect.gen(function*() {
+    const { moveTo, now, settings, store } = trial
+    const promises = { tombstones: !settings.waives.includes("tombstones"), exact: settings.clock === "test" }
+    const tokens: Array<SessionToken.Token> = []
+    const taken: Array<string> = []
+    let model: Model = new Map()
+    let count = 0
+
+    const check = (operation: Operation): Effect.Effect<Answer, string | Store.StoreError> =>
+      Effect.flatMap(perform(store, operation), (answer) => {
+        const raised = answer._tag === "Updated" ? answer.revision : 0
+        const allowed = outcomes(model, operation, now(), raised, promises)
+        const fitting = allowed.find((outcome) => mismatch(answer, outcome) === undefined)
+        if (
+          fitting === undefined ||
+          answer._tag === "Updated" && !(raised > ("revision" in operation ? operation.revision : 0))
+        ) {
+          const problem = fitting === undefined
+            ? allowed.map((outcome) => mismatch(answer, outcome)).join(", or ")
+            : `answered revision ${raised}`
+          return Effect.fail(`after ${taken.join(", ")}: ${operation._tag} ${problem}`)
+        }
+        model = fitting.model
+        return Effect.succeed(answer)
+      })
+
+    const fresh = (): SessionRecord.SessionRecord => ({
+      data: contentOf(count),
+      revision: 1,
+      createdAt: now(),
+      touchedAt: now(),
+      deadline: now() + idle,
+      expiresAt: now() + 4 * idle,
+      idle
+    })
+
+    const act = (
+      client: Client,
+      other: Client,
+      action: Step["action"]
+    ): Effect.Effect<Client, string | Store.StoreError> => {
+      const { revision, token } = client
+      switch (action) {
+        case "load":
+          return Effect.map(
+            check({ _tag: "load", token }),
+            (answer) => answer._tag === "Live" ? { token, revision: answer.record.revision } : client
+          )
+        case "create":
+          return Effect.map(
+            check({ _tag: "create", token, record: fresh() }),
+            (answer) => answer._tag === "Created" ? { token, revision: 1 } : client
+          )
+        case "update":
+        case "stale":
+          return Effect.map(
+            check({ _tag: "update", token, revision: action === "stale" ? revision - 1 : revision, record: fresh() }),
+            (answer) => follow(client, answer)
+          )
+        case "renew": {
+          const next = trial.draw(token)
+          tokens.push(next)
+          return Effect.map(
+            check({ _tag: "renew", token, revision, next, record: fresh() }),
+            (answer) => follow(client, answer)
+          )
+        }
+        case "touch":
+        case "back":
+          return Effect.as(
+            check({ _tag: "touch", token, revision, deadline: action === "back" ? now() + 1 : now() + idle }),
+            client
+          )
+        case "remove":
+          return Effect.as(check({ _tag: "remove", token }), client)
+        case "join":
+          return Effect.succeed(other)
+        case "half":
+        case "bound":
+        case "minute":
+          moveTo(now() + { half: idle / 2, bound: 4 * idle, minute: tombstoneMillis }[action])
+          return Effect.succeed(client)
+      }
+    }
+
+    const first = trial.draw()
+    tokens.push(first)
+    yield* check({ _tag: "create", token: first, record: fresh() })
+    const clients: [Client, Client] = [{ token: first, revision: 1 }, { token: first, revision: 1 }]
+    for (const { action, client } of steps) {
+      count++
+      moveTo(now() + 1)
+      taken.push(`${"AB"[client]} ${action}`)
+      clients[client] = yield* act(clients[client], clients[client === 0 ? 1 : 0], action)
+    }
+    taken.push("at the end")
+    for (const token of tokens) {
+      yield* check({ _tag: "load", token })
+    }
+  })
+
+const follow = (client: Client, answer: Answer): Client => {
+  switch (answer._tag) {
+    case "Updated":
+      return { token: answer.token, revision: answer.revision }
+    case "Conflict":
+      return { token: client.token, revision: answer.record.revision }
+    default:
+      return client
+  }
+}
+
+const drawn = (seed: number, length: number, choices: ReadonlyArray<Step["action"]>): ReadonlyArray<Step> => {
+  const random = new Utils.PCGRandom(seed)
+  return Array.from({ length }, () => ({
+    client: random.integer(2) as 0 | 1,
+    action: choices[random.integer(choices.length)] ?? "load"
+  }))
+}
+
+const each = (actions: ReadonlyArray<Step["action"]>): ReadonlyArray<Step> =>
+  actions.flatMap((action): ReadonlyArray<Step> =>
+    action === "half" ? [{ client: 0, action }] : [{ client: 0, action }, { client: 1, action }]
+  )
+
+function* sequences(choices: ReadonlyArray<Step>, length: number): Generator<ReadonlyArray<Step>> {
+  if (length === 0) {
+    yield []
+    return
+  }
+  for (const rest of sequences(choices, length - 1)) {
+    for (const step of choices) {
+      yield [...rest, step]
+    }
+  }
+}
+
+/** How many seeds are played at a time: enough to keep a server busy, few enough for any pool. */
+const lanes = 4
+
+/** @internal */
+export const definitions: ReadonlyArray<law.Definition> = [
+  {
+    name: "every short history of two clients goes as in the model",
+    covers: ["S05", "S13", "S20", "S21", "S26", "S65"],
+    needs: ["keeping", "revocation", "revisions"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (const steps of sequences(each(actions.slice(0, 7)), trial.settings.exhaustive)) {
+          // the clients are alike until the first of them acts
+          if (steps[0]?.client !== 1) {
+            yield* trial.fork((own) => play(own, steps))
+          }
+        }
+      })
+  },
+  {
+    name: "random histories of two clients go as in the model",
+    covers: ["S05", "S13", "S20", "S21", "S26", "S65"],
+    needs: ["keeping", "revocation", "revisions"],
+    trial: (trial) =>
+      Effect.suspend(() => {
+        const { seeds, steps } = trial.settings
+        const base = Math.floor(Math.random() * 0x7fffffff)
+        const chosen = typeof seeds === "number" ? Array.from({ length: seeds }, (_, n) => base + n) : seeds
+        return Effect.forEach(
+          chosen,
+          (seed) =>
+            Effect.mapError(
+              trial.fork((own) => play(own, drawn(seed, steps, actions))),
+              (error) => typeof error === "string" ? `seed ${seed} (to repeat: seeds: [${seed}]): ${error}` : error
+            ),
+          { concurrency: lanes, discard: true }
+        )
+      })
+  }
+]

@@ -1,0 +1,182 @@
+/**
+ * The laws of writers at the same time. A store that keeps them does so whatever the interleaving, so none is arranged.
+ */
+import * as Effect from "effect/Effect"
+import type * as Store from "../../../Store.js"
+import * as law from "./law.js"
+
+const writers = 10
+const rounds = 5
+
+const together = <A, E>(effects: ReadonlyArray<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
+  Effect.all(effects, { concurrency: "unbounded" })
+
+const count = (answers: ReadonlyArray<{ readonly _tag: string }>, tag: string): number =>
+  answers.filter((answer) => answer._tag === tag).length
+
+const addOne = (trial: law.Trial, kept: law.Kept): Effect.Effect<void, string | Store.StoreError> =>
+  Effect.gen(function*() {
+    let { record } = kept
+    for (let tries = 0; tries < writers * writers; tries++) {
+      const next = law.written(trial, record, { n: Number(record.data["n"]) + 1 })
+      const answer = yield* trial.store.update(kept.token, record.revision, next)
+      if (answer._tag === "Updated") {
+        return
+      }
+      record = (yield* law.expectTag(answer, "Conflict", "update beside other writers")).record
+    }
+    return yield* Effect.fail("update answers Conflict again and again, with a record that it does not take either")
+  })
+
+/** @internal */
+export const definitions: ReadonlyArray<law.Definition> = [
+  {
+    name: "parallel writers lose no update",
+    covers: ["S65"],
+    needs: ["keeping", "revisions", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const kept = yield* law.keep(trial)
+        yield* together(Array.from({ length: writers }, () => addOne(trial, kept)))
+        const { data } = yield* law.expectLive(trial, kept.token, "after parallel updates")
+        yield* law.expect(data["n"] === writers, () => `${writers} parallel increments ended at ${law.show(data["n"])}`)
+      })
+  },
+  {
+    name: "of parallel creates under one token one wins",
+    covers: ["S05", "X20"],
+    needs: ["keeping", "revocation", "createIfAbsent"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let round = 0; round < rounds; round++) {
+          const token = trial.draw()
+          const answers = yield* together(
+            Array.from({ length: writers }, (_, n) => trial.store.create(token, law.recordOf(trial, { data: { n } })))
+          )
+          const won = count(answers, "Created")
+          yield* law.expect(won === 1, () => `${won} of ${writers} parallel creates under one token won`)
+          const { data } = yield* law.expectLive(trial, token, "after parallel creates")
+          const winner = answers.findIndex((answer) => answer._tag === "Created")
+          yield* law.expect(data["n"] === winner, () => "the record of a create that answered Exists was kept")
+        }
+      })
+  },
+  {
+    name: "of parallel renewals one wins",
+    covers: ["S13", "S15"],
+    needs: ["keeping", "revisions", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let round = 0; round < rounds; round++) {
+          const { record, token } = yield* law.keep(trial)
+          const nexts = Array.from({ length: writers }, () => trial.draw(token))
+          const answers = yield* together(
+            nexts.map((next, n) => trial.store.renew(token, record.revision, next, law.written(trial, record, { n })))
+          )
+          const won = count(answers, "Updated")
+          yield* law.expect(won === 1, () => `${won} of ${writers} parallel renewals of one session won`)
+          const lost = answers.find((answer) => answer._tag === "Conflict")
+          yield* law.expect(lost === undefined, () => "a renewal that lost answered Conflict where Gone was expected")
+          const loaded = yield* Effect.forEach([token, ...nexts], (each) => trial.store.load(each))
+          const live = count(loaded, "Live")
+          yield* law.expect(live === 1, () => `${live} tokens live after parallel renewals of one session`)
+        }
+      })
+  },
+  {
+    name: "of a renewal beside an update neither is lost",
+    covers: ["S15"],
+    needs: ["keeping", "revisions", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let round = 0; round < rounds; round++) {
+          const { record, token } = yield* law.keep(trial)
+          const next = trial.draw(token)
+          const [updated, renewed] = yield* Effect.all([
+            trial.store.update(token, record.revision, law.written(trial, record, { by: "update" })),
+            trial.store.renew(token, record.revision, next, law.written(trial, record, { by: "renew" }))
+          ], { concurrency: "unbounded" })
+          yield* law.expect(
+            count([updated, renewed], "Updated") === 1,
+            () => `update answered ${updated._tag} and renew of the same revision ${renewed._tag}`
+          )
+          const by = renewed._tag === "Updated" ? "renew" : "update"
+          const { data } = yield* law.expectLive(trial, by === "renew" ? next : token, `after ${by} won`)
+          yield* law.expect(data["by"] === by, () => `${by} won, and the data is that of the other`)
+          yield* law.expectOver(trial, by === "renew" ? token : next, `of the token that lost to ${by}`)
+        }
+      })
+  },
+  {
+    name: "a touch beside a writer loses no update and revives nothing",
+    covers: ["S13", "S21", "S65"],
+    needs: ["keeping", "revisions", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (const order of ["before", "after"] as const) {
+          const ordered = <A>(pair: ReadonlyArray<A>): ReadonlyArray<A> =>
+            order === "before" ? pair : [...pair].reverse()
+          const first = yield* law.keep(trial)
+          const late = law.written(trial, first.record, { late: true })
+          const deadline = late.deadline + 1000
+          yield* together(ordered<Effect.Effect<unknown, Store.StoreError>>([
+            trial.store.touch(first.token, first.record.revision, deadline),
+            trial.store.update(first.token, first.record.revision, late)
+          ]))
+          const { data } = yield* law.expectLive(trial, first.token, `after a touch ${order} an update`)
+          yield* law.expect(data["late"] === true, () => `a touch ${order} an update took the update back`)
+          const second = yield* law.keep(trial)
+          const next = trial.draw(second.token)
+          yield* together(ordered<Effect.Effect<unknown, Store.StoreError>>([
+            trial.store.touch(second.token, second.record.revision, deadline),
+            trial.store.renew(second.token, second.record.revision, next, late)
+          ]))
+          yield* law.expectOver(trial, second.token, `of the old token after a touch ${order} a renew`)
+          yield* law.expectLive(trial, next, `of the new token after a touch ${order} a renew`)
+        }
+      })
+  },
+  {
+    name: "remove wins over every writer beside it",
+    covers: ["S26"],
+    needs: ["keeping", "revocation", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let round = 0; round < rounds; round++) {
+          const { record, token } = yield* law.keep(trial)
+          const late = law.written(trial, record, { late: true })
+          yield* together([
+            trial.store.update(token, record.revision, late),
+            trial.store.touch(token, record.revision, late.deadline + 1000),
+            trial.store.remove(token),
+            trial.store.touch(token, record.revision + 1, late.deadline + 2000),
+            trial.store.update(token, record.revision + 1, late)
+          ])
+          yield* law.expectOver(trial, token, "after a remove beside writers")
+        }
+      })
+  },
+  {
+    name: "a renewal beside a remove leaves one token or none",
+    covers: ["S13", "S26"],
+    needs: ["keeping", "revocation", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let round = 0; round < rounds; round++) {
+          const { record, token } = yield* law.keep(trial)
+          const next = trial.draw(token)
+          const late = law.written(trial, record, { late: true })
+          const [renewed] = yield* Effect.all([
+            trial.store.renew(token, record.revision, next, late),
+            trial.store.remove(token)
+          ], { concurrency: "unbounded" })
+          yield* law.expectOver(trial, token, "of the old token after renew beside remove")
+          const { _tag } = yield* trial.store.load(next)
+          yield* law.expect(
+            (_tag === "Live") === (renewed._tag === "Updated"),
+            () => `renew beside remove answered ${renewed._tag}, and the new token is ${_tag}`
+          )
+        }
+      })
+  }
+]

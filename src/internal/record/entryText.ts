@@ -1,0 +1,49 @@
+/**
+ * The one text form of what a backend keeps under a key, for stores whose backend holds a single text: the stamp on a
+ * first line of its own, so that a revision is compared without a look at the body, then the body. A text of a later
+ * version of this form reads as a body of a later version, and is left in peace as such.
+ */
+import type * as Store from "../../Store.js"
+
+const version = 1
+
+const anyVersion = /^[st](\d{1,9}) /
+const head = /^([st])\d{1,9}((?: [\d.e+-]{1,32}){1,3})\n/
+
+/** The text of an entry. The inverse of `fromText`. @internal */
+export const toText = (entry: Store.Entry): string =>
+  entry._tag === "Entry"
+    ? `s${version} ${entry.revision} ${entry.touchedAt} ${entry.deadline}\n${entry.body}`
+    : `t${version} ${entry.until}\n`
+
+/**
+ * An entry that no revision matches and that never expires, so that what can't be read takes its key and is answered by
+ * what the record's decoder says of its body.
+ */
+const opaque = (body: string): Store.LiveEntry => ({
+  _tag: "Entry",
+  revision: -1,
+  touchedAt: 0,
+  deadline: Number.POSITIVE_INFINITY,
+  body
+})
+
+/** The entry of a text, whatever the text. @internal */
+export const fromText = (text: string): Store.Entry => {
+  const written = Number(anyVersion.exec(text)?.[1])
+  if (written > version) {
+    return opaque(`{"v":${written}}`)
+  }
+  const found = head.exec(text)
+  if (found === null) {
+    return opaque("")
+  }
+  const [line, kind, rest = ""] = found
+  const [first = Number.NaN, second = Number.NaN, third = Number.NaN] = rest.slice(1).split(" ").map(Number)
+  if (kind === "t") {
+    return { _tag: "Tombstone", until: first }
+  }
+  return Number.isFinite(first) && Number.isFinite(second) && Number.isFinite(third)
+    ? { _tag: "Entry", revision: first, touchedAt: second, deadline: third, body: text.slice(line.length) }
+    : opaque("")
+}

@@ -1,0 +1,194 @@
+/**
+ * The sealed token's bytes: how a key is derived for each, what is encrypted and what is authenticated. The format is
+ * written down in `SealedStore`. Knows nothing of sessions: it seals a stamp of fixed size with a text behind it.
+ */
+import { randomBytes } from "../crypto/hash.js"
+import type { MasterKey } from "../crypto/masterKeys.js"
+import type { Bytes, Node } from "../crypto/node.js"
+
+/** What is sealed: times in milliseconds since the epoch. @internal */
+export interface Content {
+  /** The session's public id, 43 characters of base64url. */
+  readonly id: string
+  readonly revision: number
+  /** When the session was last written or touched, which is when the token was made. */
+  readonly issuedAt: number
+  /** When the session ends if nothing happens: the earlier of idle deadline and absolute bound. */
+  readonly deadline: number
+  /** The latest time at which any token of this session can be live, however it was re-sealed. */
+  readonly latest: number
+  readonly body: string
+}
+
+/** Why a token was not opened; the words by which it is counted. @internal */
+export type Rejection = "malformed" | "unknown key" | "tampered"
+
+/** @internal */
+export interface Opened {
+  readonly content: Content
+  /** Whether the key that opened it is the one that seals. */
+  readonly current: boolean
+}
+
+/** @internal */
+export interface Sealer {
+  /** The bytes of a token of this form, or `undefined` for what has another form. */
+  readonly parse: (token: string) => Bytes | undefined
+  /** The length of the token that a body takes. */
+  readonly lengthOf: (body: string) => number
+  readonly seal: (audience: string, content: Content, salt?: Uint8Array) => string
+  readonly open: (audience: string, token: Bytes) => Opened | Rejection
+}
+
+const formatVersion = 1
+const keyIdBytes = 4
+const saltBytes = 24
+const headerBytes = 1 + keyIdBytes + saltBytes
+const idBytes = 32
+const stampBytes = idBytes + 4 * 8
+const tagBytes = 16
+const overhead = headerBytes + stampBytes + tagBytes
+
+const purpose = "effect-session/sealed"
+const keyLabel = "effect-session/sealed/1/key"
+const idLabel = "effect-session/sealed/1/id"
+
+/** The longest token taken or made: what a server reads of a request's head, by Node's default. @internal */
+export const maximumLength = 16_384
+
+const textLength = (bytes: number): number => Math.ceil(bytes * 4 / 3)
+
+/** @internal */
+export const minimumLength = textLength(overhead)
+
+interface Key {
+  readonly bytes: MasterKey
+  readonly id: Bytes
+}
+
+const sameBytes = (a: Uint8Array, at: number, b: Uint8Array): boolean => {
+  for (let index = 0; index < b.length; index++) {
+    if (a[at + index] !== b[index]) {
+      return false
+    }
+  }
+  return true
+}
+
+/** @internal */
+export const make = (
+  { Buffer, crypto }: Node,
+  masterKeys: readonly [MasterKey, ...Array<MasterKey>]
+): Sealer => {
+  const hmac = (key: MasterKey, data: Uint8Array): Bytes => crypto.createHmac("sha256", key).update(data).digest()
+
+  const keyOf = (bytes: MasterKey): Key => ({
+    bytes,
+    id: hmac(bytes, Buffer.from(idLabel, "utf8")).subarray(0, keyIdBytes)
+  })
+  const sealing = keyOf(masterKeys[0])
+  const keys = masterKeys.map(keyOf)
+
+  // every token has a key of its own, so the nonce has nothing left to tell apart
+  const nonce = Buffer.alloc(12)
+
+  const derivation = Buffer.alloc(keyLabel.length + saltBytes)
+  derivation.write(keyLabel, 0, "utf8")
+  const derive = (key: Key, token: Bytes): Bytes => {
+    token.copy(derivation, keyLabel.length, headerBytes - saltBytes, headerBytes)
+    return hmac(key.bytes, derivation)
+  }
+
+  let lastAudience: string | undefined
+  let associated = Buffer.alloc(0)
+  const associate = (audience: string, token: Bytes): Bytes => {
+    if (audience !== lastAudience) {
+      const suffix = Buffer.from(`${purpose}\0${audience}`, "utf8")
+      associated = Buffer.alloc(headerBytes + suffix.length)
+      associated.set(suffix, headerBytes)
+      lastAudience = audience
+    }
+    token.copy(associated, 0, 0, headerBytes)
+    return associated
+  }
+
+  const parse = (token: string): Bytes | undefined => {
+    if (token.length < minimumLength || token.length > maximumLength) {
+      return undefined
+    }
+    const bytes = Buffer.from(token, "base64url")
+    // Node's decoder forgives; what it reads back the same is canonical, with nothing before, after or between
+    return bytes[0] === formatVersion && bytes.length >= overhead && bytes.toString("base64url") === token
+      ? bytes
+      : undefined
+  }
+
+  const write = (content: Content): Bytes => {
+    const plain = Buffer.allocUnsafe(stampBytes + Buffer.byteLength(content.body, "utf8"))
+    plain.set(Buffer.from(content.id, "base64url"))
+    const view = new DataView(plain.buffer, plain.byteOffset + idBytes)
+    view.setFloat64(0, content.revision)
+    view.setFloat64(8, content.issuedAt)
+    view.setFloat64(16, content.deadline)
+    view.setFloat64(24, content.latest)
+    plain.write(content.body, stampBytes, "utf8")
+    return plain
+  }
+
+  const read = (plain: Bytes): Content => {
+    const view = new DataView(plain.buffer, plain.byteOffset + idBytes)
+    return {
+      id: plain.toString("base64url", 0, idBytes),
+      revision: view.getFloat64(0),
+      issuedAt: view.getFloat64(8),
+      deadline: view.getFloat64(16),
+      latest: view.getFloat64(24),
+      body: plain.toString("utf8", stampBytes)
+    }
+  }
+
+  const seal = (audience: string, content: Content, salt: Uint8Array = randomBytes(saltBytes)): string => {
+    const plain = write(content)
+    const token = Buffer.allocUnsafe(headerBytes + plain.length + tagBytes)
+    token[0] = formatVersion
+    token.set(sealing.id, 1)
+    token.set(salt, headerBytes - saltBytes)
+    const cipher = crypto.createCipheriv("aes-256-gcm", derive(sealing, token), nonce)
+    cipher.setAAD(associate(audience, token))
+    token.set(cipher.update(plain), headerBytes)
+    cipher.final()
+    token.set(cipher.getAuthTag(), headerBytes + plain.length)
+    return token.toString("base64url")
+  }
+
+  const decrypt = (key: Key, audience: string, token: Bytes): Bytes | undefined => {
+    const end = token.length - tagBytes
+    const decipher = crypto.createDecipheriv("aes-256-gcm", derive(key, token), nonce, { authTagLength: tagBytes })
+    decipher.setAAD(associate(audience, token))
+    decipher.setAuthTag(token.subarray(end))
+    const plain = decipher.update(token.subarray(headerBytes, end))
+    try {
+      decipher.final()
+      return plain
+    } catch {
+      return undefined
+    }
+  }
+
+  const open = (audience: string, token: Bytes): Opened | Rejection => {
+    let rejection: Rejection = "unknown key"
+    for (const key of keys) {
+      if (!sameBytes(token, 1, key.id)) {
+        continue
+      }
+      const plain = decrypt(key, audience, token)
+      if (plain !== undefined) {
+        return { content: read(plain), current: key === keys[0] }
+      }
+      rejection = "tampered"
+    }
+    return rejection
+  }
+
+  return { parse, lengthOf: (body) => textLength(overhead + Buffer.byteLength(body, "utf8")), seal, open }
+}

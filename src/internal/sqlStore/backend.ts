@@ -1,0 +1,319 @@
+/**
+ * A session store's operations in each SQL dialect. One row a session: a live one has a body, a tombstone has none, and
+ * `deadline` is the time until which either counts. Knows nothing of tokens or of HTTP.
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type * as Statement from "@effect/sql/Statement"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as Option from "effect/Option"
+import * as SessionRecord from "../../SessionRecord.js"
+import * as Store from "../../Store.js"
+import * as crypto from "../crypto/hash.js"
+import * as Sql from "./statements.js"
+
+/** What can be bound to a column of the app's own. @internal */
+export type Primitive = string | number | bigint | boolean | Date | null
+
+/** @internal */
+export interface Setup {
+  readonly sql: SqlClient.SqlClient
+  readonly dialect: Sql.Dialect
+  /** The table's name, qualified and quoted. */
+  readonly table: string
+  readonly columns: ReadonlyArray<readonly [name: string, value: (record: SessionRecord.SessionRecord) => Primitive]>
+}
+
+interface Row {
+  readonly body: string | null
+  readonly revision: unknown
+  readonly touched_at: unknown
+  readonly deadline: unknown
+}
+
+/** A BIGINT comes as a number, a bigint or a string, by driver and its settings; all of these times fit a number. */
+const entryOf = (row: Row): Store.Entry =>
+  row.body === null ? { _tag: "Tombstone", until: Number(row.deadline) } : {
+    _tag: "Entry",
+    body: row.body,
+    revision: Number(row.revision),
+    touchedAt: Number(row.touched_at),
+    deadline: Number(row.deadline)
+  }
+
+/** Times are kept in whole milliseconds, and never later than they were given. */
+const whole = Math.floor
+
+/** How long the mark of a transaction is kept for whoever asks how it ended, in milliseconds. */
+const markTimeToLive = 3_600_000
+
+type Transaction = Store.Transaction<Sql.SqlFailure>
+
+/** @internal */
+export interface Backend extends Store.Backend {
+  readonly transaction: Effect.Effect<Option.Option<Transaction>>
+}
+
+type Assignment = readonly [column: string, value: Statement.Fragment]
+
+/** Makes the backend of a client, a table and the columns that the app adds. @internal */
+export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backend => {
+  const table = sql.literal(tableName)
+  const names = sql.literal(
+    ["id", "body", "revision", "touched_at", "deadline", ...columns.map(([name]) => Sql.quote(dialect, name))].join(
+      ", "
+    )
+  )
+  const bodyColumn = sql.literal(dialect === "pg" ? "body::text AS body" : "body")
+  const json = sql.literal(dialect === "pg" ? "::json" : "")
+  const bigint = sql.literal(dialect === "pg" ? "::bigint" : "")
+
+  const extras = (entry: Store.LiveEntry): ReadonlyArray<Assignment> => {
+    if (columns.length === 0) {
+      return []
+    }
+    const record = SessionRecord.decode(entry.body, entry)
+    return columns.map(([name, value]) => [
+      Sql.quote(dialect, name),
+      sql`${record._tag === "Right" ? value(record.right) as string | null : null}`
+    ])
+  }
+
+  const values = (id: string, entry: Store.LiveEntry): Statement.Fragment =>
+    sql.csv([
+      sql`${id}`,
+      sql`${entry.body}${json}`,
+      sql`${entry.revision}${bigint}`,
+      sql`${whole(entry.touchedAt)}${bigint}`,
+      sql`${whole(entry.deadline)}${bigint}`,
+      ...extras(entry).map(([_, value]) => value)
+    ])
+
+  const assignments = (entry: Store.LiveEntry): Statement.Fragment =>
+    sql.csv([
+      sql`body = ${entry.body}${json}`,
+      sql`revision = ${entry.revision}`,
+      sql`touched_at = ${whole(entry.touchedAt)}`,
+      sql`deadline = ${whole(entry.deadline)}`,
+      ...extras(entry).map(([name, value]) => sql`${sql.literal(name)} = ${value}`)
+    ])
+
+  /** A tombstone holds nothing of the session, in the app's columns neither. */
+  const burial = (tombstone: Store.Tombstone): Statement.Fragment =>
+    sql.csv([
+      sql`body = NULL`,
+      sql`deadline = ${whole(tombstone.until)}`,
+      ...columns.map(([name]) => sql`${sql.literal(Sql.quote(dialect, name))} = NULL`)
+    ])
+
+  const isLive = (id: string, now: number): Statement.Fragment =>
+    sql`id = ${id} AND body IS NOT NULL AND deadline > ${whole(now)}`
+
+  const isLiveAt = (id: string, revision: number, now: number): Statement.Fragment =>
+    sql`id = ${id} AND revision = ${revision} AND body IS NOT NULL AND deadline > ${whole(now)}`
+
+  /** Whether an UPDATE met its row. What it matches it changes, so that MySQL's two ways of counting agree. */
+  const hits = (update: Statement.Statement<object>, returning: Statement.Statement<object>) =>
+    dialect === "mysql"
+      ? Effect.map(Sql.affected(update), (count) => count > 0)
+      : Effect.map(Sql.rows(returning), (found) => found.length > 0)
+
+  const update = (assigned: Statement.Fragment, where: Statement.Fragment): Effect.Effect<boolean, Sql.SqlFailure> =>
+    hits(
+      sql`UPDATE ${table} SET ${assigned} WHERE ${where}`,
+      sql`UPDATE ${table} SET ${assigned} WHERE ${where} RETURNING 1 AS hit`
+    )
+
+  const select = (where: Statement.Fragment, lock: string): Effect.Effect<Option.Option<Store.Entry>, Sql.SqlFailure> =>
+    Effect.map(
+      Sql.rows(
+        sql<Row>`SELECT ${bodyColumn}, revision, touched_at, deadline FROM ${table} WHERE ${where}${sql.literal(lock)}`
+      ),
+      (found) => Option.map(Option.fromNullable(found[0]), entryOf)
+    )
+
+  /**
+   * Why nothing was replaced. MySQL reads with a lock: in a transaction under REPEATABLE READ a plain read would answer
+   * with the record that the transaction saw first, not with the one that stood in the way. The UPDATE has the lock
+   * already.
+   */
+  const refusal = (id: string, now: number): Effect.Effect<Store.Replaced, Sql.SqlFailure> =>
+    Effect.map(
+      select(sql`id = ${id}`, dialect === "mysql" ? " FOR UPDATE" : ""),
+      (found) => {
+        const entry = Option.getOrUndefined(found)
+        return Store.isLive(entry, now) ? Store.changed(entry) : Store.absent
+      }
+    )
+
+  const insertion = (id: string, entry: Store.LiveEntry): Statement.Statement<object> =>
+    sql`INSERT INTO ${table} (${names}) VALUES (${values(id, entry)})`
+
+  /** Takes over the row of a session or tombstone that no longer counts, and no other. */
+  const excluded = sql.literal(
+    ["body", "revision", "touched_at", "deadline", ...columns.map(([name]) => Sql.quote(dialect, name))]
+      .map((name) => `${name} = EXCLUDED.${name}`).join(", ")
+  )
+
+  const insert = (id: string, entry: Store.LiveEntry, now: number): Effect.Effect<boolean, Sql.SqlFailure> =>
+    dialect === "mysql"
+      ? Effect.catchIf(
+        Effect.as(Sql.affected(insertion(id, entry)), true),
+        (error) => error.kind === "Duplicate",
+        () => update(assignments(entry), sql`id = ${id} AND deadline <= ${whole(now)}`)
+      )
+      : Effect.map(
+        Sql.rows(
+          sql`INSERT INTO ${table} AS present (${names}) VALUES (${values(id, entry)})
+            ON CONFLICT (id) DO UPDATE SET ${excluded} WHERE present.deadline <= ${whole(now)} RETURNING 1 AS hit`
+        ),
+        (found) => found.length > 0
+      )
+
+  const extend = (
+    id: string,
+    revision: number,
+    deadline: number,
+    now: number
+  ): Effect.Effect<boolean, Sql.SqlFailure> => {
+    const assigned = sql`deadline = ${whole(deadline)}, touched_at = ${whole(now)}`
+    const earlier = sql`${isLiveAt(id, revision, now)} AND deadline < ${whole(deadline)}`
+    return Effect.flatMap(
+      update(assigned, earlier),
+      (hit) => hit ? Effect.succeed(true) : Effect.map(select(isLive(id, now), ""), Option.isSome)
+    )
+  }
+
+  type Rename = Store.Backend["rename"]
+
+  /** One statement, so one step and one round trip. */
+  const renamePg = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
+    Effect.map(
+      Sql.rows(
+        sql`WITH ended AS (
+            UPDATE ${table} SET ${burial(tombstone)} WHERE ${isLiveAt(key.id, revision, now)} RETURNING 1 AS hit
+          )
+          INSERT INTO ${table} (${names}) SELECT ${values(next.id, entry)} FROM ended RETURNING 1 AS hit`
+      ),
+      (found) => found.length > 0
+    )
+
+  /**
+   * One statement as well: two rows are inserted where the session is live, of which the first meets the session's own and
+   * makes a tombstone of it. Were the second to meet one, its id would become NULL, and the whole statement fails.
+   */
+  const renameSqlite = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) => {
+    const buried = sql.csv([
+      sql`${key.id}`,
+      sql`NULL`,
+      sql`0`,
+      sql`0`,
+      sql`${whole(tombstone.until)}`,
+      ...columns.map(() => sql`NULL`)
+    ])
+    return Effect.map(
+      Sql.rows(
+        sql`INSERT INTO ${table} (${names})
+          SELECT * FROM (VALUES (${buried}), (${values(next.id, entry)}))
+            WHERE EXISTS (SELECT 1 FROM ${table} WHERE ${isLiveAt(key.id, revision, now)})
+          ON CONFLICT (id) DO UPDATE SET id = CASE WHEN EXCLUDED.id = ${key.id} THEN EXCLUDED.id END, ${
+          burial(tombstone)
+        }
+          RETURNING 1 AS hit`
+      ),
+      (found) => found.length > 0
+    )
+  }
+
+  const renameMysql = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
+    sql.withTransaction(
+      Effect.tap(
+        update(burial(tombstone), isLiveAt(key.id, revision, now)),
+        (hit) => hit ? Sql.affected(insertion(next.id, entry)) : Effect.void
+      )
+    ).pipe(Effect.mapError((error) => error instanceof Sql.SqlFailure ? error : Sql.failure(error, [])))
+
+  const rename = { pg: renamePg, sqlite: renameSqlite, mysql: renameMysql }[dialect]
+
+  const swept = (limit: number, now: number): Effect.Effect<number, Sql.SqlFailure> => {
+    const due = sql`deadline <= ${whole(now)} ORDER BY deadline LIMIT ${sql.literal(String(limit))}`
+    switch (dialect) {
+      case "mysql":
+        return Sql.affected(sql`DELETE FROM ${table} WHERE ${due}`)
+      case "pg":
+        return Effect.map(
+          Sql.rows(
+            sql`DELETE FROM ${table}
+              WHERE id = ANY(ARRAY(SELECT id FROM ${table} WHERE ${due} FOR UPDATE SKIP LOCKED)) RETURNING 1 AS hit`
+          ),
+          (found) => found.length
+        )
+      case "sqlite":
+        return Effect.map(
+          Sql.rows(sql`DELETE FROM ${table} WHERE id IN (SELECT id FROM ${table} WHERE ${due}) RETURNING 1 AS hit`),
+          (found) => found.length
+        )
+    }
+  }
+
+  const marked = 1
+  const asked = 0
+
+  const markRow = (id: string, revision: number, now: number): Statement.Fragment =>
+    sql`INSERT INTO ${table} (id, revision, touched_at, deadline)
+      VALUES (${id}, ${revision}, ${whole(now)}, ${whole(now + markTimeToLive)})`
+
+  /**
+   * Nobody is told how a transaction ended, and the session's own row does not show it, since others write there. So a
+   * row of a name that nobody else knows is written in the transaction, and asking for it is trying to write it again:
+   * that waits while the transaction is open, then meets the mark, or takes its place. A place once taken answers the
+   * same ever after.
+   */
+  const landed = (id: string): Effect.Effect<boolean, Sql.SqlFailure> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const probe = sql<{ readonly revision: unknown }>`${markRow(id, asked, now)}`
+      const revision = sql<{ readonly revision: unknown }>`SELECT revision FROM ${table} WHERE id = ${id}`
+      const found = dialect === "mysql"
+        ? Effect.catchIf(
+          Effect.as(Sql.affected(probe), [{ revision: asked }]),
+          (error) => error.kind === "Duplicate",
+          () => Sql.rows(revision)
+        )
+        : Sql.rows(
+          sql<
+            { readonly revision: unknown }
+          >`${probe} ON CONFLICT (id) DO UPDATE SET id = EXCLUDED.id RETURNING revision`
+        )
+      return Effect.map(found, (rows) => Number(rows[0]?.revision) === marked)
+    })
+
+  const mark: Transaction["mark"] = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    // a colon is in no session's id
+    const id = `mark:${Encoding.encodeBase64Url(crypto.randomBytes(24))}`
+    return Effect.as(Sql.affected(sql`${markRow(id, marked, now)}`), Sql.persistently(landed(id)))
+  })
+
+  return {
+    transaction: Effect.map(Sql.transactionKey, Option.map((key) => ({ key, mark }))),
+    get: (key) => Sql.persistently(select(sql`id = ${key.id}`, "")),
+    insert: (key, entry, now) => Sql.persistently(insert(key.id, entry, now)),
+    replace: (key, revision, entry, now) =>
+      Sql.persistently(
+        Effect.flatMap(
+          update(assignments(entry), isLiveAt(key.id, revision, now)),
+          (hit) => hit ? Effect.succeed(Store.replaced) : refusal(key.id, now)
+        )
+      ),
+    rename: (key, revision, next, entry, tombstone, now) =>
+      Sql.persistently(
+        Effect.flatMap(
+          rename(key, revision, next, entry, tombstone, now),
+          (hit) => hit ? Effect.succeed(Store.replaced) : refusal(key.id, now)
+        )
+      ),
+    extend: (key, revision, deadline, now) => Sql.persistently(extend(key.id, revision, deadline, now)),
+    remove: (key, tombstone, now) => Sql.persistently(Effect.asVoid(update(burial(tombstone), isLive(key.id, now)))),
+    sweep: (limit, now) => Sql.persistently(swept(limit, now))
+  }
+}
