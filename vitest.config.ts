@@ -12,7 +12,10 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
-    exclude: ["test/bench/**"],
+    exclude: ["**/node_modules/**"],
+    // what tests log is shown where they fail
+    silent: "passed-only",
+    reporters: ["default", fileURLToPath(new URL("./test/support/skipped.ts", import.meta.url))],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: "forks",

@@ -4,58 +4,54 @@
  * imports none of those libraries but the platform.
  *
  * **What a cache can't do.** It has no compare-and-set and no create-if-absent, so the contract of `Store` is kept by a
- * queue for each session within one process, and only narrowed between processes: there, two writers within one round
+ * mutex for each session within one process, and only narrowed between processes: there, two writers within one round
  * trip of each other can lose the earlier update, a write or touch that read before another process's logout and wrote
  * after it can undo that logout, and a renewal is two writes (the new session first, so that none is lost). Tombstones
  * close the longer window: a request that comes later with a removed or renewed token is told so. An app that runs as
  * several processes and must not have these races takes `RedisStore` or `SqlStore`.
  *
  * A cache may also evict: a session can end before its time. What is kept under a key is the hash of a token, never a
- * token (S06).
+ * token.
  *
  * @since 0.1.0
  */
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
-import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as backend from "./internal/cacheStore/backend.js"
+import * as clients from "./internal/cacheStore/clients.js"
+import type { Cache, Keyv, Persistence, PromiseCache } from "./internal/cacheStore/clients.js"
+import * as checks from "./internal/options.js"
 import * as Store from "./Store.js"
+import { fromBackend } from "./StoreBackend.js"
 
-/**
- * What is asked of a cache. Keys are printable ASCII, at most 200 characters; values are text of any length.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Cache {
-  /** The text under a key, if it is still there. */
-  readonly get: (key: string) => Effect.Effect<Option.Option<string>, unknown>
+export type {
   /**
-   * Keeps a text under a key, whatever was there. The cache may drop it after the time to live, and need not: the expiry
-   * that counts is inside the text.
+   * @since 0.1.0
+   * @category models
    */
-  readonly set: (key: string, value: string, timeToLive: Duration.Duration) => Effect.Effect<unknown, unknown>
-  /** Drops what is under a key. Not an error where nothing is. */
-  readonly remove: (key: string) => Effect.Effect<unknown, unknown>
-}
-
-/**
- * The same by promises, with the time to live in whole milliseconds: the shape of most clients. See `fromPromises`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface PromiseCache {
-  readonly get: (key: string) => Promise<string | null | undefined>
-  readonly set: (key: string, value: string, timeToLive: number) => Promise<unknown>
-  readonly remove: (key: string) => Promise<unknown>
-}
+  Cache,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Keyv,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Persistence,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  PromiseCache
+} from "./internal/cacheStore/clients.js"
 
 /**
  * Options of every layer here. All have defaults.
@@ -69,42 +65,6 @@ export interface Options {
 }
 
 /**
- * What is used of a Keyv, of version 5 or newer.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Keyv {
-  readonly get: (key: string) => Promise<unknown>
-  readonly set: (key: string, value: string, timeToLive: number) => Promise<unknown>
-  readonly delete: (key: string) => Promise<unknown>
-  throwOnErrors: boolean
-}
-
-/**
- * What is used of `@effect/experimental`'s `BackingPersistence`. Its own type is not named, so that an app without that
- * package compiles.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Persistence {
-  readonly make: (storeId: string) => Effect.Effect<
-    {
-      readonly get: (key: string) => Effect.Effect<Option.Option<unknown>, unknown>
-      readonly set: (
-        key: string,
-        value: unknown,
-        timeToLive: Option.Option<Duration.Duration>
-      ) => Effect.Effect<void, unknown>
-      readonly remove: (key: string) => Effect.Effect<void, unknown>
-    },
-    never,
-    Scope.Scope
-  >
-}
-
-/**
  * Options of `layerPersistence` that are data.
  *
  * @since 0.1.0
@@ -115,13 +75,17 @@ export interface PersistenceOptions extends Options {
   readonly storeId?: string | undefined
 }
 
-const invalid = (option: string, problem: string): Effect.Effect<never, ConfigError.ConfigError> =>
-  Effect.fail(ConfigError.InvalidData(["CacheStore", option], problem))
+const invalid = (option: string, advice: string) => checks.invalid(["CacheStore", option], advice)
 
-const checkPrefix = (prefix = "session:"): Effect.Effect<string, ConfigError.ConfigError> =>
+const checkPrefix = (prefix = "session:"): checks.Checked<string> =>
   /^[\x21-\x7e]{0,128}$/.test(prefix)
-    ? Effect.succeed(prefix)
+    ? Either.right(prefix)
     : invalid("prefix", "write at most 128 printable ASCII characters without spaces, such as \"shop:session:\"")
+
+const checkStoreId = (storeId = "sessions"): checks.Checked<string> =>
+  /^[\x21-\x7e]{1,128}$/.test(storeId)
+    ? Either.right(storeId)
+    : invalid("storeId", "write 1 to 128 printable ASCII characters without spaces, such as \"sessions\"")
 
 const methods = (object: unknown, names: ReadonlyArray<string>): boolean =>
   typeof object === "object" && object !== null &&
@@ -130,19 +94,15 @@ const methods = (object: unknown, names: ReadonlyArray<string>): boolean =>
 const given = <A, E, R>(value: A | Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.isEffect(value) ? value : Effect.succeed(value)
 
-const checkStoreId = (storeId = "sessions"): Effect.Effect<string, ConfigError.ConfigError> =>
-  /^[\x21-\x7e]{1,128}$/.test(storeId)
-    ? Effect.succeed(storeId)
-    : invalid("storeId", "write 1 to 128 printable ASCII characters without spaces, such as \"sessions\"")
-
 /** Found by its key, so that nothing is imported for those who use another cache. */
 const BackingPersistence = Context.GenericTag<Persistence>("@effect/experimental/BackingPersistence")
 
 const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.flatMap(
   Effect.serviceOption(BackingPersistence),
   Option.match({
-    onNone: () => invalid("persistence", "provide a BackingPersistence, such as Persistence.layerMemory"),
-    onSome: Effect.succeed
+    onNone: (): checks.Checked<Persistence> =>
+      invalid("persistence", "provide a BackingPersistence, such as Persistence.layerMemory"),
+    onSome: Either.right
   })
 )
 
@@ -168,7 +128,7 @@ const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.fla
  * }))
  * ```
  */
-export const fromPromises: (cache: PromiseCache) => Cache = backend.ofPromises
+export const fromPromises: (cache: PromiseCache) => Cache = clients.ofPromises
 
 /**
  * Sessions in a cache. Give the object, or a scoped Effect of it, which is run when the layer is built and released with
@@ -203,16 +163,15 @@ export const layer = <E = never, R = never>(
       if (!methods(found, ["get", "set", "remove"])) {
         return yield* invalid("cache", "give an object with the functions get, set and remove")
       }
-      return yield* Store.fromBackend(backend.make(found, { prefix }), { name: "CacheStore" })
+      return yield* fromBackend(backend.make(found, { prefix }), { name: "CacheStore" })
     })
   )
 
 /**
  * Sessions in the platform's `KeyValueStore`: in memory, in a folder, in the browser's storage, or in one of your own.
  *
- * It has no time to live, so expiry is kept inside the value and what has expired is deleted when it is met, or within
- * about a minute of its time by the process that wrote it. What an earlier process left is deleted only when a client
- * comes with its token. The platform's folder store writes in place: a crash in the middle of a write costs that one
+ * It has no time to live, so expiry is kept inside the value. The process that wrote an entry deletes it about two minutes
+ * after its end. What an earlier process left is deleted only when a client comes with its token. The platform's folder store writes in place: a crash in the middle of a write costs that one
  * session. For sessions in a folder take `FileStore`, which has neither limit.
  *
  * @since 0.1.0
@@ -235,21 +194,10 @@ export const layerKeyValueStore = (
     Store.Store,
     Effect.gen(function*() {
       const prefix = yield* checkPrefix(options.prefix)
-      const cache = backend.ofKeyValueStore(yield* KeyValueStore.KeyValueStore)
-      return yield* Store.fromBackend(backend.make(cache, { prefix, expiring: true }), { name: "CacheStore" })
+      const cache = clients.ofKeyValueStore(yield* KeyValueStore.KeyValueStore)
+      return yield* fromBackend(backend.make(cache, { prefix, expiring: true }), { name: "CacheStore" })
     })
   )
-
-/**
- * `layerKeyValueStore` with options from `Config`.
- *
- * @since 0.1.0
- * @category layers
- */
-export const layerKeyValueStoreConfig = (
-  options: Config.Config.Wrap<Options>
-): Layer.Layer<Store.Store, ConfigError.ConfigError, KeyValueStore.KeyValueStore> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layerKeyValueStore))
 
 /**
  * Sessions in `@effect/experimental`'s `Persistence`: its Redis (`Persistence/Redis`), its LMDB (`Persistence/Lmdb`), or
@@ -288,21 +236,10 @@ export const layerPersistence = <E = never, R = never>(
       if (!methods(persistence, ["make"])) {
         return yield* invalid("persistence", "give a BackingPersistence of @effect/experimental, or leave it out")
       }
-      const cache = backend.ofPersistence(yield* persistence.make(storeId))
-      return yield* Store.fromBackend(backend.make(cache, { prefix }), { name: "CacheStore" })
+      const cache = clients.ofPersistence(yield* persistence.make(storeId))
+      return yield* fromBackend(backend.make(cache, { prefix }), { name: "CacheStore" })
     })
   )
-
-/**
- * `layerPersistence` with options from `Config`, over the `BackingPersistence` it is provided with.
- *
- * @since 0.1.0
- * @category layers
- */
-export const layerPersistenceConfig = (
-  options: Config.Config.Wrap<PersistenceOptions>
-): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layerPersistence(options)))
 
 /**
  * Sessions in a Keyv of version 5 or newer, and so in whatever it has an adapter for. Give the Keyv, or a scoped Effect
@@ -332,7 +269,7 @@ export const layerKeyv = <E = never, R = never>(
         return invalid("keyv", "give a Keyv of version 5 or newer: new Keyv(...)")
       }
       keyv.throwOnErrors = true
-      return Effect.succeed(backend.ofKeyv(keyv))
+      return Effect.succeed(clients.ofKeyv(keyv))
     }),
     options
   )

@@ -1,21 +1,24 @@
 /**
  * The session's token in a request header, for APIs and native clients: `Authorization: Bearer …`, or a header of the
- * app's own. A new token goes out in the response header of the same name and form, for the client to send back as it
- * is. Knows nothing of stores, nor of what a session holds.
+ * app's own. A new token goes out in the response header of the same name and form, for the client to send back
+ * unchanged. Knows nothing of stores, nor of what a session holds.
  *
- * A script in a browser sees that response header of another origin only if it is named in
- * `Access-Control-Expose-Headers`. While the layer is in force, the platform's tracer prints the header as `<redacted>`.
+ * A script in a browser can read that header in a response of another origin only if `Access-Control-Expose-Headers` names
+ * it. A response that carries a token prints the header as `<redacted>`, and so does the platform's tracer as long as the
+ * layer is in scope.
  *
  * @since 0.1.0
  */
 import * as Headers from "@effect/platform/Headers"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as internal from "./internal/http/response.js"
+import * as http from "./internal/http/response.js"
+import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 
@@ -62,10 +65,9 @@ const taken: ReadonlySet<string> = new Set([
   "vary"
 ])
 
-const invalid = (option: string, message: string): Effect.Effect<never, ConfigError.ConfigError> =>
-  Effect.fail(ConfigError.InvalidData(["HeaderState", option], message))
+const invalid = (option: keyof Options, advice: string) => check.invalid(["HeaderState", option], advice)
 
-const check = (header: string, scheme: string | undefined): Effect.Effect<void, ConfigError.ConfigError> => {
+const checkOptions = (header: string, scheme: string | undefined): check.Checked<void> => {
   const name = header.toLowerCase()
   if (!nameForm.test(header)) {
     return invalid("header", `${JSON.stringify(header)} is no header name: write one such as "X-Session"`)
@@ -81,7 +83,7 @@ const check = (header: string, scheme: string | undefined): Effect.Effect<void, 
   }
   return header.length + (scheme ?? "").length > maximumLine / 2
     ? invalid("header", `it leaves no room for a token: write at most ${maximumLine / 2} characters with the scheme`)
-    : Effect.void
+    : Either.void
 }
 
 const none: Effect.Effect<ReadonlyArray<SessionToken.Token>> = Effect.succeed([])
@@ -105,53 +107,53 @@ const credentials = (scheme: string | undefined): (value: string) => string | un
 export const make = (options: Options = {}): Effect.Effect<State.State, ConfigError.ConfigError> =>
   Effect.suspend(() => {
     const header = options.header ?? authorization
-    const name = header.toLowerCase()
-    const scheme = options.scheme ?? (name === authorization.toLowerCase() ? "Bearer" : undefined)
-    const before = scheme === undefined ? "" : `${scheme} `
-    const limit = maximumLine - header.length - before.length
-    const read = credentials(scheme)
-    return Effect.as(
-      check(header, scheme),
-      State.make({
-        audience: header,
-        limit,
-        vary: [header],
-        persistent: false,
-        synchronous: true,
-        extract: (request) => {
-          const value = Object.hasOwn(request.headers, name) ? request.headers[name] : undefined
-          const text = value === undefined ? undefined : read(value)
-          return text === undefined || !tokenForm.test(text) ? none : Effect.succeed([SessionToken.fromString(text)])
-        },
-        emit: (response, token) => {
-          const text = Redacted.value(token)
-          return tokenForm.test(text) && text.length <= limit
-            ? Effect.sync(() => internal.setHeader(response, name, `${before}${text}`))
-            : Effect.as(
-              Effect.logError(`effect-session: a token of the store doesn't fit the header ${header} and was not sent`),
-              response
-            )
-        },
-        expire: (response) => internal.setHeader(response, name, "")
-      })
-    )
+    const scheme = options.scheme ?? (header.toLowerCase() === authorization.toLowerCase() ? "Bearer" : undefined)
+    return Either.map(checkOptions(header, scheme), () => State.make(transport(header, scheme)))
   })
 
-/** Keeps the header out of spans and logs, as long as the layer is in force (S07). */
+const transport = (header: string, scheme: string | undefined): State.Transport => {
+  const name = header.toLowerCase()
+  const before = scheme === undefined ? "" : `${scheme} `
+  const limit = maximumLine - header.length - before.length
+  const read = credentials(scheme)
+  return {
+    audience: `header:${name}`,
+    limit,
+    vary: [header],
+    persistent: false,
+    extract: (request) => {
+      const value = Object.hasOwn(request.headers, name) ? request.headers[name] : undefined
+      const text = value === undefined ? undefined : read(value)
+      return text === undefined || !tokenForm.test(text) ? none : Effect.succeed([SessionToken.fromString(text)])
+    },
+    emit: (response, token) => {
+      const text = Redacted.value(token)
+      return tokenForm.test(text) && text.length <= limit
+        ? Effect.succeed(http.setSecretHeader(response, name, `${before}${text}`))
+        : Effect.as(
+          Effect.logError(`effect-session: a token of the store does not fit the header ${header} and was not sent`),
+          response
+        )
+    },
+    expire: (response) => http.setHeader(response, name, "")
+  }
+}
+
+/** Keeps the header out of spans and logs, as long as the layer is in scope (S07). */
 const redact = (state: State.State): Effect.Effect<void, never, Scope.Scope> =>
   Effect.locallyScopedWith(
     Headers.currentRedactedNames,
-    (names) => [...names, state.transports[0].audience.toLowerCase()]
+    (names) => [...names, ...state.transports[0].vary.map((name) => name.toLowerCase())]
   )
 
 const scoped = (made: Effect.Effect<State.State, ConfigError.ConfigError>) =>
   Layer.scoped(State.State, Effect.tap(made, redact))
 
 /**
- * Carries the session in a header. What the client holds is sent as it came: the whole value of the response header. An
- * empty value says that the session is over and the token to be forgotten.
+ * Carries the session in a header. The client keeps the whole value of the response header and sends it back unchanged. An
+ * empty value says that the session has ended and that the client has to forget its token.
  *
- * A request has one token here: two headers of the name, or a list in one, are none (S51).
+ * Exactly one token per request: repeated headers or a comma-separated list are ignored.
  *
  * @since 0.1.0
  * @category layers

@@ -1,11 +1,11 @@
 /**
- * The store that keeps nothing: every visit is a first one, and no cookie is set. For turning sessions off without a
- * change to the handlers.
+ * The store that keeps nothing: every visit is the first one, and no cookie is set. It turns sessions off without a change
+ * to the handlers.
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
 
 /**
@@ -16,13 +16,14 @@ import * as Store from "./Store.js"
  */
 export const layer: Layer.Layer<Store.Store> = Layer.succeed(
   Store.Store,
-  Store.fromSynchronous({
-    accepts: SessionToken.isDrawn,
-    load: () => Store.none,
-    create: () => Store.notKept,
-    update: () => Store.gone,
-    renew: () => Store.gone,
-    touch: () => Store.gone,
-    remove: () => {}
+  Store.make({
+    // It makes no tokens, so none is one of its own, and SealedStore can refuse it as a revocation list.
+    accepts: () => false,
+    load: () => Effect.succeed(Store.none),
+    create: () => Effect.succeed(Store.notKept),
+    update: () => Effect.succeed(Store.gone),
+    renew: () => Effect.succeed(Store.gone),
+    touch: () => Effect.succeed(Store.gone),
+    remove: () => Effect.void
   })
 )

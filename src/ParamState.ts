@@ -1,24 +1,27 @@
 /**
  * The session's token in a parameter of the URL, or of a form, for clients that keep neither cookies nor headers. It
- * never puts a token into a response: `Session.token` gives it to the app, which writes it into its links and forms.
+ * never puts a token into a response: the app takes it from `Session.token` and writes it into its links and forms.
  * Knows nothing of stores, nor of what a session holds.
  *
- * A URL is written down in many places that a cookie is not: histories, bookmarks, proxies' logs, the `Referer` of the
- * next request (send `Referrer-Policy: no-referrer`). When this state reads a token of the URL, it takes the token out of
- * the spans around it, the platform's own server span included. What it can't reach: the span of a request that never
- * touches its session, the `http.url` that `HttpMiddleware.logger` prints, and spans of other tracers than Effect's. Pass
- * what you log through `redact`.
+ * A URL is recorded in many places that a cookie is not: histories, bookmarks, the logs of proxies, the `Referer` of the
+ * next request (send `Referrer-Policy: no-referrer`). When this state reads a token from the URL, it removes the token from
+ * the surrounding spans, including the platform's own server span. It can't reach the span of a request that never touches
+ * its session, the `http.url` that `HttpMiddleware.logger` prints, and spans of other tracers than Effect's. Pass what you
+ * log through `redact`.
  *
  * @since 0.1.0
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import * as cookie from "./internal/cookie/rules.js"
+import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 
@@ -33,8 +36,8 @@ export interface Options {
   readonly key?: string | undefined
   /**
    * Whether the parameter is also looked for in a body of `application/x-www-form-urlencoded`, before the query. Default
-   * false: the platform reads a body once, so that a handler that takes it as a stream, or as bytes, finds it empty after
-   * the session was touched. Handlers that take it as text, JSON or parameters are not disturbed.
+   * false: the platform reads a body once, so a handler that takes it as a stream or as bytes finds it empty after the
+   * session was touched. Handlers that take it as text, JSON or parameters are not affected.
    */
   readonly body?: boolean | undefined
 }
@@ -48,9 +51,66 @@ const control = /[\x00-\x1f\x7f]/
 
 const formType = /^\s*application\/x-www-form-urlencoded\s*(?:;|$)/i
 
-/** The values of a key, the last first; what is no valid percent-encoding passes as it is. */
-const values = (parameters: string, key: string): ReadonlyArray<SessionToken.Token> =>
-  parameters === "" ? [] : new URLSearchParams(parameters).getAll(key).reverse().map(SessionToken.fromString)
+/** How many values of the parameter are looked at in one form, and in one query. */
+const maximumValues = 16
+
+const escape = (byte: number): string =>
+  `%${byte.toString(16).padStart(2, "0").replace(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)}`
+
+const encoder = new TextEncoder()
+
+const unicode = (text: string): string =>
+  text.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")
+
+/** What stands for a character in a name besides its percent-encoded form, as a regular expression. */
+const literal = (character: string): ReadonlyArray<string> => {
+  switch (character) {
+    case " ":
+      return [" ", "\\+"]
+    case "%":
+      return ["%(?![0-9a-fA-F]{2})"]
+    case "&":
+    case "=":
+    case "+":
+      return []
+    default:
+      return [unicode(character)]
+  }
+}
+
+/** Matches, from `lastIndex` on, a name that `URLSearchParams` would read as this key. */
+const nameForm = (key: string): RegExp =>
+  new RegExp(
+    `${
+      Array.from(
+        key,
+        (character) =>
+          `(?:${[...literal(character), Array.from(encoder.encode(character), escape).join("")].join("|")})`
+      ).join("")
+    }(?=[=&]|$)`,
+    "y"
+  )
+
+/** A value as `URLSearchParams` decodes it: what is no valid percent-encoding stays as it is. */
+const decode = (value: string): string => new URLSearchParams(`?v=${value}`).get("v") ?? ""
+
+/**
+ * The last distinct values of a key, the last first. Goes backward and stops when there are enough, so that a form costs no
+ * more than a search for its separators, however many values it has.
+ */
+const values = (parameters: string, name: RegExp): ReadonlyArray<SessionToken.Token> => {
+  const found = new Set<string>()
+  let end = parameters.length
+  while (end > 0 && found.size < maximumValues) {
+    const start = parameters.lastIndexOf("&", end - 1) + 1
+    name.lastIndex = start
+    if (start < end && name.test(parameters)) {
+      found.add(parameters.slice(name.lastIndex + 1, end))
+    }
+    end = start - 1
+  }
+  return Array.from(found, (value) => SessionToken.fromString(decode(value)))
+}
 
 const query = (url: string): string => {
   const hash = url.indexOf("#")
@@ -64,7 +124,7 @@ const nameBefore = /(?:^|[?&])([^=&?#\s]*)=/g
 const valueEnd = /[&#\s]|$/g
 
 /**
- * A URL, or its query alone, with the value of a parameter taken out, for what is logged.
+ * Replaces the value of a parameter by `<redacted>`, in a URL or its query alone, for what is logged.
  *
  * @since 0.1.0
  * @category combinators
@@ -90,45 +150,40 @@ export const redact = (text: string, key: string = defaultKey): string => {
   return redacted + text.slice(copied)
 }
 
-/** Takes the token out of the attributes of the spans around (S07). */
-const scrub = (key: string): Effect.Effect<void> =>
-  Effect.withFiberRuntime((fiber) => {
-    let span: Tracer.AnySpan | undefined = Context.getOrElse(
-      fiber.currentContext,
-      Tracer.ParentSpan,
-      () => undefined as Tracer.AnySpan | undefined
-    )
-    while (span !== undefined && span._tag === "Span") {
-      for (const [name, value] of span.attributes) {
-        const redacted = typeof value === "string" ? redact(value, key) : value
-        if (redacted !== value) {
-          span.attribute(name, redacted)
-        }
+/** Takes the token out of the attributes of the spans around the running fiber (S07). */
+const scrub = (key: string): void => {
+  let span: Tracer.AnySpan | undefined = Option.getOrUndefined(
+    Option.flatMap(Fiber.getCurrentFiber(), (fiber) => Context.getOption(fiber.currentContext, Tracer.ParentSpan))
+  )
+  while (span !== undefined && span._tag === "Span") {
+    for (const [name, value] of span.attributes) {
+      const redacted = typeof value === "string" ? redact(value, key) : value
+      if (redacted !== value) {
+        span.attribute(name, redacted)
       }
-      span = span.parent._tag === "Some" ? span.parent.value : undefined
     }
-    return Effect.void
-  })
+    span = Option.getOrUndefined(span.parent)
+  }
+}
 
-const none: Effect.Effect<ReadonlyArray<SessionToken.Token>> = Effect.succeed([])
+type Tokens = ReadonlyArray<SessionToken.Token>
 
-const ofBody = (
-  request: HttpServerRequest.HttpServerRequest,
-  key: string
-): Effect.Effect<ReadonlyArray<SessionToken.Token>> =>
+const none: Effect.Effect<Tokens> = Effect.succeed([])
+
+const ofBody = (request: HttpServerRequest.HttpServerRequest, name: RegExp): Effect.Effect<Tokens> =>
   request.method !== "GET" && request.method !== "HEAD" && formType.test(request.headers["content-type"] ?? "")
     ? Effect.matchEffect(request.text, {
       onFailure: () => none,
-      onSuccess: (text) => Effect.succeed(values(text, key))
+      onSuccess: (text) => Effect.succeed(values(text, name))
     })
     : none
 
-const ofQuery = (
-  request: HttpServerRequest.HttpServerRequest,
-  key: string
-): Effect.Effect<ReadonlyArray<SessionToken.Token>> => {
-  const found = values(query(request.url), key)
-  return found.length === 0 ? none : Effect.as(scrub(key), found)
+const ofQuery = (request: HttpServerRequest.HttpServerRequest, name: RegExp, key: string): Tokens => {
+  const found = values(query(request.url), name)
+  if (found.length > 0) {
+    scrub(key)
+  }
+  return found
 }
 
 /**
@@ -141,29 +196,29 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
   Effect.suspend(() => {
     const { body = false, key = defaultKey } = options
     if (key === "" || control.test(key) || cookie.encode(key) === undefined) {
-      return Effect.fail(ConfigError.InvalidData(
+      return check.invalid(
         ["ParamState", "key"],
         "write a name of one or more characters, no control characters among them, such as \"session\""
-      ))
+      )
     }
+    const name = nameForm(key)
     return Effect.succeed(State.make({
-      audience: key,
+      audience: `param:${key}`,
       limit: maximumLength,
       vary: [],
       persistent: false,
-      synchronous: !body,
       extract: body
-        ? (request) => Effect.zipWith(ofBody(request, key), ofQuery(request, key), (first, then) => [...first, ...then])
-        : (request) => ofQuery(request, key),
+        ? (request) => Effect.map(ofBody(request, name), (ofForm) => [...ofForm, ...ofQuery(request, name, key)])
+        : (request) => Effect.succeed(ofQuery(request, name, key)),
       emit: (response) => Effect.succeed(response),
       expire: (response) => response
     }))
   })
 
 /**
- * Carries the session in a parameter of the query, and of forms if asked. Of several the last comes first, and those of a
- * form come before those of the query. A response says nothing of the session: an app that renews or ends it has to write
- * new links.
+ * Carries the session in a parameter of the query, and of forms if asked. Of several values the last is tried first, and
+ * those of a form before those of the query. Responses do not mention the session: an app that renews or ends it has to
+ * write new links.
  *
  * @since 0.1.0
  * @category layers

@@ -1,23 +1,28 @@
 /**
- * The session of the current request. `Session.Session` is a `Ref` over its data: all of `effect/Ref` works on it, and
- * what is read or written is loaded and committed by the middleware that provides it. The verbs here act on the session
- * as a whole; typed keys are in `SessionField`. Nothing here knows how the token travels or where the session lives.
+ * The session of the current request. The functions here read and change it; the middleware that provides it loads it at
+ * the first touch and saves it when the response is known. `Session.Session` is also a `Ref` over the data, for code that
+ * wants one. Typed keys are in `SessionField`. Nothing here knows how the token travels or where the session lives.
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Ref from "effect/Ref"
+import type * as Record from "./internal/record/json.js"
 import * as internal from "./internal/session/handle.js"
+import type * as Model from "./internal/session/model.js"
+import { partsOf } from "./internal/session/parts.js"
+import { runWithToken } from "./internal/session/withToken.js"
 import * as MemoryStore from "./MemoryStore.js"
 import type { HeadSent, SessionGone } from "./SessionError.js"
 import * as SessionPolicy from "./SessionPolicy.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
-import type * as Store from "./Store.js"
+import * as State from "./State.js"
+import * as Store from "./Store.js"
 
 export {
   /**
@@ -43,7 +48,7 @@ export {
  * @since 0.1.0
  * @category models
  */
-export type Json = string | number | boolean | null | ReadonlyArray<Json> | { readonly [key: string]: Json }
+export type Json = Record.Json
 
 /**
  * A session's data: JSON by key, frozen.
@@ -56,24 +61,15 @@ export type Data = SessionRecord.Data
 /**
  * What the commit will do, or did:
  *
- * - `Nothing`, `Touch`, `Create`, `Update`, `Renew`, `Remove`: the store operation that is owed, or was carried out
- * - `Gone`: changes were dropped, because the session was over by then
- * - `RolledBack`: what an explicit commit wrote was taken back with the app's own transaction that it was part of
+ * - `Nothing`, `Touch`, `Create`, `Update`, `Renew`, `Remove`: the store operation that is planned, or was carried out
+ * - `Gone`: changes were dropped, because the session had ended by then
+ * - `RolledBack`: what an explicit commit wrote was rolled back with the app's own transaction that it was part of
  * - `Failed`: the store failed, and the answer is an error
  *
  * @since 0.1.0
  * @category models
  */
-export type Outcome =
-  | { readonly _tag: "Nothing" }
-  | { readonly _tag: "Touch"; readonly deadline: number }
-  | { readonly _tag: "Create" }
-  | { readonly _tag: "Update" }
-  | { readonly _tag: "Renew" }
-  | { readonly _tag: "Remove" }
-  | { readonly _tag: "Gone" }
-  | { readonly _tag: "RolledBack" }
-  | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
+export type Outcome = Model.Outcome
 
 /**
  * A session's tag as `Tag` makes it.
@@ -84,8 +80,18 @@ export type Outcome =
 export type SessionTag<Self> = Context.Tag<Self, Ref.Ref<Data>>
 
 /**
+ * What is known of a session, in one value. Times are milliseconds since the epoch; a session that is not kept yet has
+ * none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Info extends Model.Info {}
+
+/**
  * Makes the tag of a second, named session in one app: one with its own State, Store and middleware
- * (`HttpMiddleware.makeSession`), its own verbs (`verbs`) and fields (`SessionField.make` with `session`).
+ * (`HttpMiddleware.layerSession`, `HttpMiddleware.sessionOf`), its own verbs (`verbs`) and fields (`SessionField.make` with
+ * `session`).
  *
  * @since 0.1.0
  * @category tags
@@ -102,34 +108,31 @@ export const Tag = <Self>() => <const Name extends string>(name: Name) =>
   Context.Tag(`effect-session/Session/${name}`)<Self, Ref.Ref<Data>>()
 
 /**
- * The session of the current request, a `Ref` over its data. Its operations never fail: they die with a `StoreError`,
- * answered with 503, when the session can't be loaded, and with a `SessionDataError` when given what is not JSON.
+ * The session of the current request, a `Ref` over its data. Its operations never fail. They die with a `StoreError`,
+ * answered with 503, if the session cannot be loaded, and with a `SessionDataError` if they are given what is not JSON.
  *
  * @since 0.1.0
  * @category tags
- * @example
- * ```ts
- * import { Effect, Ref } from "effect"
- * import { Session } from "effect-session"
- *
- * const remember = Effect.gen(function*() {
- *   const session = yield* Session.Session
- *   yield* Ref.update(session, (data) => ({ ...data, theme: "dark" }))
- * })
- * ```
  */
 export class Session extends Context.Tag("effect-session/Session")<Session, Ref.Ref<Data>>() {}
 
 /**
- * The verbs of a session, for the tag `S`.
+ * What can be done with the session of the tag `S`. Each member does what the function of its name in this module does for
+ * the default session.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Verbs<S> {
-  /** See `id` of this module; so for the others. */
+  readonly get: Effect.Effect<Data, never, S>
+  readonly set: (data: Data) => Effect.Effect<void, never, S>
+  readonly update: (f: (data: Data) => Data) => Effect.Effect<void, never, S>
+  readonly updateAndGet: (f: (data: Data) => Data) => Effect.Effect<Data, never, S>
+  readonly getAndUpdate: (f: (data: Data) => Data) => Effect.Effect<Data, never, S>
+  readonly modify: <B>(f: (data: Data) => readonly [B, Data]) => Effect.Effect<B, never, S>
   readonly id: Effect.Effect<SessionToken.SessionId, never, S>
   readonly isNew: Effect.Effect<boolean, never, S>
+  readonly info: Effect.Effect<Info, never, S>
   readonly renew: Effect.Effect<void, never, S>
   readonly destroy: Effect.Effect<void, never, S>
   readonly ignoreChanges: Effect.Effect<void, never, S>
@@ -139,9 +142,19 @@ export interface Verbs<S> {
   readonly token: Effect.Effect<SessionToken.Token, Store.StoreError | SessionGone | HeadSent, S>
   readonly outcome: Effect.Effect<Outcome, never, S>
   readonly expireIn: (duration: Duration.DurationInput) => Effect.Effect<void, never, S>
+  readonly expireByPolicy: Effect.Effect<void, never, S>
   readonly transaction: <B>(
     f: (data: Data) => readonly [B, Data]
   ) => Effect.Effect<B, Store.StoreError | SessionGone, S>
+  readonly withToken: (
+    token: SessionToken.Token
+  ) => <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<
+    A,
+    E | Store.StoreError | SessionGone | HeadSent,
+    Exclude<R, S> | State.State | Store.Store
+  >
 }
 
 /**
@@ -151,11 +164,20 @@ export interface Verbs<S> {
  * @category constructors
  */
 export const verbs = <S>(tag: SessionTag<S>): Verbs<S> => {
-  const use = <A, E>(f: (session: internal.SessionRef) => Effect.Effect<A, E>): Effect.Effect<A, E, S> =>
+  const use = <A, E>(f: (session: internal.SessionHandle) => Effect.Effect<A, E>): Effect.Effect<A, E, S> =>
     Effect.flatMap(Effect.flatMap(tag, internal.fromRef), f)
+  const modify = <B>(f: (data: Data) => readonly [B, Data]): Effect.Effect<B, never, S> =>
+    use((session) => session.modify(f))
   return {
+    get: use((session) => session.get),
+    set: (data) => modify(() => [undefined, data]),
+    update: (f) => modify((data) => [undefined, f(data)]),
+    updateAndGet: (f) => use((session) => session.updateAndGet(f)),
+    getAndUpdate: (f) => modify((data) => [data, f(data)]),
+    modify,
     id: use((session) => session.id),
     isNew: use((session) => session.isNew),
+    info: use((session) => session.info),
     renew: use((session) => session.renew),
     destroy: use((session) => session.destroy),
     ignoreChanges: use((session) => session.ignoreChanges),
@@ -165,20 +187,100 @@ export const verbs = <S>(tag: SessionTag<S>): Verbs<S> => {
     token: use((session) => session.token),
     outcome: use((session) => session.outcome),
     expireIn: (duration) => use((session) => session.expireIn(duration)),
-    transaction: (f) =>
-      use((session) =>
-        session.transaction((draft) => {
-          const [answer, data] = f(draft.data)
-          return [answer, session.withData(draft, data)]
-        })
-      )
+    expireByPolicy: use((session) => session.expireByPolicy),
+    transaction: (f) => use((session) => session.transaction(session.overData(f))),
+    withToken: (token) => (effect) => withTokenOf(tag, token, effect)
   }
 }
+
+const withTokenOf = <S, A, E, R>(
+  tag: SessionTag<S>,
+  token: SessionToken.Token,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | Store.StoreError | SessionGone | HeadSent, Exclude<R, S> | State.State | Store.Store> =>
+  Effect.gen(function*() {
+    const store = yield* Store.Store
+    const state = yield* State.State
+    const own = Option.getOrElse(yield* Effect.serviceOption(partsOf(tag)), () => ({ state, store }))
+    const environment: internal.Environment = {
+      store: own.store,
+      policy: yield* SessionPolicy.SessionPolicy,
+      generator: yield* SessionToken.Generator,
+      transports: own.state.transports,
+      source: token,
+      request: undefined
+    }
+    const session = new internal.SessionHandle(() => environment)
+    return yield* runWithToken(session, Effect.provideService(effect, tag, session))
+  })
 
 const own = verbs(Session)
 
 /**
- * The public id: safe to log, never the token (S07). After `renew` it is the new one's.
+ * The session's data.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-session"
+ *
+ * const greeting = Effect.map(Session.get, (data) => `Hello ${data["user"]}`)
+ * ```
+ */
+export const get: Effect.Effect<Data, never, Session> = own.get
+
+/**
+ * Replaces the session's data as a whole. If another request saves first, this request's data still replaces all of it;
+ * use `update` to keep what others changed.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const set: (data: Data) => Effect.Effect<void, never, Session> = own.set
+
+/**
+ * Updates the session's data by a pure function, which runs again on the latest data if another request saves first.
+ *
+ * @since 0.1.0
+ * @category combinators
+ * @example
+ * ```ts
+ * import { Session } from "effect-session"
+ *
+ * const remember = Session.update((data) => ({ ...data, theme: "dark" }))
+ * ```
+ */
+export const update: (f: (data: Data) => Data) => Effect.Effect<void, never, Session> = own.update
+
+/**
+ * Updates the data and gives the new value, as it is in this request.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const updateAndGet: (f: (data: Data) => Data) => Effect.Effect<Data, never, Session> = own.updateAndGet
+
+/**
+ * Updates the data and gives the value before, as it was in this request.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const getAndUpdate: (f: (data: Data) => Data) => Effect.Effect<Data, never, Session> = own.getAndUpdate
+
+/**
+ * Updates the data and answers by one pure function. The answer is of the data that this request read; if it must be of
+ * the data that is saved, use `transaction`.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const modify: <B>(f: (data: Data) => readonly [B, Data]) => Effect.Effect<B, never, Session> = own.modify
+
+/**
+ * The public id: safe to log, never the token. After `renew` it is the new one's.
  *
  * @since 0.1.0
  * @category accessors
@@ -194,6 +296,14 @@ export const id: Effect.Effect<SessionToken.SessionId, never, Session> = own.id
 export const isNew: Effect.Effect<boolean, never, Session> = own.isNew
 
 /**
+ * What is known of the session, as it was last read or saved, in one value.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const info: Effect.Effect<Info, never, Session> = own.info
+
+/**
  * What the commit will do, or did, as a value: for logs and tests. Does not load the session.
  *
  * @since 0.1.0
@@ -202,7 +312,8 @@ export const isNew: Effect.Effect<boolean, never, Session> = own.isNew
 export const outcome: Effect.Effect<Outcome, never, Session> = own.outcome
 
 /**
- * Loads the session, if nothing did yet, and gives its data. What a `Ref` operation dies of is typed here.
+ * Loads the session if nothing did, and gives its data. The other functions die if the session cannot be loaded; `load`
+ * fails with the same `StoreError`, typed.
  *
  * @since 0.1.0
  * @category accessors
@@ -210,8 +321,8 @@ export const outcome: Effect.Effect<Outcome, never, Session> = own.outcome
 export const load: Effect.Effect<Data, Store.StoreError, Session> = own.load
 
 /**
- * Reads the session afresh and puts this request's uncommitted updates on top: for sockets and long streams (S72). Fails
- * with `SessionGone` once it was destroyed, renewed or expired.
+ * Reads the session from the store again and makes this request's unsaved updates on top of it: for sockets and long
+ * streams. Fails with `SessionGone` once the session was destroyed or renewed, or has expired.
  *
  * @since 0.1.0
  * @category accessors
@@ -228,9 +339,9 @@ export const reload: Effect.Effect<Data, Store.StoreError | SessionGone, Session
 export const token: Effect.Effect<SessionToken.Token, Store.StoreError | SessionGone | HeadSent, Session> = own.token
 
 /**
- * Gives the session a new token at the commit and ends the old one, data and absolute bound kept. Call it at every login
- * and change of privilege (S11, S12): a token planted before is worth nothing after. On a session that is over it begins
- * a new one, from this request's own updates. Fields declared with `onRenew: "remove"` are dropped.
+ * Gives the session a new token at the commit and ends the old one; data and absolute bound are kept. Call it at every
+ * login and change of privilege: a token that somebody planted or saw before is worth nothing after. On a session that has
+ * ended it begins a new one, from this request's own updates. Fields declared with `onRenew: "remove"` are dropped.
  *
  * @since 0.1.0
  * @category combinators
@@ -238,8 +349,8 @@ export const token: Effect.Effect<SessionToken.Token, Store.StoreError | Session
 export const renew: Effect.Effect<void, never, Session> = own.renew
 
 /**
- * Ends the session: its data is gone at once, the store's record and the client's cookie at the commit, whatever the
- * response's status (S25). Updates made after it begin a new session, so a logout can leave a message.
+ * Ends the session. Its data is gone at once; the store's record and the client's cookie go at the commit, whatever the
+ * response's status. Updates made after it begin a new session, so a logout can leave a message.
  *
  * @since 0.1.0
  * @category combinators
@@ -247,7 +358,7 @@ export const renew: Effect.Effect<void, never, Session> = own.renew
 export const destroy: Effect.Effect<void, never, Session> = own.destroy
 
 /**
- * Leaves the store as it is, whatever this request changes or renews. An explicit `commit` still lands.
+ * Leaves the store as it is, whatever this request changes or renews. An explicit `commit` still saves.
  *
  * @since 0.1.0
  * @category combinators
@@ -255,9 +366,9 @@ export const destroy: Effect.Effect<void, never, Session> = own.destroy
 export const ignoreChanges: Effect.Effect<void, never, Session> = own.ignoreChanges
 
 /**
- * Commits now, rather than when the response is known: for what must stand even if the response fails, and before a
- * stream that goes on writing. Keeps a new session even when it is empty. Fails with `HeadSent` when a new token would be
- * needed and can't be sent any more.
+ * Saves now rather than when the response is known: for what must be saved even if the response fails, and before a stream
+ * that goes on writing. Keeps a new session even if it is empty. Fails with `HeadSent` if a new token would be needed and
+ * can't be sent any more.
  *
  * @since 0.1.0
  * @category combinators
@@ -265,8 +376,8 @@ export const ignoreChanges: Effect.Effect<void, never, Session> = own.ignoreChan
 export const commit: Effect.Effect<void, Store.StoreError | SessionGone | HeadSent, Session> = own.commit
 
 /**
- * Ends the session after this long, counted from now, idle or not, in place of the policy's bounds; the cookie becomes
- * persistent with a matching Max-Age. It stays so through `renew`. At most 400 days.
+ * Ends the session after this long, counted from now, idle or not, in place of the policy's bounds, and makes the cookie
+ * last until then ("remember me"). Stays so through `renew`. At most 400 days.
  *
  * @since 0.1.0
  * @category combinators
@@ -274,9 +385,18 @@ export const commit: Effect.Effect<void, Store.StoreError | SessionGone | HeadSe
 export const expireIn: (duration: Duration.DurationInput) => Effect.Effect<void, never, Session> = own.expireIn
 
 /**
- * Acts on the final value: pending updates and `f` land together, on data that nobody else changes meanwhile, and the
- * answer is that of the run that landed. `f` is pure and may run more than once. What landed stands, also when the
- * response is an error.
+ * Takes `expireIn` back: the policy's bounds hold again, counted from now, and the cookie ends with the browser's session
+ * unless `CookieState` has a `maxAge`. Does nothing to a session that `expireIn` never bound.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const expireByPolicy: Effect.Effect<void, never, Session> = own.expireByPolicy
+
+/**
+ * Runs `f` on the latest stored data and saves the result atomically, with this request's pending updates. If another
+ * request saves first, `f` runs again; you get the result of the run that was saved. `f` is pure. What was saved stays
+ * saved, even if the response is an error.
  *
  * @since 0.1.0
  * @category combinators
@@ -295,6 +415,35 @@ export const transaction: <B>(
 ) => Effect.Effect<B, Store.StoreError | SessionGone, Session> = own.transaction
 
 /**
+ * Runs an effect on the session of a token, outside of any HTTP request: for a socket, a job, or RPC. Loads the session,
+ * provides it, and commits when the effect succeeds; if the effect fails, only a `destroy` is carried out. Never begins a
+ * session: a token without a live one fails with `SessionGone`. No new token can reach the client from here, so `renew`
+ * fails the commit with `HeadSent`, and so does a change on a store whose token is the data (`SealedStore`). Requires
+ * `State`, because some stores bind a token to the place that carries it. A named session whose own State and Store are
+ * there (`HttpMiddleware.layerSession`) uses those.
+ *
+ * @since 0.1.0
+ * @category combinators
+ * @example
+ * ```ts
+ * import { Session, SessionToken } from "effect-session"
+ *
+ * // a job that was queued with the token of the request that asked for it
+ * const markDone = (token: SessionToken.Token) =>
+ *   Session.update((data) => ({ ...data, exported: true })).pipe(Session.withToken(token))
+ * ```
+ */
+export const withToken: (
+  token: SessionToken.Token
+) => <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+) => Effect.Effect<
+  A,
+  E | Store.StoreError | SessionGone | HeadSent,
+  Exclude<R, Session> | State.State | Store.Store
+> = own.withToken
+
+/**
  * A session without HTTP, kept in memory, for handlers under test. The seed is data, or an Effect that uses the session;
  * a seeded session is one that exists, an unseeded one is new.
  *
@@ -302,10 +451,10 @@ export const transaction: <B>(
  * @category testing
  * @example
  * ```ts
- * import { Effect, Ref } from "effect"
+ * import { Effect } from "effect"
  * import { Session } from "effect-session"
  *
- * const greeting = Effect.map(Effect.flatMap(Session.Session, Ref.get), (data) => `Hello ${data["user"]}`)
+ * const greeting = Effect.map(Session.get, (data) => `Hello ${data["user"]}`)
  *
  * const tested = Effect.provide(greeting, Session.layerTest({ user: "ann" }))
  * ```
@@ -321,16 +470,16 @@ export const layerTest = <A = never, E = never, R = never>(
         policy: yield* SessionPolicy.SessionPolicy,
         generator: yield* SessionToken.Generator,
         transports: [],
-        request: undefined,
-        scope: undefined
+        source: undefined,
+        request: undefined
       }
-      const session = new internal.SessionRef(() => environment)
+      const session = new internal.SessionHandle(() => environment)
       if (seed !== undefined) {
         yield* Effect.isEffect(seed)
           ? Effect.provideService(seed, Session, session)
           : session.modify(() => [undefined, seed])
         yield* Effect.orDie(session.save)
-        yield* session.forgetSeed
+        yield* session.arrive
       }
       return session
     })

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import * as platform from "./internal/http/fiber.js"
+import { logAndRespondWith, respondable, respondWith } from "./internal/http/respondable.js"
 
 /**
  * The session this request came with is over: destroyed, renewed or expired by the time the change was to land. Nothing
@@ -15,7 +15,9 @@ import * as platform from "./internal/http/fiber.js"
  */
 export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session/SessionGone")("SessionGone", {}) {
   /** @since 0.1.0 */
-  readonly [platform.respondable] = platform.respondWith(401)
+  [respondable](): ReturnType<typeof respondWith> {
+    return respondWith(401)
+  }
 
   /** @since 0.1.0 */
   override get message(): string {
@@ -32,7 +34,9 @@ export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session
  */
 export class HeadSent extends Schema.TaggedError<HeadSent>("effect-session/HeadSent")("HeadSent", {}) {
   /** @since 0.1.0 */
-  readonly [platform.respondable] = platform.respondWith(500)
+  [respondable](): ReturnType<typeof respondWith> {
+    return logAndRespondWith(this, 500)
+  }
 
   /** @since 0.1.0 */
   override get message(): string {
@@ -61,7 +65,9 @@ export class SessionDataError extends Schema.TaggedError<SessionDataError>("effe
   }
 ) {
   /** @since 0.1.0 */
-  readonly [platform.respondable] = platform.respondWith(this.reason === "TooLarge" ? 413 : 500)
+  [respondable](): ReturnType<typeof respondWith> {
+    return logAndRespondWith(this, this.reason === "TooLarge" ? 413 : 500)
+  }
 
   /** @since 0.1.0 */
   override get message(): string {
@@ -83,7 +89,9 @@ export class SessionFieldMissing
   })
 {
   /** @since 0.1.0 */
-  readonly [platform.respondable] = platform.respondWith(401)
+  [respondable](): ReturnType<typeof respondWith> {
+    return respondWith(401)
+  }
 
   /** @since 0.1.0 */
   override get message(): string {

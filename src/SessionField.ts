@@ -18,8 +18,11 @@ import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
+import type { Running } from "./internal/runtime/caller.js"
 import { andThen } from "./internal/runtime/exit.js"
 import type * as Draft from "./internal/session/draft.js"
+import { withData } from "./internal/session/draft.js"
+import type { Notes } from "./internal/session/fieldNotes.js"
 import * as internal from "./internal/session/handle.js"
 import * as Session from "./Session.js"
 import { SessionDataError, SessionFieldMissing, type SessionGone } from "./SessionError.js"
@@ -142,12 +145,13 @@ abstract class Lens<A, E, S> extends Effectable.Class<A, E, S> implements Sessio
   readonly [TypeId] = variance as unknown as SessionField<A, E, S>[TypeId]
   abstract readonly tag: Session.SessionTag<S>
   abstract readonly keys: ReadonlyArray<string>
-  /** The value; one that its schema can't decode counts as missing, and is noted with the session (S61). */
-  abstract read(data: Session.Data, session: internal.SessionRef): Either.Either<A, SessionFieldMissing>
-  abstract write(draft: Draft.Draft, value: A, session: internal.SessionRef): Draft.Draft
-  abstract clear(draft: Draft.Draft, session: internal.SessionRef): Draft.Draft
+  /** The value. One that its schema can't decode counts as missing, and is noted (S61). */
+  abstract read(data: Session.Data, notes: Notes): Either.Either<A, SessionFieldMissing>
+  /** The draft with the value in it. Throws a `SessionDataError` for one that can't be kept. */
+  abstract write(draft: Draft.Draft, value: A, maxSize: number): Draft.Draft
+  abstract clear(draft: Draft.Draft): Draft.Draft
   /** The value, with the field's own way out where it is missing. */
-  abstract resolve(data: Session.Data, session: internal.SessionRef): Either.Either<A, E>
+  abstract resolve(data: Session.Data, notes: Notes): Either.Either<A, E>
 
   commit(): Effect.Effect<A, E, S> {
     return get(this)
@@ -189,7 +193,7 @@ class Single<A, I, E, S> extends Lens<A, E, S> {
     this.encode = Schema.encodeEither(schema)
   }
 
-  read(data: Session.Data, session: internal.SessionRef): Either.Either<A, SessionFieldMissing> {
+  read(data: Session.Data, notes: Notes): Either.Either<A, SessionFieldMissing> {
     const value = Object.hasOwn(data, this.key) ? data[this.key] : undefined
     if (value === undefined) {
       return Either.left(new SessionFieldMissing({ key: this.key, reason: "Missing" }))
@@ -198,21 +202,21 @@ class Single<A, I, E, S> extends Lens<A, E, S> {
     if (decoded._tag === "Right") {
       return decoded as Either.Right<never, A>
     }
-    session.noteMisfit(this.key)
+    notes.undecodable(this.key)
     return Either.left(new SessionFieldMissing({ key: this.key, reason: "Invalid" }))
   }
 
-  resolve(data: Session.Data, session: internal.SessionRef): Either.Either<A, E> {
+  resolve(data: Session.Data, notes: Notes): Either.Either<A, E> {
     if (this.fallback !== undefined && !Object.hasOwn(data, this.key)) {
       return Either.right(this.fallback())
     }
-    const read = this.read(data, session)
+    const read = this.read(data, notes)
     return read._tag === "Left" && this.fallback !== undefined
       ? Either.right(this.fallback())
       : read as Either.Either<A, E>
   }
 
-  write(draft: Draft.Draft, value: A, session: internal.SessionRef): Draft.Draft {
+  write(draft: Draft.Draft, value: A, maxSize: number): Draft.Draft {
     const encoded = this.encode(value)
     if (encoded._tag === "Left") {
       throw new SessionDataError({
@@ -226,15 +230,16 @@ class Single<A, I, E, S> extends Lens<A, E, S> {
       : draft
     return Object.hasOwn(draft.data, this.key) && Object.is(draft.data[this.key], encoded.right)
       ? marked
-      : session.withData(marked, { ...draft.data, [this.key]: encoded.right })
+      : withData(marked, { ...draft.data, [this.key]: encoded.right }, maxSize)
   }
 
-  clear(draft: Draft.Draft, session: internal.SessionRef): Draft.Draft {
+  clear(draft: Draft.Draft): Draft.Draft {
     if (!Object.hasOwn(draft.data, this.key)) {
       return draft
     }
     const { [this.key]: _, ...rest } = draft.data
-    return session.withData(draft, rest)
+    // What is left is no larger than what was accepted before.
+    return withData(draft, rest, Number.POSITIVE_INFINITY)
   }
 }
 
@@ -248,20 +253,20 @@ class Optional<A, E, S> extends Lens<Option.Option<A>, never, S> {
     this.tag = field.tag
   }
 
-  read(data: Session.Data, session: internal.SessionRef): Either.Either<Option.Option<A>, SessionFieldMissing> {
-    return this.resolve(data, session)
+  read(data: Session.Data, notes: Notes): Either.Either<Option.Option<A>, SessionFieldMissing> {
+    return this.resolve(data, notes)
   }
 
-  resolve(data: Session.Data, session: internal.SessionRef): Either.Either<Option.Option<A>> {
-    return Either.right(Option.getRight(this.field.read(data, session)))
+  resolve(data: Session.Data, notes: Notes): Either.Either<Option.Option<A>> {
+    return Either.right(Option.getRight(this.field.read(data, notes)))
   }
 
-  write(draft: Draft.Draft, value: Option.Option<A>, session: internal.SessionRef): Draft.Draft {
-    return Option.isNone(value) ? this.field.clear(draft, session) : this.field.write(draft, value.value, session)
+  write(draft: Draft.Draft, value: Option.Option<A>, maxSize: number): Draft.Draft {
+    return Option.isNone(value) ? this.field.clear(draft) : this.field.write(draft, value.value, maxSize)
   }
 
-  clear(draft: Draft.Draft, session: internal.SessionRef): Draft.Draft {
-    return this.field.clear(draft, session)
+  clear(draft: Draft.Draft): Draft.Draft {
+    return this.field.clear(draft)
   }
 }
 
@@ -279,28 +284,28 @@ class Struct extends Lens<{ readonly [key: string]: unknown }, unknown, unknown>
 
   read(
     data: Session.Data,
-    session: internal.SessionRef
+    notes: Notes
   ): Either.Either<{ readonly [key: string]: unknown }, SessionFieldMissing> {
-    return Either.all(mapValues(this.fields, (field) => field.read(data, session)))
+    return Either.all(mapValues(this.fields, (field) => field.read(data, notes)))
   }
 
   resolve(
     data: Session.Data,
-    session: internal.SessionRef
+    notes: Notes
   ): Either.Either<{ readonly [key: string]: unknown }, unknown> {
-    return Either.all(mapValues(this.fields, (field) => field.resolve(data, session)))
+    return Either.all(mapValues(this.fields, (field) => field.resolve(data, notes)))
   }
 
   write(
     draft: Draft.Draft,
     value: { readonly [key: string]: unknown },
-    session: internal.SessionRef
+    maxSize: number
   ): Draft.Draft {
-    return Object.entries(this.fields).reduce((draft, [key, field]) => field.write(draft, value[key], session), draft)
+    return Object.entries(this.fields).reduce((draft, [key, field]) => field.write(draft, value[key], maxSize), draft)
   }
 
-  clear(draft: Draft.Draft, session: internal.SessionRef): Draft.Draft {
-    return Object.values(this.fields).reduce((draft, field) => field.clear(draft, session), draft)
+  clear(draft: Draft.Draft): Draft.Draft {
+    return Object.values(this.fields).reduce((draft, field) => field.clear(draft), draft)
   }
 }
 
@@ -389,7 +394,7 @@ export const struct = <const F extends { readonly [key: string]: SessionField.An
 
 const use = <A, E, S, B, E2>(
   field: SessionField<A, E, S>,
-  f: (session: internal.SessionRef, lens: Lens<A, E, S>, caller: internal.Caller) => Effect.Effect<B, E2>
+  f: (session: internal.SessionHandle, lens: Lens<A, E, S>, caller: Running) => Effect.Effect<B, E2>
 ): Effect.Effect<B, E2, S> => {
   const lens = lensOf(field)
   return Effect.withFiberRuntime<B, E2, S>((caller) => {
@@ -402,26 +407,27 @@ const changing = <A, E, S, B>(
   field: SessionField<A, E, S>,
   f: (value: A) => readonly [B, A]
 ): Effect.Effect<B, E, S> =>
-  use(field, (session, lens, caller) => andThen(session.change(caller, modifying(session, lens, f)), told(session)))
+  use(field, (session, lens, caller) => andThen(session.change(caller, modifying(session, lens, f)), reported(session)))
 
-/** An answer, once it was told which values it had to pass over. */
-const told = (session: internal.SessionRef) => <B, E>(either: Either.Either<B, E>): Effect.Effect<B, E> => {
-  if (session.misfits.length > 0) {
-    return Effect.zipRight(session.tellMisfits, either)
+/** An answer, once it is reported which stored values had to be passed over. */
+const reported = (session: internal.SessionHandle) => <B, E>(either: Either.Either<B, E>): Effect.Effect<B, E> => {
+  const { unreported } = session
+  if (unreported !== undefined) {
+    return Effect.zipRight(unreported.report, either)
   }
   return either._tag === "Right" ? Exit.succeed(either.right) : either
 }
 
 /** An update of one field as an update of the draft; a missing value leaves the draft as it is. */
 const modifying =
-  <A, E, S, B>(session: internal.SessionRef, lens: Lens<A, E, S>, f: (value: A) => readonly [B, A]) =>
+  <A, E, S, B>(session: internal.SessionHandle, lens: Lens<A, E, S>, f: (value: A) => readonly [B, A]) =>
   (draft: Draft.Draft): readonly [Either.Either<B, E>, Draft.Draft] => {
     const value = lens.resolve(draft.data, session)
     if (value._tag === "Left") {
       return [value as Either.Left<E, never>, draft]
     }
     const [answer, next] = f(value.right)
-    return [Either.right(answer), lens.write(draft, next, session)]
+    return [Either.right(answer), lens.write(draft, next, session.maxSize)]
   }
 
 /**
@@ -433,7 +439,7 @@ const modifying =
 export const get = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, S> =>
   use(
     field,
-    (session, lens, caller) => session.within(caller, () => told(session)(lens.resolve(session.data, session)))
+    (session, lens, caller) => session.within(caller, () => reported(session)(lens.resolve(session.data, session)))
   )
 
 /**
@@ -475,7 +481,8 @@ export const set: {
   <A, E, S>(field: SessionField<A, E, S>, value: A): Effect.Effect<void, never, S> =>
     use(
       field,
-      (session, lens, caller) => session.change(caller, (draft) => [undefined, lens.write(draft, value, session)])
+      (session, lens, caller) =>
+        session.change(caller, (draft) => [undefined, lens.write(draft, value, session.maxSize)])
     )
 )
 
@@ -563,7 +570,7 @@ export const modify: {
  * @category combinators
  */
 export const remove = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<void, never, S> =>
-  use(field, (session, lens, caller) => session.change(caller, (draft) => [undefined, lens.clear(draft, session)]))
+  use(field, (session, lens, caller) => session.change(caller, (draft) => [undefined, lens.clear(draft)]))
 
 /**
  * Reads the field and removes it: a message that is shown once. Where it may be absent, take `option(field)`.
@@ -574,8 +581,8 @@ export const remove = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<voi
 export const take = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, S> =>
   use(field, (session, lens, caller) =>
     Effect.flatMap(
-      session.change(caller, (draft) => [lens.resolve(draft.data, session), lens.clear(draft, session)]),
-      told(session)
+      session.change(caller, (draft) => [lens.resolve(draft.data, session), lens.clear(draft)]),
+      reported(session)
     ))
 
 /**
@@ -601,7 +608,8 @@ export const getOrCreate: {
   ): Effect.Effect<A, E2 | StoreError | SessionGone, R | S> =>
     Effect.flatMap(
       use(field, (session, lens) =>
-        Effect.flatMap(session.load, (data) => told(session)(Either.right(lens.read(data, session))))),
+        Effect.flatMap(session.load, (data) =>
+          reported(session)(Either.right(lens.read(data, session))))),
       (read) =>
         read._tag === "Right" ?
           Effect.succeed(read.right) :
@@ -609,7 +617,9 @@ export const getOrCreate: {
             use(field, (session, lens) =>
               session.transaction((draft) => {
                 const there = lens.read(draft.data, session)
-                return there._tag === "Right" ? [there.right, draft] : [value, lens.write(draft, value, session)]
+                return there._tag === "Right"
+                  ? [there.right, draft]
+                  : [value, lens.write(draft, value, session.maxSize)]
               })))
     )
 )
@@ -634,25 +644,28 @@ export const transaction: {
     field: SessionField<A, E, S>,
     f: (value: A) => readonly [B, A]
   ): Effect.Effect<B, E | StoreError | SessionGone, S> =>
-    use(field, (session, lens) => Effect.flatMap(session.transaction(modifying(session, lens, f)), told(session)))
+    use(field, (session, lens) => Effect.flatMap(session.transaction(modifying(session, lens, f)), reported(session)))
 )
 
 class FocusedRef<A, S> extends Effectable.Class<A> implements Ref.Ref<A> {
   readonly [Ref.RefTypeId] = refVariance as unknown as Ref.Ref.Variance<A>[Ref.RefTypeId]
   readonly [Readable.TypeId]: Readable.TypeId = Readable.TypeId
 
-  constructor(readonly session: internal.SessionRef, readonly lens: Lens<A, never, S>) {
+  constructor(readonly session: internal.SessionHandle, readonly lens: Lens<A, never, S>) {
     super()
   }
   get get(): Effect.Effect<A> {
-    return Effect.flatMap(this.session.get, (data) => told(this.session)(this.lens.resolve(data, this.session)))
+    return Effect.flatMap(
+      this.session.get,
+      (data) => reported(this.session)(this.lens.resolve(data, this.session))
+    )
   }
   commit(): Effect.Effect<A> {
     return this.get
   }
   modify<B>(f: (value: A) => readonly [B, A]): Effect.Effect<B> {
     return Effect.withFiberRuntime((caller) =>
-      andThen(this.session.change(caller, modifying(this.session, this.lens, f)), told(this.session))
+      andThen(this.session.change(caller, modifying(this.session, this.lens, f)), reported(this.session))
     )
   }
 }

@@ -1,19 +1,21 @@
 /**
- * How long a session lives and what a failing store does. A policy is read by the middleware alone; what a record was
- * given of it is stamped into the record. Knows nothing of HTTP, states or stores.
+ * How long a session lives, and what happens when the store fails. Only the middleware reads the policy; the lifetimes that
+ * a session was given are kept in its record. Knows nothing of HTTP, states or stores.
  *
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as check from "./internal/options.js"
 
 /**
- * What a store failure does to a request that touches its session. `fail` answers 503. `anonymous` goes on with an empty
- * session that is never saved and sets no cookie, and counts it (S66).
+ * What happens to a request that touches its session when the store fails. `fail` answers 503. `anonymous` goes on with an
+ * empty session that is never saved and sets no cookie, and counts the failure.
  *
  * @since 0.1.0
  * @category models
@@ -21,7 +23,7 @@ import * as Layer from "effect/Layer"
 export type OnStoreFailure = "fail" | "anonymous"
 
 /**
- * The limits in force, in milliseconds (S23).
+ * The limits in force. Times are in milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -42,20 +44,20 @@ export interface Policy {
  * @category models
  */
 export interface Options {
-  /** A session unused for this long is over. Default 1 hour (NIST SP 800-63B-4, AAL2; S17). */
+  /** A session that is not used for this long ends. Default 1 hour (NIST SP 800-63B-4, AAL2). */
   readonly idleTimeout?: Duration.DurationInput | undefined
-  /** A session this old is over, used or not. Default 24 hours (NIST SP 800-63B-4, AAL2; S18). */
+  /** A session this old ends, used or not. Default 24 hours (NIST SP 800-63B-4, AAL2). */
   readonly lifetime?: Duration.DurationInput | undefined
   /**
-   * A read extends the idle timeout only when it can move by this much. Default: a tenth of the idle timeout. Of a session
-   * whose own idle timeout is shorter, the same part of that.
+   * A read extends the session only when that moves its end by at least this much. Default: a tenth of the idle timeout. For
+   * a session with a shorter idle timeout of its own, it is the same fraction of that one.
    */
   readonly touchInterval?: Duration.DurationInput | undefined
-  /** How long a store may take to load, and again to commit. Default 5 seconds. */
+  /** How long the store may take to load a session, and again to commit it. Default 5 seconds. */
   readonly storeTimeout?: Duration.DurationInput | undefined
-  /** Default `fail`. */
+  /** What happens when the store fails. Default `fail`. */
   readonly onStoreFailure?: OnStoreFailure | undefined
-  /** What a session's data may measure, in characters of its JSON text. Default 262144 (S62). */
+  /** How large a session's data may be, in characters of its JSON text. Default 262144. */
   readonly maxSize?: number | undefined
 }
 
@@ -71,7 +73,7 @@ const defaults: Policy = {
 }
 
 /**
- * The policy in force; the defaults of `Options` where no layer sets one.
+ * The policy in force: the defaults of `Options` where no layer sets another.
  *
  * @since 0.1.0
  * @category references
@@ -80,27 +82,15 @@ export class SessionPolicy extends Context.Reference<SessionPolicy>()("effect-se
   defaultValue: (): Policy => defaults
 }) {}
 
-const invalid = (option: string, problem: string): Effect.Effect<never, ConfigError.ConfigError> =>
-  Effect.fail(ConfigError.InvalidData(["SessionPolicy", option], problem))
-
-/** The longest a browser keeps a cookie (RFC 6265bis), and so the longest a session can be of use. */
-const longest = Duration.toMillis(Duration.days(400))
-
 const duration = (
-  option: string,
+  option: keyof Options,
   input: Duration.DurationInput | undefined,
   fallback: number,
   example: string
-): Effect.Effect<number, ConfigError.ConfigError> => {
-  if (input === undefined) {
-    return Effect.succeed(fallback)
-  }
-  const decoded = Duration.decodeUnknown(input)
-  const millis = decoded._tag === "Some" ? Duration.toMillis(decoded.value) : Number.NaN
-  return millis > 0 && millis <= longest
-    ? Effect.succeed(millis)
-    : invalid(option, `write a duration above zero and of at most 400 days, such as "${example}"`)
-}
+): check.Checked<number> =>
+  input === undefined
+    ? Either.right(fallback)
+    : check.milliseconds(["SessionPolicy", option], input, { example, longest: check.longestLife })
 
 /**
  * Checks options and fills in defaults. Fails with a `ConfigError` that says what to write instead.
@@ -114,20 +104,22 @@ export const make = (options: Options = {}): Effect.Effect<Policy, ConfigError.C
     const lifetime = yield* duration("lifetime", options.lifetime, defaults.lifetime, "12 hours")
     const touchInterval = yield* duration("touchInterval", options.touchInterval, idleTimeout / 10, "5 minutes")
     const storeTimeout = yield* duration("storeTimeout", options.storeTimeout, defaults.storeTimeout, "2 seconds")
-    const onStoreFailure = options.onStoreFailure ?? defaults.onStoreFailure
-    const maxSize = options.maxSize ?? defaults.maxSize
     if (touchInterval >= idleTimeout) {
-      return yield* invalid(
-        "touchInterval",
-        "write a duration shorter than idleTimeout, or leave it out: a session read all the time would end"
+      return yield* check.invalid(
+        ["SessionPolicy", "touchInterval"],
+        "write a duration shorter than idleTimeout, or leave it out: a session that is read all the time would end"
       )
     }
-    if (onStoreFailure !== "fail" && onStoreFailure !== "anonymous") {
-      return yield* invalid("onStoreFailure", "write \"fail\" or \"anonymous\"")
-    }
-    if (!(maxSize > 0)) {
-      return yield* invalid("maxSize", "write a number of characters above zero, such as 65536")
-    }
+    const onStoreFailure = yield* check.oneOf(
+      ["SessionPolicy", "onStoreFailure"],
+      options.onStoreFailure ?? defaults.onStoreFailure,
+      ["fail", "anonymous"]
+    )
+    const maxSize = yield* check.atLeastOne(
+      ["SessionPolicy", "maxSize"],
+      options.maxSize ?? defaults.maxSize,
+      "a number of characters above zero, such as 65536"
+    )
     return { idleTimeout, lifetime, touchInterval, storeTimeout, onStoreFailure, maxSize }
   })
 

@@ -1,7 +1,7 @@
 /**
- * What a client holds and what a log may hold. A `Token` is the secret that names a session; a `SessionId` is the
- * one-way hash of it, which stores key by and which is safe to print. This module knows nothing of HTTP, of what a
- * session contains, or of where it is kept.
+ * The two names of a session. A `Token` is the secret that the client holds; a `SessionId` is its one-way hash, which stores
+ * use as the key and which is safe to print. This module knows nothing of HTTP, of what a session contains, or of where it
+ * is kept.
  *
  * @since 0.1.0
  */
@@ -13,8 +13,8 @@ import * as Redacted from "effect/Redacted"
 import * as crypto from "./internal/crypto/hash.js"
 
 /**
- * The secret a client carries: 256 random bits in base64url, 43 characters (S01), for every store that keys by a token.
- * A store whose token is the data (sealed sessions) has longer ones. Prints as `<redacted>`.
+ * The secret that a client holds. For every store that keeps sessions under a key it is 256 random bits in base64url, 43
+ * characters; a store whose token is the data (sealed sessions) has longer ones. Prints as `<redacted>`.
  *
  * @since 0.1.0
  * @category models
@@ -22,8 +22,8 @@ import * as crypto from "./internal/crypto/hash.js"
 export type Token = Redacted.Redacted<string>
 
 /**
- * The public id of a session: the SHA-256 of its token in base64url, 43 characters. Safe to log; nothing a client sends
- * can be made of it (S06, S07).
+ * The public id of a session: the SHA-256 of its token in base64url, 43 characters. Safe to log: the token can't be worked
+ * out from it.
  *
  * @since 0.1.0
  * @category models
@@ -31,8 +31,8 @@ export type Token = Redacted.Redacted<string>
 export type SessionId = string & Brand.Brand<"effect-session/SessionId">
 
 /**
- * Where tokens get their randomness: a function from a number of bytes to that many bytes. The default is the runtime's
- * CSPRNG. Replace it in tests alone, to own luck.
+ * The source of the tokens' randomness: a function from a number of bytes to that many bytes. The default is the runtime's
+ * cryptographic random generator. Override only in tests, to make tokens deterministic.
  *
  * @since 0.1.0
  * @category references
@@ -52,11 +52,11 @@ export class Generator extends Context.Reference<Generator>()("effect-session/Se
 const tokenBytes = 32
 const tokenForm = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 
-/** How many bytes at a token's start a renewed token shares with the one it follows. */
-const kinBytes = 2
+/** The bytes at the start of a token that a renewed one keeps. */
+const shardBytes = 2
 
 /**
- * Wraps a string as a token, without a look at its form.
+ * Wraps a string as a token. Its form is not checked.
  *
  * @since 0.1.0
  * @category constructors
@@ -64,19 +64,20 @@ const kinBytes = 2
 export const fromString = (text: string): Token => Redacted.make(text)
 
 /**
- * Draws a token. With `kin`, the token it is to follow, the first two bytes are kept: a clustered store derives the slot
- * from them, so that old and new share one, and 240 bits are fresh.
+ * Draws a token. One that is to follow another in a renewal is given that as `predecessor`, and keeps its first two bytes
+ * where it was drawn here as well: a clustered store derives the place of a session from them, so that the old and the new
+ * session are in one place. 240 bits are fresh.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const draw = (generator: (size: number) => Uint8Array, kin?: Token): Token => {
-  if (kin === undefined || !isDrawn(kin)) {
+export const draw = (generator: (size: number) => Uint8Array, predecessor?: Token): Token => {
+  if (predecessor === undefined || !isDrawn(predecessor)) {
     return Redacted.make(Encoding.encodeBase64Url(generator(tokenBytes)))
   }
   const bytes = new Uint8Array(tokenBytes)
-  bytes.set(decode(Redacted.value(kin)).subarray(0, kinBytes))
-  bytes.set(generator(tokenBytes - kinBytes), kinBytes)
+  bytes.set(decode(Redacted.value(predecessor)).subarray(0, shardBytes))
+  bytes.set(generator(tokenBytes - shardBytes), shardBytes)
   return Redacted.make(Encoding.encodeBase64Url(bytes))
 }
 
@@ -87,7 +88,7 @@ const decode = (text: string): Uint8Array => {
 
 /**
  * Whether a token has the full form of those drawn here: 43 characters of base64url, canonical in the last, nothing
- * before or after (S03). A pure check that a store can make before it asks its backend.
+ * before or after. A pure check that a store makes before it asks its backend.
  *
  * @since 0.1.0
  * @category guards
@@ -95,17 +96,17 @@ const decode = (text: string): Uint8Array => {
 export const isDrawn = (token: Token): boolean => tokenForm.test(Redacted.value(token))
 
 /**
- * The first two bytes of a drawn token in hex, the part that `draw` keeps for a renewed one.
+ * The first two bytes of a drawn token in hex: the part that `draw` keeps of a predecessor.
  *
  * @since 0.1.0
  * @category accessors
  */
 export const shard = (token: Token): string => {
   const bytes = decode(Redacted.value(token))
-  return Encoding.encodeHex(bytes.subarray(0, kinBytes))
+  return Encoding.encodeHex(bytes.subarray(0, shardBytes))
 }
 
-/** The id beside the secret that it was hashed of. A property, since a WeakMap entry a request weighs on the collector. */
+/** Where a token object keeps its id. A property, because a WeakMap entry for each request burdens the garbage collector. */
 const idOf: unique symbol = Symbol.for("effect-session/SessionToken/id")
 
 type Identified = Token & { [idOf]?: SessionId }
@@ -126,8 +127,7 @@ export const toId = (token: Token): Effect.Effect<SessionId> => {
 }
 
 /**
- * The public id of a token at once: `undefined` where the runtime has no synchronous hash and the id was not yet asked
- * for by `toId`.
+ * The public id of a token at once; `undefined` where the runtime has no synchronous hash and `toId` was not yet asked.
  *
  * @since 0.1.0
  * @category accessors

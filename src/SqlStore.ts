@@ -1,16 +1,18 @@
 /**
- * Sessions in a table of PostgreSQL, SQLite, MySQL or MariaDB, through the `SqlClient` that the app has already. Its
- * table comes by a migration; writes are conditional on the revision that was read, so that no writer undoes another.
- * Knows nothing of HTTP, and of the database's driver no more than its dialect.
+ * Sessions in a table of PostgreSQL, SQLite, MySQL or MariaDB, through the `SqlClient` that the app has already. A
+ * migration makes the table. Writes are conditional on the revision that was read, so that no writer undoes another. The
+ * module knows nothing of HTTP, and of the database's driver no more than its dialect.
  *
- * **What it costs.** One statement, and so one round trip, to load, create, update, renew, touch and remove; on MySQL and
- * MariaDB a renewal is a transaction of two. A conflict, and a touch with nothing to move, are answered by one more.
+ * **What it costs.** Load, create, update, renew, touch and remove are one statement each, and so one round trip; on MySQL
+ * and MariaDB a renewal is a transaction of two. A conflict takes one statement more, and so do a touch that has nothing to
+ * move and a removal that finds no session. Removing the old token of a renewed session takes two to find its successor and
+ * one to end it.
  *
- * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and lands or
- * fails with the app's rows; outside of one, none does. `Session.commit` in there makes one attempt: a conflict fails it
- * with a `StoreError` of reason `Contention`, for the app to run its transaction again, and a rollback is noticed. That
- * takes one more statement a commit, and one afterwards. `@effect/sql` hands an open transaction to every client alike:
- * an app with a second `SqlClient`, for another database, keeps its hands off the session inside that one's transactions.
+ * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection and is committed or
+ * rolled back with the app's rows. `Session.commit` in there tries once: a conflict fails with a `StoreError` of reason
+ * `Contention`, so that the app can run its transaction again, and a rollback is noticed. That takes one more statement a
+ * commit, and one afterwards. `@effect/sql` shows an open transaction to every client: an app that has a second `SqlClient`,
+ * for another database, must not use the session inside that client's transactions.
  *
  * @since 0.1.0
  */
@@ -18,24 +20,35 @@ import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
-import * as Duration from "effect/Duration"
+import type * as ConfigError from "effect/ConfigError"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type { Checked } from "./internal/options.js"
+import * as options from "./internal/options.js"
+import type { Primitive } from "./internal/sqlStore/backend.js"
 import * as backend from "./internal/sqlStore/backend.js"
+import type { Dialect } from "./internal/sqlStore/statements.js"
 import * as Sql from "./internal/sqlStore/statements.js"
+import * as Table from "./internal/sqlStore/table.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import * as Store from "./Store.js"
+import * as StoreBackend from "./StoreBackend.js"
 
-/**
- * The SQL spoken: `mysql` is MariaDB's too.
- *
- * @since 0.1.0
- * @category models
- */
-export type Dialect = Sql.Dialect
+export type {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Dialect,
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  Primitive
+}
 
 /**
  * Where the table is. Names are quoted as they are, so reserved words and capitals do no harm.
@@ -55,14 +68,6 @@ export interface Placement {
    */
   readonly schema?: string | undefined
 }
-
-/**
- * What can be kept in a column of the app's own, as far as the driver takes it for the column's type.
- *
- * @since 0.1.0
- * @category models
- */
-export type Primitive = string | number | bigint | boolean | Date | null
 
 /**
  * Columns of the app's own by name, each with what it gets of a record, written whenever the session's data is.
@@ -113,15 +118,9 @@ export interface MigrationOptions extends Placement {
   readonly firstId?: number | undefined
 }
 
-const invalid = (option: string, problem: string): Either.Either<never, ConfigError.ConfigError> =>
-  Either.left(ConfigError.InvalidData(["SqlStore", option], problem))
+const invalid = (option: string, advice: string): Checked<never> => options.invalid(["SqlStore", option], advice)
 
-interface Place {
-  readonly table: string
-  readonly schema: string | undefined
-}
-
-const place = ({ schema, table = "sessions" }: Placement): Either.Either<Place, ConfigError.ConfigError> => {
+const place = ({ schema, table = "sessions" }: Placement): Checked<Table.Place> => {
   const dot = typeof table === "string" ? table.indexOf(".") : -1
   if (dot !== -1) {
     const parts = JSON.stringify({ schema: table.slice(0, dot), table: table.slice(dot + 1) })
@@ -133,15 +132,10 @@ const place = ({ schema, table = "sessions" }: Placement): Either.Either<Place, 
   })
 }
 
-const qualified = (dialect: Dialect, { schema, table }: Place): string =>
-  schema === undefined ? Sql.quote(dialect, table) : `${Sql.quote(dialect, schema)}.${Sql.quote(dialect, table)}`
-
-const own = new Set(["id", "body", "revision", "touched_at", "deadline"])
-
-const checkColumns = (columns: Columns = {}): Either.Either<backend.Setup["columns"], ConfigError.ConfigError> =>
+const checkColumns = (columns: Columns = {}): Checked<backend.Setup["columns"]> =>
   Either.all(
     Object.entries(columns).map(([name, value]) =>
-      own.has(name.toLowerCase())
+      Table.columns.has(name.toLowerCase())
         ? invalid("columns", `write another name than ${JSON.stringify(name)}, which is a column of the store's own`)
         : Either.map(Sql.checkName(["SqlStore", "columns", name], name), () => [name, value] as const)
     )
@@ -149,20 +143,21 @@ const checkColumns = (columns: Columns = {}): Either.Either<backend.Setup["colum
 
 const checkSweep = (
   { sweepBatch, sweepInterval }: DataOptions
-): Either.Either<Omit<Store.BackendOptions, "name">, ConfigError.ConfigError> => {
+): Checked<Omit<StoreBackend.BackendOptions, "name">> => {
   if (sweepBatch !== undefined && !(Number.isInteger(sweepBatch) && sweepBatch > 0)) {
     return invalid("sweepBatch", "write a whole number of rows above zero, such as 500")
   }
-  const interval = sweepInterval === undefined ? undefined : Duration.decodeUnknown(sweepInterval)
-  if (interval !== undefined && !(interval._tag === "Some" && Duration.toMillis(interval.value) > 0)) {
-    return invalid("sweepInterval", "write a duration above zero, such as \"1 minute\"")
-  }
-  return Either.right({ sweepBatch, sweepInterval })
+  return sweepInterval === undefined
+    ? Either.right({ sweepBatch })
+    : Either.map(
+      options.milliseconds(["SqlStore", "sweepInterval"], sweepInterval, { example: "1 minute" }),
+      (sweepInterval) => ({ sweepBatch, sweepInterval })
+    )
 }
 
-const spoken = (dialect: Dialect): Either.Either<Dialect, ConfigError.ConfigError> => Either.right(dialect)
+const spoken = (dialect: Dialect): Checked<Dialect> => Either.right(dialect)
 
-const dialectOf = (sql: SqlClient.SqlClient): Either.Either<Dialect, ConfigError.ConfigError> =>
+const dialectOf = (sql: SqlClient.SqlClient): Checked<Dialect> =>
   sql.onDialectOrElse({
     pg: () => spoken("pg"),
     sqlite: () => spoken("sqlite"),
@@ -171,58 +166,14 @@ const dialectOf = (sql: SqlClient.SqlClient): Either.Either<Dialect, ConfigError
   })
 
 /**
- * The statements that make the table and its index, in order. Each can be run again where it has been run before.
- */
-const statements = (dialect: Dialect, at: Place): ReadonlyArray<string> => {
-  const table = qualified(dialect, at)
-  const index = Sql.quote(dialect, `${at.table}_deadline`)
-  switch (dialect) {
-    case "pg":
-      return [
-        `CREATE TABLE IF NOT EXISTS ${table} (
-  id varchar(64) COLLATE "C" PRIMARY KEY,
-  body json,
-  revision bigint NOT NULL,
-  touched_at bigint NOT NULL,
-  deadline bigint NOT NULL
-)`,
-        `CREATE INDEX IF NOT EXISTS ${index} ON ${table} (deadline)`
-      ]
-    case "sqlite":
-      return [
-        `CREATE TABLE IF NOT EXISTS ${table} (
-  id TEXT NOT NULL PRIMARY KEY,
-  body TEXT,
-  revision INTEGER NOT NULL,
-  touched_at INTEGER NOT NULL,
-  deadline INTEGER NOT NULL
-)`,
-        `CREATE INDEX IF NOT EXISTS ${at.schema === undefined ? "" : `${Sql.quote(dialect, at.schema)}.`}${index} ON ${
-          Sql.quote(dialect, at.table)
-        } (deadline)`
-      ]
-    case "mysql":
-      return [
-        `CREATE TABLE IF NOT EXISTS ${table} (
-  id varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-  body longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
-  revision bigint NOT NULL,
-  touched_at bigint NOT NULL,
-  deadline bigint NOT NULL,
-  KEY ${index} (deadline)
-) ENGINE=InnoDB`
-      ]
-  }
-}
-
-/**
- * The table's definition as text, for a migration tool of another kind or for whoever may create tables. It can be run
+ * The table's definition as text, for another migration tool or for whoever is allowed to create tables. It can be run
  * again. Throws a `ConfigError` for a name that can't be one.
  *
- * A live session has a `body`: JSON text in the envelope of `SessionRecord.encode`; a tombstone has none. `deadline` is
- * the time in milliseconds since the epoch until which either counts. The body's column keeps the text as it was written:
- * `json` on PostgreSQL, since `jsonb` refuses U+0000, reorders keys and rewrites numbers; `longtext` on MySQL, whose
- * `json` does the same; its JSON functions work on either.
+ * A live session has a `body`, JSON text in the envelope of `SessionRecord.encode`. A session that was renewed or removed
+ * leaves a row without a body for a minute; after a renewal, `successor` is the `id` of the session's new row. `deadline`
+ * is the time in milliseconds since the epoch until which a row counts. The body's column keeps the text as it was written:
+ * `json` on PostgreSQL, because `jsonb` refuses U+0000, reorders keys and rewrites numbers; `longtext` on MySQL, whose
+ * `json` does the same. The database's JSON functions work on either.
  *
  * @since 0.1.0
  * @category migrations
@@ -234,7 +185,9 @@ const statements = (dialect: Dialect, at: Place): ReadonlyArray<string> => {
  * ```
  */
 export const ddl = (dialect: Dialect, options: Placement = {}): string =>
-  statements(dialect, Either.getOrThrowWith(place(options), (error) => error)).map((text) => `${text};\n`).join("")
+  Table.definition(dialect, Either.getOrThrowWith(place(options), (error) => error)).map((text) => `${text};\n`).join(
+    ""
+  )
 
 /**
  * The migrations as a loader for any of the SQL clients' `Migrator`s, in a migrations table of their own, or joined with
@@ -263,7 +216,7 @@ export const migrations = (options: MigrationOptions = {}): Migrator.Loader =>
           "create_sessions",
           Effect.succeed(Effect.flatMap(SqlClient.SqlClient, (sql) =>
             Effect.flatMap(dialectOf(sql), (dialect) =>
-              Effect.forEach(statements(dialect, at), (text) => sql.unsafe(text), { discard: true }))))
+              Effect.forEach(Table.definition(dialect, at), (text) => sql.unsafe(text), { discard: true }))))
         ]
       ])
   })
@@ -308,8 +261,8 @@ export const make = (
     const columns = yield* checkColumns(options.columns)
     const sweep = yield* checkSweep(options)
     const sql = client.withoutTransforms()
-    return yield* Store.fromBackend(
-      backend.make({ sql, dialect, table: qualified(dialect, at), columns }),
+    return yield* StoreBackend.fromBackend(
+      backend.make({ sql, dialect, table: Table.qualified(dialect, at), columns }),
       { name: "SqlStore", ...sweep }
     )
   })

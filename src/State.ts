@@ -1,6 +1,6 @@
 /**
- * How a client carries its session's token. A State is one or more transports, tried in order; each takes tokens out of
- * a request and puts one into a response. A state knows nothing of stores, nor of what a session holds.
+ * How a client carries its session's token. A state is one or more transports, tried in order; each reads tokens from a
+ * request and puts one into a response. A state knows nothing of stores, nor of what a session holds.
  *
  * @since 0.1.0
  */
@@ -25,7 +25,8 @@ export const TypeId: unique symbol = Symbol.for("effect-session/State")
 export type TypeId = typeof TypeId
 
 /**
- * Attributes of a cookie for one response; a key that is present but `undefined` takes the configured attribute away.
+ * The attributes of a cookie. In those of one response, a key that is present but `undefined` takes the configured attribute
+ * away.
  *
  * @since 0.1.0
  * @category models
@@ -43,42 +44,51 @@ export type Attributes = {
 export interface Emission {
   /** The time, in milliseconds since the epoch. */
   readonly now: number
-  /** When the session ends, idle or absolute bound, whichever is earlier. */
+  /** When the session ends, by its idle or its absolute bound, whichever is earlier. */
   readonly endsAt: number
-  /** Whether the session asked to outlive the browser's own (`Session.expireIn`). */
+  /** Whether the session is to outlive the browser's own session (`Session.expireIn`). */
   readonly persistent: boolean
-  /** This response's attributes, by `CookieState.attributes`. */
+  /** The attributes of this response, from `CookieState.attributes`. */
   readonly attributes: Attributes | undefined
 }
 
 /**
  * One way for a token to travel.
  *
+ * A transport that can answer at once does its work when it is called and answers with an `Exit`: `Effect.succeed` makes
+ * one, `Effect.sync` and `Effect.map` do not. The middleware then goes on without starting a fiber.
+ *
  * @since 0.1.0
  * @category models
  */
 export interface Transport {
-  /** What a token is bound to: the cookie's name, the header's, the parameter's. */
+  /**
+   * What a sealed token is bound to, so that it is accepted nowhere else: `cookie:` and the cookie's name, `header:` and
+   * the header's name in lower case, or `param:` and the parameter's key.
+   */
   readonly audience: string
-  /** The bytes a token may have here. */
+  /** The bytes that a token may have here. */
   readonly limit: number
-  /** The request headers read, for `Vary` (S56). */
+  /** The request headers that are read, for `Vary`. */
   readonly vary: ReadonlyArray<string>
-  /** Whether what is put into a response carries an expiry by itself, and so has to follow one that slides (S22). */
+  /** Whether every token goes out with an expiry, so that it has to be sent again when the session's end moves. */
   readonly persistent: boolean
-  /** Whether `extract` answers without suspending, as for what stands in the head of the request. Default: no. */
-  readonly synchronous?: boolean
-  /** The tokens a request carries, in order, malformed ones included. Never fails: what can't be read is not there. */
+  /** The tokens that a request carries, in order, malformed ones included. Never fails: what can't be read is left out. */
   readonly extract: (
     request: HttpServerRequest.HttpServerRequest
   ) => Effect.Effect<ReadonlyArray<SessionToken.Token>>
-  /** Puts a token into a response. Doing it twice is doing it once. */
+  /**
+   * Whether a token that `extract` gave came in an older form, such as signed by an older secret. It is then put into the
+   * response that next writes or touches its session. Asked with the object that `extract` gave. Default: none did.
+   */
+  readonly outdated?: ((token: SessionToken.Token) => boolean) | undefined
+  /** Puts a token into a response. Doing it twice has the effect of doing it once. */
   readonly emit: (
     response: HttpServerResponse.HttpServerResponse,
     token: SessionToken.Token,
     emission: Emission
   ) => Effect.Effect<HttpServerResponse.HttpServerResponse>
-  /** Tells the client to forget its token (S27). */
+  /** Tells the client to forget its token. */
   readonly expire: (
     response: HttpServerResponse.HttpServerResponse,
     attributes: Attributes | undefined
@@ -116,8 +126,8 @@ export const make = (...transports: readonly [Transport, ...Array<Transport>]): 
 })
 
 /**
- * Joins two states: the first that carries a well-formed token is used and answers, and a new session answers through
- * the first. So one app serves browsers and native clients, and still takes one token of one transport a request (S10).
+ * Joins two states: the first transport that carries a well-formed token is used, and answers. A new session is answered
+ * through the first. So one app serves browsers and native clients, and each request still has one token of one transport.
  *
  * @since 0.1.0
  * @category layers

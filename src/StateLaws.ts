@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as client from "./internal/laws/state/client.js"
+import * as client from "./internal/testing/cookieJar.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 
@@ -200,6 +200,20 @@ const definitions: ReadonlyArray<Definition> = [
         const token = trial.draw()
         const request = HttpServerRequest.fromWeb(yield* trial.carry(token))
         yield* expectTokens(trial, request, [Redacted.value(token)], "carrying a token,")
+      })
+  },
+  {
+    name: "a token in the form that the state writes today is not outdated",
+    covers: ["S59"],
+    emits: true,
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const response = yield* trial.transport.emit(empty, trial.draw(), emission)
+        const tokens = yield* trial.transport.extract(HttpServerRequest.fromWeb(trial.next(first(), response)))
+        yield* expect(
+          tokens.length > 0 && tokens.every((token) => trial.transport.outdated?.(token) !== true),
+          () => "a token that was emitted is not read again, or is called outdated"
+        )
       })
   },
   {

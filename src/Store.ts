@@ -1,23 +1,18 @@
 /**
- * Where sessions live. The `Store` service is the contract that the middleware relies on, and that every store keeps; a
- * new store is written as a `Backend` of plain text operations and made by `fromBackend`, which adds what all stores
- * share: hashing of tokens, the record's envelope, errors, spans, and the sweep. A store knows nothing of HTTP.
+ * Where sessions live: the contract that the middleware relies on and that every store keeps. A new store is best written
+ * as a `StoreBackend.Backend`, which deals in text and leaves hashing, encoding, errors and sweeping to the library.
+ * Nothing here knows HTTP.
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import * as platform from "./internal/http/fiber.js"
-import * as metrics from "./internal/runtime/metrics.js"
-import * as synchronous from "./internal/store/synchronous.js"
-import * as SessionRecord from "./SessionRecord.js"
-import * as SessionToken from "./SessionToken.js"
+import { logAndRespondWith, respondable } from "./internal/http/respondable.js"
+import type * as SessionRecord from "./SessionRecord.js"
+import type * as SessionToken from "./SessionToken.js"
 
 /**
  * @since 0.1.0
@@ -32,15 +27,49 @@ export const TypeId: unique symbol = Symbol.for("effect-session/Store")
 export type TypeId = typeof TypeId
 
 /**
- * What the State asks of a token, handed on with every call: what it must be bound to (`audience`, the cookie's or
- * header's name) and what it may weigh (`limit`, in bytes). Stores that key by the token ignore it.
+ * What every operation is told of the request it is for.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Binding {
+export interface Call {
+  /** The time by the caller's clock, in milliseconds since the epoch. It decides what has expired. */
+  readonly now: number
+  /**
+   * Where the client carries the token: `cookie:<name>`, `header:<name>` or `param:<key>`. A store whose token is the data
+   * binds the token to it; other stores ignore it.
+   */
   readonly audience: string
+  /** The bytes that a token may take there. */
   readonly limit: number
+}
+
+/**
+ * The operations of a store by name.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Method = "load" | "create" | "update" | "renew" | "touch" | "remove"
+
+/**
+ * One call of an operation with its arguments, as `around` hands it to the wrapper.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Operation {
+  readonly method: Method
+  readonly token: SessionToken.Token
+  readonly call: Call
+  /** For `update`, `renew` and `touch`: the revision that the caller read. */
+  readonly revision?: number
+  /** For `renew`: the token that takes the place of `token`. */
+  readonly next?: SessionToken.Token
+  /** For `create`, `update` and `renew`: what is written. */
+  readonly record?: SessionRecord.SessionRecord
+  /** For `touch`: the new deadline, in milliseconds since the epoch. */
+  readonly deadline?: number
 }
 
 /**
@@ -88,8 +117,14 @@ export type Updated =
 export type Touched = { readonly _tag: "Touched"; readonly token: SessionToken.Token } | { readonly _tag: "Gone" }
 
 /**
- * The contract. No operation is an upsert; an expired record that was not swept yet answers as absent to every one.
- * Each reads the Clock of its caller, so the reader judges what is expired. `StoreLaws` holds any store to it.
+ * The contract between the middleware and a store. `StoreLaws` checks a store against it.
+ *
+ * No operation is an upsert. An expired record answers as absent, whether or not it has been swept. Every operation is
+ * told the time; it never reads a clock of its own, so that the process that asks judges what has expired.
+ *
+ * A store that can answer at once does its work when the operation is called and answers with an `Exit` (such as
+ * `Effect.succeed(answer)`); the middleware then goes on without a fiber or a timer. So call an operation anew for each
+ * use, and do not keep its Effect.
  *
  * @since 0.1.0
  * @category models
@@ -97,54 +132,58 @@ export type Touched = { readonly _tag: "Touched"; readonly token: SessionToken.T
 export interface Store {
   readonly [TypeId]: TypeId
 
-  /** Whether a token has the full form of this store's tokens: pure, so that a malformed one costs no call (S03). */
+  /** Whether a token has the full form of this store's tokens. Pure: a malformed token never reaches the backend. */
   readonly accepts: (token: SessionToken.Token) => boolean
 
-  /** The live record under a token. */
-  readonly load: (token: SessionToken.Token, binding?: Binding) => Effect.Effect<Loaded, StoreError>
+  /** Reads the live record under a token. */
+  readonly load: (token: SessionToken.Token, call: Call) => Effect.Effect<Loaded, StoreError>
 
-  /** Keeps a new record under a token; never overwrites one (S05). */
+  /** Keeps a new record under a token. Never overwrites one. */
   readonly create: (
     token: SessionToken.Token,
     record: SessionRecord.SessionRecord,
-    binding?: Binding
+    call: Call
   ) => Effect.Effect<Created, StoreError>
 
-  /** Replaces the record if its revision is still the one given, and raises the revision. */
+  /** Replaces the record if it still has this revision, and raises the revision. */
   readonly update: (
     token: SessionToken.Token,
     revision: number,
     record: SessionRecord.SessionRecord,
-    binding?: Binding
+    call: Call
   ) => Effect.Effect<Updated, StoreError>
 
   /**
-   * The same under the token `next`, in one step: never two live tokens, never none. The old one is a tombstone. A `next`
-   * that is taken is a failure: no other session ends for it (S05).
+   * Does what `update` does and moves the session to the token `next`, in one step: there are never two live tokens and
+   * never none. The old token becomes a tombstone that names the new one. Fails if `next` is taken; no other session is
+   * overwritten.
    */
   readonly renew: (
     token: SessionToken.Token,
     revision: number,
     next: SessionToken.Token,
     record: SessionRecord.SessionRecord,
-    binding?: Binding
+    call: Call
   ) => Effect.Effect<Updated, StoreError>
 
   /**
-   * Moves the idle deadline (milliseconds since the epoch) forward, never back, and nothing else (S21). At another
-   * revision there is nothing to do.
+   * Moves the idle deadline (milliseconds since the epoch) forward, never back, and changes nothing else. Does nothing if
+   * the record has another revision.
    */
   readonly touch: (
     token: SessionToken.Token,
     revision: number,
     deadline: number,
-    binding?: Binding
+    call: Call
   ) => Effect.Effect<Touched, StoreError>
 
-  /** Ends a session and leaves a tombstone. Idempotent. */
-  readonly remove: (token: SessionToken.Token, binding?: Binding) => Effect.Effect<void, StoreError>
+  /**
+   * Ends a session and leaves a tombstone, whether the record has expired or not. Where the session was renewed
+   * meanwhile, follows the tombstone and ends its successor. Idempotent.
+   */
+  readonly remove: (token: SessionToken.Token, call: Call) => Effect.Effect<void, StoreError>
 
-  /** The transaction of the app's own that the caller is in, for a store whose calls become part of one. */
+  /** The open transaction of the app's own that the caller is in, for a store whose writes become part of it. */
   readonly transaction?: Effect.Effect<Option.Option<Transaction<StoreError>>>
 }
 
@@ -182,10 +221,12 @@ export class StoreError extends Schema.TaggedError<StoreError>("effect-session/S
   cause: Schema.optional(Schema.Defect)
 }) {
   /** @since 0.1.0 */
-  readonly [TypeId]: TypeId = TypeId
+  [respondable](): ReturnType<typeof logAndRespondWith> {
+    return logAndRespondWith(this, 503)
+  }
 
   /** @since 0.1.0 */
-  readonly [platform.respondable] = platform.respondWith(503)
+  readonly [TypeId]: TypeId = TypeId
 
   /** @since 0.1.0 */
   override get message(): string {
@@ -250,7 +291,7 @@ export const gone: { readonly _tag: "Gone" } = { _tag: "Gone" }
 export const touched = (token: SessionToken.Token): Touched => ({ _tag: "Touched", token })
 
 /**
- * Makes a store of its operations, for one that is not a backend of text. Most want `fromBackend`.
+ * Makes a store of its operations. Most stores are better made by `StoreBackend.fromBackend`.
  *
  * @since 0.1.0
  * @category constructors
@@ -258,380 +299,35 @@ export const touched = (token: SessionToken.Token): Touched => ({ _tag: "Touched
 export const make = (operations: Omit<Store, TypeId>): Store => ({ [TypeId]: TypeId, ...operations })
 
 /**
- * The operations of a store that answers at once, as in memory: those of `Store`, told the time in milliseconds since the
- * epoch. What can't be done is thrown, as a `StoreError`.
+ * A store whose every operation goes through `f`, which is given the operation and a function that runs it. `accepts` and
+ * `transaction` stay as they are.
  *
  * @since 0.1.0
- * @category models
- */
-export interface Synchronous {
-  readonly accepts: Store["accepts"]
-  readonly load: (token: SessionToken.Token, now: number) => Loaded
-  readonly create: (token: SessionToken.Token, record: SessionRecord.SessionRecord, now: number) => Created
-  readonly update: (
-    token: SessionToken.Token,
-    revision: number,
-    record: SessionRecord.SessionRecord,
-    now: number
-  ) => Updated
-  readonly renew: (
-    token: SessionToken.Token,
-    revision: number,
-    next: SessionToken.Token,
-    record: SessionRecord.SessionRecord,
-    now: number
-  ) => Updated
-  readonly touch: (token: SessionToken.Token, revision: number, deadline: number, now: number) => Touched
-  readonly remove: (token: SessionToken.Token, now: number) => void
-}
-
-/**
- * Makes a store of operations that answer at once. The middleware calls those themselves, with no fiber and no timeout,
- * which spares most of what a store call costs.
+ * @category combinators
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Store } from "effect-session"
  *
- * @since 0.1.0
- * @category constructors
+ * // logs how every operation ends
+ * const logged = (store: Store.Store) =>
+ *   Store.around(store, (operation, run) =>
+ *     Effect.onExit(Effect.suspend(run), (exit) => Effect.logDebug(operation.method, exit._tag)))
+ * ```
  */
-export const fromSynchronous = (operations: Synchronous): Store => {
-  const answer = <A>(method: string, f: (now: number) => A): Effect.Effect<A, StoreError> =>
-    Effect.clockWith((clock) => {
-      try {
-        return Effect.succeed(f(clock.unsafeCurrentTimeMillis()))
-      } catch (cause) {
-        return Effect.fail(isStoreError(cause) ? cause : new StoreError({ reason: "Unavailable", method, cause }))
-      }
-    })
-  return synchronous.register(
-    make({
-      accepts: operations.accepts,
-      load: (token) => answer("load", (now) => operations.load(token, now)),
-      create: (token, record) => answer("create", (now) => operations.create(token, record, now)),
-      update: (token, revision, record) => answer("update", (now) => operations.update(token, revision, record, now)),
-      renew: (token, revision, next, record) =>
-        answer("renew", (now) => operations.renew(token, revision, next, record, now)),
-      touch: (token, revision, deadline) => answer("touch", (now) => operations.touch(token, revision, deadline, now)),
-      remove: (token) => answer("remove", (now) => operations.remove(token, now))
-    }),
-    operations
-  )
-}
-
-/**
- * How a backend names a session: the public id, which is the key, and the two bytes (hex) that a renewed session keeps,
- * for backends that place keys by them. Neither gives away the token.
- *
- * @since 0.1.0
- * @category backend
- */
-export interface Key {
-  readonly id: SessionToken.SessionId
-  readonly shard: string
-}
-
-/**
- * What a backend keeps under a key: a session's encoded body with its stamp, or the tombstone of one, with the time in
- * milliseconds until which it counts.
- *
- * @since 0.1.0
- * @category backend
- */
-export type Entry = LiveEntry | Tombstone
-
-/**
- * @since 0.1.0
- * @category backend
- */
-export interface LiveEntry extends SessionRecord.Stamp {
-  readonly _tag: "Entry"
-  readonly body: string
-}
-
-/**
- * @since 0.1.0
- * @category backend
- */
-export interface Tombstone {
-  readonly _tag: "Tombstone"
-  readonly until: number
-}
-
-/**
- * The answer of a backend's `replace` and `rename`.
- *
- * @since 0.1.0
- * @category backend
- */
-export type Replaced =
-  | { readonly _tag: "Replaced" }
-  | { readonly _tag: "Changed"; readonly entry: LiveEntry }
-  | { readonly _tag: "Absent" }
-
-/** @since 0.1.0 @category backend */
-export const replaced: Replaced = { _tag: "Replaced" }
-
-/** @since 0.1.0 @category backend */
-export const changed = (entry: LiveEntry): Replaced => ({ _tag: "Changed", entry })
-
-/** @since 0.1.0 @category backend */
-export const absent: Replaced = { _tag: "Absent" }
-
-/**
- * Whether what a backend found under a key is a live session at `now`.
- *
- * @since 0.1.0
- * @category backend
- */
-export const isLive = (entry: Entry | undefined, now: number): entry is LiveEntry =>
-  entry !== undefined && entry._tag === "Entry" && now < entry.deadline
-
-/**
- * Whether what a backend found under a key still counts at `now`, session or tombstone: a new session can't take the key.
- *
- * @since 0.1.0
- * @category backend
- */
-export const isTaken = (entry: Entry | undefined, now: number): boolean =>
-  entry !== undefined && now < (entry._tag === "Entry" ? entry.deadline : entry.until)
-
-/**
- * The backend's part of a store. Each operation is atomic for its keys; an entry whose deadline is not after `now`
- * (milliseconds) counts as absent, a tombstone never as a session. It may fail with anything: `fromBackend` makes a
- * `StoreError` of it.
- *
- * @since 0.1.0
- * @category backend
- */
-export interface Backend {
-  /** What is under a key, expired or not. */
-  readonly get: (key: Key, now: number) => Effect.Effect<Option.Option<Entry>, unknown>
-  /** Keeps an entry where nothing counts, and says whether it did. */
-  readonly insert: (key: Key, entry: LiveEntry, now: number) => Effect.Effect<boolean, unknown>
-  /** Replaces a live entry of that revision. */
-  readonly replace: (key: Key, revision: number, entry: LiveEntry, now: number) => Effect.Effect<Replaced, unknown>
-  /** The same under another key, leaving the tombstone under the old one, in one step. Fails where `next` is taken. */
-  readonly rename: (
-    key: Key,
-    revision: number,
-    next: Key,
-    entry: LiveEntry,
-    tombstone: Tombstone,
-    now: number
-  ) => Effect.Effect<Replaced, unknown>
-  /**
-   * Moves the deadline of a live entry of that revision forward, never back, and stamps it touched at `now`. Says
-   * whether a live entry is there, of whatever revision.
-   */
-  readonly extend: (key: Key, revision: number, deadline: number, now: number) => Effect.Effect<boolean, unknown>
-  /** Puts the tombstone in place of a live entry. Where none is, nothing needs to be left. */
-  readonly remove: (key: Key, tombstone: Tombstone, now: number) => Effect.Effect<void, unknown>
-  /** Puts what can't be decoded out of the way, for inspection. */
-  readonly setAside?: (key: Key) => Effect.Effect<void, unknown>
-  /** The transaction of the app's own that the caller is in, where the operations become part of one. */
-  readonly transaction?: Effect.Effect<Option.Option<Transaction<unknown>>>
-  /** Deletes at most `limit` entries that no longer count, and says how many it did. Absent where a server expires. */
-  readonly sweep?: (limit: number, now: number) => Effect.Effect<number, unknown>
-}
-
-/**
- * How `fromBackend` runs a backend.
- *
- * @since 0.1.0
- * @category backend
- */
-export interface BackendOptions {
-  /** Names the store in spans, logs and errors: `RedisStore`. Spans are made for a tracer of the app's own alone. */
-  readonly name: string
-  /** How often expired entries are swept. Default: every minute. */
-  readonly sweepInterval?: Duration.DurationInput | undefined
-  /** How many are deleted at most before other work gets its turn. Default: 500. */
-  readonly sweepBatch?: number | undefined
-}
-
-/**
- * Makes a store of a backend. The sweep runs in the scope and stops with it; its errors are logged and counted, and do
- * not end it (S68).
- *
- * @since 0.1.0
- * @category constructors
- */
-export const fromBackend = (backend: Backend, options: BackendOptions): Effect.Effect<Store, never, Scope.Scope> => {
-  const { name } = options
-  const failing = (method: string) =>
-    Effect.mapError((cause: unknown) => new StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause }))
-
-  const run = <A, R>(
-    method: string,
-    token: SessionToken.Token,
-    f: (key: Key, now: number) => Effect.Effect<A, unknown, R>
-  ): Effect.Effect<A, StoreError, R> =>
-    SessionToken.toId(token).pipe(
-      Effect.flatMap((id) => {
-        const key = keyOf(id, token)
-        return platform.storeCall(`${name}.${method}`, id, (now) => f(key, now))
-      }),
-      failing(method)
-    )
-
-  const read = (key: Key, entry: LiveEntry): Effect.Effect<Option.Option<SessionRecord.SessionRecord>> => {
-    const decoded = SessionRecord.decode(entry.body, entry)
-    if (decoded._tag === "Right") {
-      return Effect.succeed(Option.some(decoded.right))
-    }
-    return undecodable(key, decoded.left.reason)
-  }
-
-  const undecodable = (
-    key: Key,
-    reason: SessionRecord.Undecodable["reason"]
-  ): Effect.Effect<Option.Option<SessionRecord.SessionRecord>> =>
-    metrics.rejected("undecodable").pipe(
-      Effect.zipRight(Effect.logWarning(`${name}: a session can't be decoded (${reason})`)),
-      Effect.annotateLogs("session.id", key.id),
-      Effect.zipRight(
-        reason === "Malformed" && backend.setAside !== undefined
-          ? Effect.catchAllCause(
-            backend.setAside(key),
-            (cause) => Effect.logWarning(`${name}: set aside failed`, cause)
-          )
-          : Effect.void
-      ),
-      Effect.as(Option.none())
-    )
-
-  const entryOf = (record: SessionRecord.SessionRecord, revision: number): LiveEntry => ({
-    _tag: "Entry",
-    ...SessionRecord.stamp(record),
-    revision,
-    body: SessionRecord.encode(record)
-  })
-
-  const answer = (token: SessionToken.Token, key: Key, revision: number, result: Replaced): Effect.Effect<Updated> => {
-    switch (result._tag) {
-      case "Replaced":
-        return Effect.succeed(updated(token, revision))
-      case "Absent":
-        return Effect.succeed(gone)
-      case "Changed":
-        return Effect.map(read(key, result.entry), Option.match({ onNone: () => gone, onSome: conflict }))
-    }
-  }
-
-  const tombstone = (now: number): Tombstone => ({
-    _tag: "Tombstone",
-    until: now + Duration.toMillis(tombstoneTimeToLive)
-  })
-
-  const store = make({
-    accepts: SessionToken.isDrawn,
-    load: (token) =>
-      run("load", token, (key, now) =>
-        Effect.flatMap(backend.get(key, now), (found): Effect.Effect<Loaded> => {
-          if (found._tag === "None" || !isTaken(found.value, now)) {
-            return Effect.succeed(none)
-          }
-          if (found.value._tag === "Tombstone") {
-            return Effect.succeed(superseded)
-          }
-          return Effect.map(
-            read(key, found.value),
-            Option.match({
-              onNone: () => none,
-              onSome: (record) => SessionRecord.isExpired(record, now) ? none : live(record)
-            })
-          )
-        })),
-    create: (token, record) =>
-      run(
-        "create",
-        token,
-        (key, now) =>
-          Effect.map(
-            backend.insert(key, entryOf(record, record.revision), now),
-            (done) => done ? created(token) : exists
-          )
-      ),
-    update: (token, revision, record) =>
-      run("update", token, (key, now) =>
-        Effect.flatMap(
-          backend.replace(key, revision, entryOf(record, revision + 1), now),
-          (result) => answer(token, key, revision + 1, result)
-        )),
-    renew: (token, revision, next, record) =>
-      run("renew", token, (key, now) =>
-        Effect.flatMap(SessionToken.toId(next), (id) =>
-          Effect.flatMap(
-            backend.rename(key, revision, keyOf(id, next), entryOf(record, revision + 1), tombstone(now), now),
-            (result) => answer(next, key, revision + 1, result)
-          ))),
-    touch: (token, revision, deadline) =>
-      run(
-        "touch",
-        token,
-        (key, now) => Effect.map(backend.extend(key, revision, deadline, now), (there) => there ? touched(token) : gone)
-      ),
-    remove: (token) => run("remove", token, (key, now) => backend.remove(key, tombstone(now), now)),
-    ...(backend.transaction === undefined ? undefined : {
-      transaction: Effect.map(
-        backend.transaction,
-        Option.map(({ key, mark }) => ({
-          key,
-          mark: Effect.map(failing("transaction")(mark), failing("transaction"))
-        }))
-      )
-    })
-  })
-
-  return backend.sweep === undefined ? Effect.succeed(store) : Effect.as(sweeping(name, backend.sweep, options), store)
-}
-
-const keyOf = (id: SessionToken.SessionId, token: SessionToken.Token): Key => ({
-  id,
-  get shard() {
-    return SessionToken.shard(token)
-  }
+export const around = (
+  store: Store,
+  f: <A>(operation: Operation, run: () => Effect.Effect<A, StoreError>) => Effect.Effect<A, StoreError>
+): Store => ({
+  ...store,
+  load: (token, call) => f({ method: "load", token, call }, () => store.load(token, call)),
+  create: (token, record, call) =>
+    f({ method: "create", token, record, call }, () => store.create(token, record, call)),
+  update: (token, revision, record, call) =>
+    f({ method: "update", token, revision, record, call }, () => store.update(token, revision, record, call)),
+  renew: (token, revision, next, record, call) =>
+    f({ method: "renew", token, revision, next, record, call }, () => store.renew(token, revision, next, record, call)),
+  touch: (token, revision, deadline, call) =>
+    f({ method: "touch", token, revision, deadline, call }, () => store.touch(token, revision, deadline, call)),
+  remove: (token, call) => f({ method: "remove", token, call }, () => store.remove(token, call))
 })
-
-const runtime = globalThis as unknown as { readonly setImmediate?: (run: () => void) => unknown }
-
-/**
- * Lets whatever waits in the event loop have its turn (S68). A yield to other fibers alone would hold it, and so would a
- * timer on Node, which runs those that fell due meanwhile before it looks for requests again.
- */
-const turn: Effect.Effect<void> = Effect.async((resume) => {
-  const run = () => resume(Effect.void)
-  if (runtime.setImmediate === undefined) {
-    setTimeout(run, 0)
-  } else {
-    runtime.setImmediate(run)
-  }
-})
-
-/**
- * Runs a sweep in the scope: at each interval batch after batch, other work between them, until one comes back short.
- * A failed sweep is logged and counted and tried again at the next interval (S68).
- *
- * @since 0.1.0
- * @category constructors
- */
-export const sweeping = (
-  name: string,
-  sweep: (limit: number, now: number) => Effect.Effect<number, unknown>,
-  options?: Pick<BackendOptions, "sweepBatch" | "sweepInterval">
-): Effect.Effect<void, never, Scope.Scope> => {
-  const limit = options?.sweepBatch ?? 500
-  const interval = options?.sweepInterval ?? Duration.minutes(1)
-  const batches: Effect.Effect<void, unknown> = Effect.flatMap(
-    Effect.flatMap(Clock.currentTimeMillis, (now) => sweep(limit, now)),
-    (count) => count < limit ? Effect.void : Effect.zipRight(turn, batches)
-  )
-  return batches.pipe(
-    Effect.catchAllCause((cause) =>
-      Effect.zipRight(metrics.storeFailed(`${name}.sweep`), Effect.logWarning(`${name}: sweep failed`, cause))
-    ),
-    Effect.repeat(Schedule.spaced(interval)),
-    Effect.delay(interval),
-    Effect.interruptible,
-    Effect.forkScoped,
-    Effect.asVoid
-  )
-}

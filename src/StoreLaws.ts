@@ -1,7 +1,7 @@
 /**
- * What every store promises, as laws that anyone can try on theirs. Each law is a program over the `Store` service that
- * fails with `LawBroken`; `suite` tries them all under `@effect/vitest`. What a backend can't do is waived by name, and
- * what is waived stays visible as a skipped test. Knows nothing of how a store keeps what it keeps.
+ * What every store promises, as laws that anyone can try on their own store. Each law is a program over the `Store`
+ * service that fails with `LawBroken`; `suite` tries them all under `@effect/vitest`. What a backend can't do is waived by
+ * name, and what is waived stays visible as a skipped test. Knows nothing of how a store keeps sessions.
  *
  * @since 0.1.0
  */
@@ -43,9 +43,9 @@ export type Capability = internal.Capability
  */
 export interface Options {
   /**
-   * Which clock rules the store. `test`: the caller's alone, so a law may also pass the end of a tombstone. `live`: a
-   * server sweeps by its own, so no law rests on when the server forgets. With either, laws run under a
-   * clock of their own that stands still until they move it: a store has to ask the `Clock` of its caller at every call.
+   * Which clock rules the store. `test`: only the time that a call is told, so a law may also pass the end of a tombstone.
+   * `live`: a server sweeps by its own, so no law rests on when the server forgets. With either, the time that laws tell
+   * stands still until they move it, apart from any `Clock`: a store has to go by its call's `now`.
    */
   readonly clock: "test" | "live"
   /** What the store can't do. Default: nothing is waived. */
@@ -53,18 +53,18 @@ export interface Options {
   /** Single laws that the store does not keep, by name, each with the reason, which is printed. Default: none. */
   readonly except?: { readonly [law: string]: string } | undefined
   /**
-   * How many random histories are compared with the model, or the very seeds, to repeat a failure. A failure prints its
-   * seed. Default: 500.
+   * How much is tried. At 1, the default: 500 random histories of two clients and all 91 of two steps are compared with
+   * the model, and 100 random values make the round trip. Random histories and values grow in proportion; 2 also tries
+   * all histories of three steps, 4 and more those of four (15,379, for stores in memory). Below 1 for slow stores.
    */
-  readonly seeds?: number | ReadonlyArray<number> | undefined
-  /** How many steps each random history has. Default: 20. */
-  readonly steps?: number | undefined
-  /** The length of the histories that are all tried; 4 are 15,379 histories, for stores in memory. Default: 2, 91. */
-  readonly exhaustive?: number | undefined
-  /** How many random values make the round trip. Default: 100. */
-  readonly values?: number | undefined
-  /** The binding given with every call, for a store whose tokens need one. Default: none. */
-  readonly binding?: Store.Binding | undefined
+  readonly thoroughness?: number | undefined
+  /** Compares one random history alone, to repeat a failure, which prints its seed. */
+  readonly seed?: number | undefined
+  /**
+   * What every call is told beside the time, for a store whose tokens depend on it. Default: the cookie `session`, and no
+   * limit.
+   */
+  readonly call?: { readonly audience: string; readonly limit: number } | undefined
 }
 
 /**
@@ -145,11 +145,9 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
   const settings: internal.Settings = {
     clock: options.clock,
     waives: options.waives ?? [],
-    seeds: options.seeds ?? 500,
-    steps: options.steps ?? 20,
-    exhaustive: options.exhaustive ?? 2,
-    values: options.values ?? 100,
-    binding: options.binding
+    thoroughness: options.thoroughness ?? 1,
+    seed: options.seed,
+    call: options.call
   }
   for (const name of Object.keys(options.except ?? {})) {
     if (!definitions.some((definition) => definition.name === name)) {

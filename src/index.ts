@@ -37,10 +37,10 @@ export * as SessionRecord from "./SessionRecord.js"
 /** @since 0.1.0 */
 export * as SessionToken from "./SessionToken.js"
 /** @since 0.1.0 */
-export * as SignedTokens from "./SignedTokens.js"
-/** @since 0.1.0 */
 export * as State from "./State.js"
 /** @since 0.1.0 */
 export * as Store from "./Store.js"
+/** @since 0.1.0 */
+export * as StoreBackend from "./StoreBackend.js"
 /** @since 0.1.0 */
 export * as TieredStore from "./TieredStore.js"

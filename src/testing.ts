@@ -19,31 +19,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as jar from "./internal/testing/cookieJar.js"
 import * as SessionRecord from "./SessionRecord.js"
-import type * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
-
-/**
- * An operation of a store that a test can hold or fail.
- *
- * @since 0.1.0
- * @category models
- */
-export type Method = "load" | "create" | "update" | "renew" | "touch" | "remove"
-
-/**
- * A call that reached a controlled store, with what it was given.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Call {
-  readonly method: Method
-  readonly token: SessionToken.Token
-  readonly revision?: number
-  readonly next?: SessionToken.Token
-  readonly record?: SessionRecord.SessionRecord
-  readonly deadline?: number
-}
 
 /**
  * Where in a call something happens: `before` the store does it, or `after` the store has done it and before the caller
@@ -62,7 +38,7 @@ export type Moment = "before" | "after"
  */
 export interface Held {
   /** Waits until the call is there, held. */
-  readonly arrived: Effect.Effect<Call>
+  readonly arrived: Effect.Effect<Store.Operation>
   /** Lets it go on. Before the call is there: lets it pass when it comes. */
   readonly release: Effect.Effect<void>
   /** Lets it end with this failure instead. */
@@ -80,34 +56,34 @@ export interface Held {
  */
 export interface StoreControls {
   /** The calls so far, in the order in which they arrived. */
-  readonly calls: Effect.Effect<ReadonlyArray<Call>>
+  readonly calls: Effect.Effect<ReadonlyArray<Store.Operation>>
   /** Their methods alone. */
-  readonly methods: Effect.Effect<ReadonlyArray<Method>>
+  readonly methods: Effect.Effect<ReadonlyArray<Store.Method>>
   /** Forgets the calls so far, what is queued, and the latency, and releases what is held. */
   readonly reset: Effect.Effect<void>
   /** Waits until so many calls of a method have arrived, counted from the start or the last `reset`. Default: 1. */
-  readonly arrived: (method: Method, count?: number) => Effect.Effect<Call>
+  readonly arrived: (method: Store.Method, count?: number) => Effect.Effect<Store.Operation>
   /** Holds the next call. */
-  readonly hold: (method: Method | "any", options?: { readonly at?: Moment | undefined }) => Effect.Effect<Held>
+  readonly hold: (method: Store.Method | "any", options?: { readonly at?: Moment | undefined }) => Effect.Effect<Held>
   /** Fails the next calls. Default: one, with `Unavailable`. */
-  readonly fail: (method: Method | "any", options?: {
+  readonly fail: (method: Store.Method | "any", options?: {
     readonly at?: Moment | undefined
     readonly times?: number | undefined
     readonly error?: Store.StoreError | undefined
   }) => Effect.Effect<void>
   /** Lets the next calls die of a defect. Default: one, of an `Error`. */
-  readonly die: (method: Method | "any", options?: {
+  readonly die: (method: Store.Method | "any", options?: {
     readonly at?: Moment | undefined
     readonly times?: number | undefined
     readonly defect?: unknown
   }) => Effect.Effect<void>
   /** Lets the next calls hang until their caller gives up. Default: one. */
-  readonly hang: (method: Method | "any", options?: {
+  readonly hang: (method: Store.Method | "any", options?: {
     readonly at?: Moment | undefined
     readonly times?: number | undefined
   }) => Effect.Effect<void>
   /** Makes every call from now on take this long, by the caller's `Clock`; zero ends it. */
-  readonly latency: (method: Method | "any", duration: Duration.DurationInput) => Effect.Effect<void>
+  readonly latency: (method: Store.Method | "any", duration: Duration.DurationInput) => Effect.Effect<void>
 }
 
 /**
@@ -206,7 +182,8 @@ export class Controls extends Context.Tag("effect-session/testing/Controls")<Con
  *   const store = yield* Store.Store
  *   const token = SessionToken.draw(yield* SessionToken.Generator)
  *   const createdAt = yield* Clock.currentTimeMillis
- *   yield* store.create(token, testing.record({ createdAt, data: { visits: 3 } }))
+ *   const call = { now: createdAt, audience: "cookie:session", limit: 4096 }
+ *   yield* store.create(token, testing.record({ createdAt, data: { visits: 3 } }), call)
  *   return token
  * })
  * ```
@@ -227,36 +204,36 @@ export const record = (fields: Partial<SessionRecord.SessionRecord> = {}): Sessi
 
 /** What waits for a call: at which moment, how often, and what it does there. */
 interface Interception {
-  readonly method: Method | "any"
+  readonly method: Store.Method | "any"
   readonly at: Moment
   left: number
-  readonly step: (call: Call) => Effect.Effect<void, Store.StoreError>
+  readonly step: (call: Store.Operation) => Effect.Effect<void, Store.StoreError>
 }
 
 interface Waiter {
-  readonly method: Method
+  readonly method: Store.Method
   readonly count: number
-  readonly deferred: Deferred.Deferred<Call>
+  readonly deferred: Deferred.Deferred<Store.Operation>
 }
 
 const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
-  let calls: Array<Call> = []
+  let calls: Array<Store.Operation> = []
   let queue: Array<Interception> = []
   let waiters: Array<Waiter> = []
   const gates = new Set<Deferred.Deferred<void, Store.StoreError>>()
-  const latencies = new Map<Method | "any", Duration.Duration>()
+  const latencies = new Map<Store.Method | "any", Duration.Duration>()
 
-  const nth = (method: Method, count: number): Call | undefined =>
+  const nth = (method: Store.Method, count: number): Store.Operation | undefined =>
     calls.filter((call) => call.method === method)[count - 1]
 
-  const arrive = (call: Call): Effect.Effect<void> => {
+  const arrive = (call: Store.Operation): Effect.Effect<void> => {
     calls.push(call)
     const due = waiters.filter(({ count, method }) => nth(method, count) !== undefined)
     waiters = waiters.filter((waiter) => !due.includes(waiter))
     return Effect.forEach(due, ({ deferred }) => Deferred.succeed(deferred, call), { discard: true })
   }
 
-  const take = (method: Method): Interception | undefined => {
+  const take = (method: Store.Method): Interception | undefined => {
     const found = queue.find((each) => each.method === method || each.method === "any")
     if (found !== undefined && --found.left <= 0) {
       queue = queue.filter((each) => each !== found)
@@ -264,7 +241,7 @@ const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
     return found
   }
 
-  const through = <A>(call: Call, self: Effect.Effect<A, Store.StoreError>): Effect.Effect<A, Store.StoreError> =>
+  const controlledStore = Store.around(store, (call, run) =>
     Effect.suspend(() => {
       const found = take(call.method)
       const latency = latencies.get(call.method) ?? latencies.get("any")
@@ -272,34 +249,19 @@ const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
       return arrive(call).pipe(
         Effect.zipRight(latency === undefined ? Effect.void : Effect.sleep(latency)),
         Effect.zipRight(at("before")),
-        Effect.zipRight(self),
+        Effect.zipRight(Effect.suspend(run)),
         Effect.zipLeft(Effect.suspend(() => at("after")))
       )
-    })
+    }))
 
   const intercept = (
-    method: Method | "any",
+    method: Store.Method | "any",
     options: { readonly at?: Moment | undefined; readonly times?: number | undefined } | undefined,
     step: Interception["step"]
   ): Effect.Effect<void> =>
     Effect.sync(() => {
       queue.push({ method, at: options?.at ?? "before", left: options?.times ?? 1, step })
     })
-
-  const controlledStore = Store.make({
-    accepts: store.accepts,
-    load: (token, binding) => through({ method: "load", token }, store.load(token, binding)),
-    create: (token, record, binding) =>
-      through({ method: "create", token, record }, store.create(token, record, binding)),
-    update: (token, revision, record, binding) =>
-      through({ method: "update", token, revision, record }, store.update(token, revision, record, binding)),
-    renew: (token, revision, next, record, binding) =>
-      through({ method: "renew", token, revision, next, record }, store.renew(token, revision, next, record, binding)),
-    touch: (token, revision, deadline, binding) =>
-      through({ method: "touch", token, revision, deadline }, store.touch(token, revision, deadline, binding)),
-    remove: (token, binding) => through({ method: "remove", token }, store.remove(token, binding)),
-    ...(store.transaction === undefined ? undefined : { transaction: store.transaction })
-  })
 
   return [controlledStore, {
     calls: Effect.sync(() => calls.slice()),
@@ -316,14 +278,14 @@ const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
         if (call !== undefined) {
           return Effect.succeed(call)
         }
-        return Effect.flatMap(Deferred.make<Call>(), (deferred) => {
+        return Effect.flatMap(Deferred.make<Store.Operation>(), (deferred) => {
           waiters.push({ method, count, deferred })
           return Deferred.await(deferred)
         })
       }),
     hold: (method, options) =>
       Effect.gen(function*() {
-        const arrived = yield* Deferred.make<Call>()
+        const arrived = yield* Deferred.make<Store.Operation>()
         const gate = yield* Deferred.make<void, Store.StoreError>()
         const interrupted = yield* Deferred.make<void>()
         gates.add(gate)

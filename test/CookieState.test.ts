@@ -1,8 +1,7 @@
 import { HttpApp, HttpBody, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { sign, unsign } from "cookie-signature"
-import type { Layer } from "effect"
-import { Config, ConfigProvider, Context, Effect, Exit, FastCheck as fc, Redacted, Ref } from "effect"
+import { Config, ConfigProvider, Context, Effect, Exit, FastCheck as fc, Layer, Redacted, Ref } from "effect"
 import * as CookieState from "effect-session/CookieState"
 import * as HeaderState from "effect-session/HeaderState"
 import * as HttpMiddleware from "effect-session/HttpMiddleware"
@@ -13,7 +12,7 @@ import * as State from "effect-session/State"
 import type * as Store from "effect-session/Store"
 import * as rules from "../src/internal/cookie/rules.js"
 import * as signature from "../src/internal/crypto/hmac.js"
-import { setCookie, unfold } from "../src/internal/http/response.js"
+import { replaceBody, setCookie, unfold } from "../src/internal/http/response.js"
 
 const text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 const token = SessionToken.fromString(text)
@@ -127,6 +126,33 @@ describe("CookieState", () => {
         assert.isFalse((yield* transport()).persistent)
       }))
 
+    it.effect("P-A: the cookie of a persistent session lasts as long as the session, whatever the layer's maxAge", () =>
+      Effect.gen(function*() {
+        const maxAge = (headers: Array<string>) => /Max-Age=(-?\d+)/.exec(headers[0] ?? "")?.[1]
+        const remembered = { persistent: true, now: 1000, endsAt: 1000 + 30 * day } as const
+        for (const options of [{}, { maxAge: "1 day" }, { maxAge: "60 days" }] as const) {
+          assert.strictEqual(maxAge(yield* emitted(options, remembered)), String(30 * 86_400))
+        }
+        const short = { persistent: true, now: 1000, endsAt: 61_000 } as const
+        assert.strictEqual(maxAge(yield* emitted({ maxAge: "1 day" }, short)), "60")
+        assert.strictEqual(maxAge(yield* emitted({ maxAge: "1 day" }, { now: 0, endsAt: 30 * day })), "86400")
+      }))
+
+    it.effect("P-A: but this response's attributes say otherwise", () =>
+      Effect.gen(function*() {
+        const remembered = { persistent: true, now: 0, endsAt: 30 * day } as const
+        const set = (attributes: State.Attributes) =>
+          Effect.map(emitted({ maxAge: "1 day" }, { ...remembered, attributes }), ([header]) =>
+            (header ?? "").split("; ").filter((part) => /^(Max-Age|Expires)=/.test(part)))
+        assert.deepStrictEqual(yield* set({ maxAge: "1 hour" }), ["Max-Age=3600"])
+        assert.deepStrictEqual(yield* set({ maxAge: "60 days" }), [`Max-Age=${30 * 86_400}`])
+        assert.deepStrictEqual(yield* set({ maxAge: undefined }), [])
+        assert.deepStrictEqual(yield* set({ expires: new Date(day) }), ["Expires=Fri, 02 Jan 1970 00:00:00 GMT"])
+        assert.deepStrictEqual(yield* set({ expires: new Date(60 * day) }), ["Expires=Sat, 31 Jan 1970 00:00:00 GMT"])
+        assert.deepStrictEqual(yield* set({ priority: "low" }), [`Max-Age=${30 * 86_400}`])
+        assert.deepStrictEqual(yield* set({ expires: undefined }), [`Max-Age=${30 * 86_400}`])
+      }))
+
     it.effect("S07: a response that is printed shows no token", () =>
       Effect.gen(function*() {
         const cookie = yield* transport()
@@ -188,6 +214,55 @@ describe("CookieState", () => {
       ["S59: no secret", { signed: { secrets: [] } }, "Redacted.make"],
       ["S59: an empty secret", { signed: { secrets: [Redacted.make("a"), Redacted.make("")] } }, "Redacted.make"]
     ]
+    const noDomain = [
+      "http://e.com",
+      "https://example.com",
+      "//e.com",
+      "e.com/",
+      "e.com:80",
+      "e.com, f.com",
+      "e.com,f.com",
+      " e.com",
+      "e.com ",
+      "e .com",
+      "com",
+      "localhost",
+      ".com",
+      "..e.com",
+      "e..com",
+      "e.com.",
+      ".",
+      "127.0.0.1",
+      "1.2",
+      "e.0x7f",
+      "[::1]",
+      "::1",
+      "user@e.com",
+      "*.e.com",
+      "-e.com",
+      "e-.com",
+      "bücher.example",
+      `${"a".repeat(64)}.com`,
+      `${"a.".repeat(126)}com`
+    ]
+    for (const domain of noDomain) {
+      it.effect(`C18 N9: the domain ${JSON.stringify(domain).slice(0, 40)}`, () =>
+        Effect.gen(function*() {
+          const error = String(yield* Effect.flip(CookieState.make({ domain })))
+          assert.include(error, "CookieState")
+          assert.include(error, "domain")
+          assert.include(error, "such as \"example.com\"")
+        }))
+    }
+
+    it.effect("C18: a host name with a dot is a domain", () =>
+      Effect.gen(function*() {
+        const names = ["e.com", ".e.com", "E.Com", "a.b.e.com", "xn--bcher-kva.example", "a_b.e.com", "e.1a", "1.2.e"]
+        for (const domain of [...names, `${"a".repeat(63)}.com`]) {
+          yield* CookieState.make({ domain })
+        }
+      }))
+
     for (const [title, options, advice] of refused) {
       it.effect(title, () =>
         Effect.map(refusal(CookieState.layer(options)), (message) => {
@@ -283,12 +358,68 @@ describe("CookieState", () => {
         }
       }))
 
-    it.effect("no cookie header, no candidate; Vary and audience are told", () =>
+    it.effect("C17: no cookie header, no candidate; Vary and audience are told", () =>
       Effect.gen(function*() {
         const cookie = yield* transport()
         assert.deepStrictEqual(yield* cookie.extract(request()), [])
         assert.deepStrictEqual(cookie.vary, ["Cookie"])
-        assert.strictEqual(cookie.audience, host)
+        assert.strictEqual(cookie.audience, `cookie:${host}`)
+      }))
+
+    it.effect("it answers at once", () =>
+      Effect.gen(function*() {
+        for (const options of [{}, { chunks: true }]) {
+          const cookie = yield* transport(options)
+          assert.isTrue(Exit.isExit(cookie.extract(request(`${host}=${text}; ${host}.0=a`))))
+          assert.isTrue(Exit.isExit(cookie.extract(request())))
+          assert.isTrue(Exit.isExit(cookie.emit(ok, token, emission())))
+        }
+        const signed = yield* transport({ signed: { secrets: Redacted.make("k") } })
+        assert.isTrue(Exit.isExit(signed.extract(request("other=1"))))
+      }))
+
+    /** A header that counts the characters that a search walks over. */
+    const counted = (header: string) => {
+      const steps = { walked: 0 }
+      class Counting extends String {
+        override indexOf(search: string, from = 0): number {
+          const at = super.indexOf(search, from)
+          steps.walked += (at === -1 ? this.length : at + 1) - from
+          return at
+        }
+        override charCodeAt(index: number): number {
+          steps.walked += 1
+          return super.charCodeAt(index)
+        }
+      }
+      return { header: new Counting(header) as unknown as string, steps }
+    }
+
+    it.effect("C11: a header is walked over in one pass, in one piece and in chunks", () =>
+      Effect.gen(function*() {
+        for (const options of [{}, { chunks: true }]) {
+          const cookie = yield* transport(options)
+          for (const unit of [";", "a;", "; ", "a=b;", "=", " ", "a ;", ";=", `${host} =x;`, `${host}=x ;`]) {
+            for (const size of [1000, 10_000]) {
+              const all = `${unit.repeat(size)}a=b`
+              const { header, steps } = counted(all)
+              yield* cookie.extract({ headers: { cookie: header } } as never)
+              assert.isAtMost(steps.walked, 4 * all.length, `${JSON.stringify(unit)} ${size}`)
+            }
+          }
+        }
+      }))
+
+    it.effect("C11: no more than 16 cookies of the name are looked at, and their pieces are still found", () =>
+      Effect.gen(function*() {
+        const many = Array.from({ length: 1000 }, (_, index) => `${host}=${index}`)
+        const first = Array.from({ length: 16 }, (_, index) => String(index))
+        assert.deepStrictEqual(yield* extracted({}, many.join(";")), first)
+        assert.deepStrictEqual(yield* extracted({ chunks: true }, many.join(";")), first)
+        assert.deepStrictEqual(
+          yield* extracted({ chunks: true }, [...many, `${host}.1=b`, `${host}.0=a`].join(";")),
+          [...first.slice(0, 15), "ab"]
+        )
       }))
 
     const strange = fc.oneof(
@@ -437,6 +568,34 @@ describe("CookieState", () => {
         const empty = yield* handle(() => new Response(null, { status: 204 }))
         assert.strictEqual(empty.status, 204)
         assert.isNull(empty.body)
+      }))
+
+    it.effect("C9: a response whose body is replaced keeps the headers and cookies of others", () =>
+      Effect.gen(function*() {
+        const cookie = yield* transport({ secure: false })
+        const headers = {
+          "access-control-allow-origin": "*",
+          "content-encoding": "gzip",
+          "content-security-policy": "default-src 'self'",
+          "cache-control": "max-age=60",
+          etag: "\"1\"",
+          "last-modified": "Thu, 01 Jan 1970 00:00:00 GMT",
+          "set-cookie": "raw=1"
+        }
+        const native = HttpServerResponse.text("body", { status: 201, headers })
+        const web = HttpServerResponse.raw(new Response("body", { status: 201, headers }))
+        for (const response of [native, web]) {
+          const emitted = yield* cookie.emit(response, token, emission())
+          const replaced = HttpServerResponse.toWeb(replaceBody(emitted, 503))
+          assert.strictEqual(replaced.status, 503)
+          assert.strictEqual(yield* Effect.promise(() => replaced.text()), "")
+          assert.deepStrictEqual(
+            [...replaced.headers].filter(([name]) => name !== "set-cookie").map(([name]) => name),
+            ["access-control-allow-origin", "content-security-policy"]
+          )
+          assert.sameMembers(replaced.headers.getSetCookie().map((line) => line.split("=")[0]), ["raw", "session"])
+          assert.strictEqual(HttpServerResponse.toWeb(replaceBody(response, 503)).headers.get("set-cookie"), "raw=1")
+        }
       }))
 
     it("a web Response that can't be made anew stays as it is", () => {
@@ -598,6 +757,30 @@ describe("CookieState", () => {
         assert.deepStrictEqual(yield* extracted(options, header), ["old", "new"])
       }))
 
+    it.effect("C11: the first 16 cookies of the name are verified, and no other", () =>
+      Effect.gen(function*() {
+        const good = `session=s:${sign(text, "keyboard cat")}`
+        const bad = Array.from({ length: 1000 }, () => "session=s:a.b")
+        assert.deepStrictEqual(yield* extracted(one, [...bad.slice(0, 15), good, good].join(";")), [text])
+        assert.deepStrictEqual(yield* extracted(one, [...bad.slice(0, 16), good].join(";")), [])
+        const all = Array.from({ length: 100 }, () => good)
+        assert.lengthOf(yield* extracted(one, all.join(";")), 16)
+      }))
+
+    it.effect("S59: a cookie that an older secret signed is outdated, one of the first is not", () =>
+      Effect.gen(function*() {
+        const secrets = ["new", "old", "older"].map((secret) => Redacted.make(secret))
+        const cookie = yield* transport({ secure: false, signed: { secrets } })
+        const cookies = ["old", "new", "older", "foreign"].map((secret) => `session=s:${sign(secret, secret)}`)
+        const tokens = yield* cookie.extract(request(cookies.join("; ")))
+        assert.deepStrictEqual(
+          tokens.map((token) => [Redacted.value(token), cookie.outdated?.(token)]),
+          [["old", true], ["new", false], ["older", true]]
+        )
+        assert.isFalse(cookie.outdated?.(SessionToken.fromString("old")))
+        assert.isUndefined((yield* transport()).outdated)
+      }))
+
     it.effect("S60: unsigned, cut, lengthened or altered is no candidate", () =>
       Effect.gen(function*() {
         const good = `s:${sign(text, "keyboard cat")}`
@@ -700,7 +883,8 @@ describe("CookieState", () => {
           CookieState.attributes({ path: "/foo", domain: "example.com", maxAge: "1 hour" }),
           Session.destroy
         ])
-        const response = yield* handle(layer, answering(app))
+        // Only a request that carries a cookie is told to forget it.
+        const response = yield* handle(layer, answering(app), { cookie: "id=unknown" })
         assert.deepStrictEqual(response.headers.getSetCookie(), [
           "id=; Max-Age=0; Domain=example.com; Path=/foo; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax"
         ])
@@ -716,6 +900,7 @@ describe("CookieState", () => {
           { secure: false },
           { sameSite: "none", secure: false },
           { path: "/\r\n" },
+          { domain: "http://e.com" },
           { maxAge: "401 days" },
           { expires: new Date(NaN) }
         ]
@@ -730,6 +915,31 @@ describe("CookieState", () => {
           assert.include(refused, "write", JSON.stringify(attributes))
           assert.deepStrictEqual(flags(response), ["Path=/; HttpOnly; Secure; SameSite=Lax"])
         }
+      }))
+
+    it.effect("C18: a domain that is no host name is refused", () =>
+      Effect.gen(function*() {
+        for (const domain of ["http://e.com", "e.com:80", "e.com, f.com", " e.com", "com", "127.0.0.1"]) {
+          let refused = ""
+          const app = Effect.gen(function*() {
+            yield* login
+            refused = String(yield* Effect.flip(CookieState.attributes({ domain })))
+          })
+          const response = yield* handle(CookieState.layer({ name: "id" }), answering(app))
+          assert.include(refused, "domain")
+          assert.include(refused, "such as \"example.com\"")
+          assert.deepStrictEqual(flags(response), ["Path=/; HttpOnly; Secure; SameSite=Lax"])
+        }
+      }))
+
+    it.effect("P-A: Session.expireIn makes the cookie last, whatever the layer's maxAge", () =>
+      Effect.gen(function*() {
+        const layer = CookieState.layer({ name: "id", maxAge: "1 day" })
+        const remember = Effect.all([login, Session.expireIn("30 days")])
+        const age = (response: Response) => Number(/Max-Age=(\d+)/.exec(flags(response)[0] ?? "")?.[1])
+        assert.strictEqual(age(yield* handle(layer, answering(remember))), 30 * 86_400)
+        const hour = Effect.zipRight(remember, CookieState.attributes({ maxAge: "1 hour" }))
+        assert.strictEqual(age(yield* handle(layer, answering(hour))), 3600)
       }))
 
     it.effect("S43: rules are those of all calls together", () =>
@@ -767,12 +977,13 @@ describe("CookieState", () => {
     it.effect("a session without HTTP takes them", () =>
       Effect.provide(CookieState.attributes({ priority: "high" }), Session.layerTest()))
 
-    it.effect("a named session has its own", () =>
+    it.scoped("a named session has its own", () =>
       Effect.gen(function*() {
         class Admin extends Session.Tag<Admin>()("admin") {}
-        const admin = yield* HttpMiddleware.makeSession(Admin).pipe(
-          Effect.provide([CookieState.layer({ name: "__Host-admin" }), MemoryStore.layer()])
-        )
+        const admin = yield* Layer.build(HttpMiddleware.layerSession(
+          Admin,
+          Layer.merge(CookieState.layer({ name: "__Host-admin" }), MemoryStore.layer())
+        ))
         const app = Effect.gen(function*() {
           yield* login
           yield* Effect.flatMap(Admin, (session) => Ref.set(session, { n: 1 }))
@@ -781,7 +992,10 @@ describe("CookieState", () => {
           yield* CookieState.attributes({ path: "/a" })
           return ok
         })
-        const response = yield* handle(CookieState.layer({ name: "id" }), admin(app))
+        const response = yield* handle(
+          CookieState.layer({ name: "id" }),
+          Effect.provide(HttpMiddleware.sessionOf(Admin)(app), admin)
+        )
         assert.sameMembers(
           response.headers.getSetCookie().map((header) => header.replace(/=[^;]{43};/, "=;")),
           ["id=; Path=/a; HttpOnly; Secure; SameSite=Lax", "__Host-admin=; Path=/; HttpOnly; Secure; SameSite=Strict"]
@@ -796,8 +1010,8 @@ describe("CookieState", () => {
         State.orElse(CookieState.layer({ name: "a" }), CookieState.layer({ name: "b" }))
       )
       const [first, second] = Context.get(both, State.State).transports
-      assert.strictEqual(first.audience, "a")
-      assert.strictEqual(second?.audience, "b")
+      assert.strictEqual(first.audience, "cookie:a")
+      assert.strictEqual(second?.audience, "cookie:b")
       const response = yield* second!.emit(yield* first.emit(ok, token, emission()), token, emission())
       assert.lengthOf(setCookies(response), 2)
     }))

@@ -15,6 +15,7 @@ import { createRequire } from "node:module"
 import type { AddressInfo } from "node:net"
 import pg from "pg"
 import { createClient } from "redis"
+import { clocked } from "./support/clocked.js"
 import { databaseMissing, databaseTitle, databaseUrl } from "./support/database.js"
 import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
 import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
@@ -44,7 +45,8 @@ const makeMap = () => {
   return { calls, control, map, store }
 }
 
-const build = <E>(layer: Layer.Layer<Store.Store, E>) => Effect.map(Layer.build(layer), Context.get(Store.Store))
+const build = <E>(layer: Layer.Layer<Store.Store, E>) =>
+  Effect.map(Layer.build(layer), (context) => clocked(Context.get(context, Store.Store)))
 
 const over = (store: ExpressStore.ExpressSessionStore, options?: ExpressStore.Options) =>
   build(ExpressStore.layer(store, options))
@@ -268,6 +270,76 @@ describe("ExpressStore", () => {
       assert.deepStrictEqual(kept(map, next).cookie, { originalMaxAge: null, expires: null })
       // another process sees the tombstone in the store
       assert.strictEqual(yield* dataOf(yield* over(store), token), "Superseded")
+    }))
+
+  it.scoped("C7: a logout with the old token ends the renewed session, also one that another process renewed", () =>
+    Effect.gen(function*() {
+      const { map, store } = makeMap()
+      for (const other of [true, false]) {
+        const express = yield* over(store)
+        const first = born(map, { cookie: { originalMaxAge: null, expires: null }, user: "ann" })
+        const second = yield* drawToken()
+        const third = yield* drawToken()
+        const record = yield* recordOf(express, first)
+        yield* express.renew(first, record.revision, second, record)
+        yield* express.renew(second, 1, third, { ...record, revision: 1 })
+        const asking = other ? yield* over(store) : express
+        assert.deepStrictEqual(yield* dataOf(asking, third), { user: "ann" })
+        yield* asking.remove(first)
+        for (const token of [first, second, third]) {
+          assert.isFalse(map.has(sidOf(token)))
+          assert.strictEqual(yield* dataOf(asking, token), "Superseded")
+        }
+        map.clear()
+        yield* TestClock.adjust("2 minutes")
+      }
+    }))
+
+  it.scoped("C7: what Express saves back of a renewed session does not hide the new one from a logout", () =>
+    Effect.gen(function*() {
+      const { map, store } = makeMap()
+      const express = yield* over(store)
+      const token = yield* createSession(express, { user: "ann" })
+      const slow = map.get(sidOf(token)) ?? ""
+      const next = yield* drawToken()
+      yield* express.renew(token, 0, next, yield* recordOf(express, token))
+      map.set(sidOf(token), slow)
+      yield* (yield* over(store)).remove(token)
+      assert.isFalse(map.has(sidOf(token)))
+      assert.isFalse(map.has(sidOf(next)))
+    }))
+
+  it.scoped("C7: a renewal under way in another process is followed once its tombstone is there", () =>
+    Effect.gen(function*() {
+      const { control, map, store } = makeMap()
+      const express = yield* over(store)
+      const other = yield* over(store)
+      const token = yield* createSession(express, { user: "ann" })
+      const next = yield* drawToken()
+      const record = yield* recordOf(express, token)
+      const reached = yield* Deferred.make<void>()
+      const proceed = yield* Deferred.make<void>()
+      control.before = (method) =>
+        method === "destroy" ? Effect.zipRight(Deferred.succeed(reached, void 0), Deferred.await(proceed)) : Effect.void
+      const renewal = yield* Effect.fork(other.renew(token, 0, next, record))
+      yield* Deferred.await(reached)
+      control.before = () => Effect.void
+      yield* express.remove(token)
+      yield* Deferred.succeed(proceed, void 0)
+      yield* Fiber.join(renewal)
+      assert.isFalse(map.has(sidOf(token)))
+      assert.isFalse(map.has(sidOf(next)))
+    }))
+
+  it.scoped("D10: a logout ends a session that has expired by its clock for a clock that is behind, too", () =>
+    Effect.gen(function*() {
+      const { store } = makeMap()
+      const express = yield* over(store, { expiry: "record" })
+      const token = yield* createSession(express, { n: 1 })
+      const behind = { now: hour - 3000 }
+      yield* express.remove(token, { now: hour + 1 })
+      assert.deepStrictEqual(yield* express.load(token, behind), Store.superseded)
+      assert.deepStrictEqual(yield* express.touch(token, 0, 2 * hour, behind), Store.gone)
     }))
 
   it.scoped("X20 S05: neither create nor renew overwrites a session", () =>

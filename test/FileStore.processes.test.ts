@@ -1,7 +1,6 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import * as SessionToken from "effect-session/SessionToken"
-import type * as Store from "effect-session/Store"
 import * as esbuild from "esbuild"
 import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
@@ -10,7 +9,7 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as filestore from "./fixtures/filestore.js"
-import { createSession, dataOf, recordOf, withData } from "./support/records.js"
+import { type Clocked, createSession, dataOf, recordOf, withData } from "./support/records.js"
 
 const bundles = fs.mkdtempSync(path.join(tmpdir(), "filestore-worker-"))
 const worker = path.join(bundles, "worker.mjs")
@@ -146,7 +145,7 @@ describe("FileStore: several real processes", () => {
 })
 
 const verify = (
-  store: Store.Store,
+  store: Clocked,
   acknowledged: number,
   begun: { readonly n: number; readonly token: SessionToken.Token } | undefined,
   current: SessionToken.Token

@@ -28,7 +28,18 @@ import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
 import * as Format from "../src/internal/fileStore/format.js"
 import * as filestore from "./fixtures/filestore.js"
-import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
+import {
+  callAt,
+  type Clocked,
+  clocked,
+  createSession,
+  dataOf,
+  drawToken,
+  hour,
+  makeRecord,
+  recordOf,
+  withData
+} from "./support/records.js"
 
 const names = (directory: string): Array<string> => fs.readdirSync(directory).filter((name) => !name.endsWith(".trash"))
 
@@ -36,7 +47,7 @@ const idOf = (token: SessionToken.Token): string => SessionToken.unsafeToId(toke
 
 const sessionFile = (directory: string, token: SessionToken.Token): string => path.join(directory, idOf(token))
 
-const add = (store: Store.Store, token: SessionToken.Token, record: SessionRecord, n: number) =>
+const add = (store: Clocked, token: SessionToken.Token, record: SessionRecord, n: number) =>
   store.update(token, record.revision, withData(record, { n }))
 
 const isUnavailable = (exit: Exit.Exit<unknown, unknown>): boolean =>
@@ -68,6 +79,8 @@ const sweptAfter = (directory: string, millis: number, around?: filestore.Around
       yield* asleep
       yield* TestClock.adjust("1 minute")
       yield* asleep
+      // it may have met the lock of a process that was killed
+      yield* Effect.repeatN(Effect.zipRight(TestClock.adjust("1 second"), asleep), 2)
     })).pipe(Effect.provide(TestContext.TestContext)))
 
 describe("FileStore: one folder, several processes", () => {
@@ -113,6 +126,30 @@ describe("FileStore: one folder, several processes", () => {
       assert.strictEqual(yield* dataOf(other, token), "Superseded")
     }))
 
+  it.scoped("C7: a removal under a token that another process renewed ends the session that it became", () =>
+    Effect.gen(function*() {
+      const { one, other } = yield* two
+      const first = yield* createSession(one, { n: 0 })
+      const [second, third] = [yield* drawToken(first), yield* drawToken(first)]
+      yield* one.renew(first, 0, second, yield* recordOf(one, first))
+      yield* one.renew(second, 1, third, yield* recordOf(one, second))
+      yield* other.remove(first)
+      assert.deepStrictEqual(
+        yield* Effect.forEach([first, second, third], (token) => dataOf(one, token)),
+        ["Superseded", "Superseded", "Superseded"]
+      )
+    }))
+
+  it.scoped("D10: a removal of a session that has expired leaves nothing that a clock a few seconds behind revives", () =>
+    Effect.gen(function*() {
+      const { one, other } = yield* two
+      const token = yield* createSession(one, { n: 0 })
+      const { deadline } = yield* recordOf(one, token)
+      yield* one.remove(token, callAt(deadline + 1))
+      assert.strictEqual((yield* other.load(token, callAt(deadline - 3000)))._tag, "Superseded")
+      assert.strictEqual((yield* other.touch(token, 0, deadline + 1000, callAt(deadline - 3000)))._tag, "Gone")
+    }))
+
   it.scoped("S65: a write after a touch finds the content that the touch left", () =>
     Effect.gen(function*() {
       const { directory, one, other } = yield* two
@@ -141,7 +178,7 @@ describe("FileStore: one folder, several processes", () => {
     Effect.gen(function*() {
       const { directory, one, other } = yield* two
       const token = yield* createSession(one, { n: 0 })
-      const increment = (store: Store.Store) =>
+      const increment = (store: Clocked) =>
         Effect.flatMap(recordOf(store, token), (record) => addOne(store, token, record))
       yield* Effect.forEach(
         Array.from({ length: 100 }, (_, index) => index % 2 === 0 ? one : other),
@@ -154,7 +191,7 @@ describe("FileStore: one folder, several processes", () => {
 })
 
 const addOne = (
-  store: Store.Store,
+  store: Clocked,
   token: SessionToken.Token,
   record: SessionRecord
 ): Effect.Effect<void, Store.StoreError> =>
@@ -183,8 +220,8 @@ const race = <A>(
   directory: string,
   count: number,
   seed: number,
-  act: (store: Store.Store, token: SessionToken.Token, index: number) => Effect.Effect<A, unknown>,
-  prepare: (store: Store.Store, token: SessionToken.Token) => Effect.Effect<unknown, unknown> = () => Effect.void
+  act: (store: Clocked, token: SessionToken.Token, index: number) => Effect.Effect<A, unknown>,
+  prepare: (store: Clocked, token: SessionToken.Token) => Effect.Effect<unknown, unknown> = () => Effect.void
 ) =>
   Effect.gen(function*() {
     const random = randomOf(seed)
@@ -290,7 +327,7 @@ describe("FileStore: locks", () => {
   )
 
   it.scopedLive(
-    "S13 S15 S26: a renewal beside a removal and an update leaves one token or none, at every step",
+    "C7 S13 S15 S26: a renewal beside a removal and an update leaves no token live, at every step",
     () =>
       Effect.gen(function*() {
         const directory = yield* filestore.folder
@@ -311,7 +348,7 @@ describe("FileStore: locks", () => {
           )
           const renewed = results[0] === "Updated"
           assert.strictEqual((yield* actors.reader.load(actors.token))._tag, "Superseded", `seed ${seed}`)
-          assert.strictEqual((yield* actors.reader.load(next))._tag, renewed ? "Live" : "None", `seed ${seed}`)
+          assert.strictEqual((yield* actors.reader.load(next))._tag, renewed ? "Superseded" : "None", `seed ${seed}`)
         }
       }),
     60_000
@@ -368,12 +405,12 @@ describe("FileStore: locks", () => {
 /** Kills a process after each of its first calls in turn, until it ends by itself; asks `check` after each death. */
 const killedAtEveryStep = (
   act: (
-    store: Store.Store,
+    store: Clocked,
     token: SessionToken.Token,
     record: SessionRecord
   ) => Effect.Effect<unknown, unknown>,
   check: (
-    store: Store.Store,
+    store: Clocked,
     token: SessionToken.Token,
     record: SessionRecord,
     finished: boolean,
@@ -672,9 +709,9 @@ describe("FileStore: what a file says", () => {
       assert.strictEqual(yield* answers, "None", "without the old file")
       write(oldId, Format.encodeLive(entry, "x", 0))
       assert.strictEqual(yield* answers, "None", "while the old one lives")
-      write(oldId, Format.encodeTombstone({ _tag: "Tombstone", until: at + 60_000 }, "x", otherId))
+      write(oldId, Format.encodeTombstone({ _tag: "Tombstone", until: at + 60_000, successor: otherId }, "x"))
       assert.strictEqual(yield* answers, "None", "while another is named")
-      write(oldId, Format.encodeTombstone({ _tag: "Tombstone", until: at + 60_000 }, "x", waitingId))
+      write(oldId, Format.encodeTombstone({ _tag: "Tombstone", until: at + 60_000, successor: waitingId }, "x"))
       assert.strictEqual(yield* answers, "Live")
     }))
 })
@@ -863,7 +900,7 @@ describe("FileStore: the folder", () => {
       const directory = yield* filestore.folder
       const store = yield* FileStore.layerConfig({ directory: Config.string("SESSIONS") }).pipe(
         Layer.build,
-        Effect.map(Context.get(Store.Store)),
+        Effect.map((context) => clocked(Context.get(context, Store.Store))),
         Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["SESSIONS", directory]]))),
         Effect.provide(NodeContext.layer)
       )
@@ -949,7 +986,7 @@ describe("FileStore: durability", () => {
   const callsOf = (
     durability: FileStore.Durability,
     act: (
-      store: Store.Store,
+      store: Clocked,
       token: SessionToken.Token,
       record: SessionRecord
     ) => Effect.Effect<unknown, unknown>
@@ -1259,6 +1296,34 @@ describe("FileStore: sweep", () => {
       const { around, asked } = pretending(1000, Format.encodeLive(living, "x", 0))
       yield* sweptAfter(yield* filestore.folder, 0, around)
       assert.deepStrictEqual(asked, { read: 1000, removed: 0 })
+    }))
+
+  it.scoped("N3: a folder whose sessions live on is gone through once an hour, and a new one that ends sooner is not missed", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const calls: Array<filestore.Call> = []
+      const store = yield* filestore.openThen(directory, filestore.recording(calls))
+      yield* createSession(store, {}, { deadline: 100 * hour, expiresAt: 100 * hour })
+      const passes = Effect.sync(() => calls.splice(0).filter((call) => call.method === "readDirectory").length)
+      yield* asleep
+      yield* TestClock.adjust("1 minute")
+      yield* asleep
+      assert.strictEqual(yield* passes, 1)
+      for (let minute = 0; minute < 59; minute++) {
+        yield* TestClock.adjust("1 minute")
+        yield* asleep
+      }
+      assert.strictEqual(yield* passes, 0)
+      yield* TestClock.adjust("1 minute")
+      yield* asleep
+      assert.strictEqual(yield* passes, 1)
+      const short = yield* createSession(store, {}, { deadline: hour + 5 * 60_000 })
+      yield* TestClock.adjust("8 minutes")
+      yield* Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve))).pipe(
+        Effect.repeat({ until: () => !fs.existsSync(sessionFile(directory, short)) })
+      )
+      yield* asleep
+      assert.strictEqual(yield* passes, 1)
     }))
 
   it.scoped("S68: a sweep that fails is tried again, and a file once seen alive is not read again before its time", () =>

@@ -1,10 +1,14 @@
-import { Headers, HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Headers, HttpApp, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import type { Layer } from "effect"
 import { Config, ConfigProvider, Effect, Exit, FastCheck as fc, FiberRef, Redacted, Tracer } from "effect"
 import * as HeaderState from "effect-session/HeaderState"
 import * as SessionToken from "effect-session/SessionToken"
 import * as State from "effect-session/State"
+import { inspect } from "node:util"
+import { noStore, vary } from "../src/internal/http/headers.js"
+import { replaceBody, setCookie } from "../src/internal/http/response.js"
 
 const text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 const token = SessionToken.fromString(text)
@@ -87,8 +91,67 @@ describe("HeaderState", () => {
     Effect.gen(function*() {
       assert.deepStrictEqual((yield* transport()).vary, ["Authorization"])
       assert.deepStrictEqual((yield* transport({ header: "X-Session" })).vary, ["X-Session"])
-      assert.strictEqual((yield* transport({ header: "X-Session" })).audience, "X-Session")
     }))
+
+  it.effect("C17: a token is bound to the header, named in lower case", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* transport()).audience, "header:authorization")
+      assert.strictEqual((yield* transport({ header: "X-Session" })).audience, "header:x-session")
+    }))
+
+  it.effect("it answers at once", () =>
+    Effect.gen(function*() {
+      const bearer = yield* transport()
+      assert.isTrue(Exit.isExit(bearer.extract(request({ authorization: `Bearer ${text}` }))))
+      assert.isTrue(Exit.isExit(bearer.extract(request({}))))
+      assert.isTrue(Exit.isExit(bearer.emit(ok, token, emission)))
+    }))
+
+  describe("C19: a response that is printed shows no token", () => {
+    const printed = (response: HttpServerResponse.HttpServerResponse) => [
+      JSON.stringify(response),
+      String(response),
+      inspect(response, { depth: 10 }),
+      inspect({ nested: [response] }, { depth: 10 })
+    ]
+
+    it.effect("and no other header is hidden, whatever is added to it here later", () =>
+      Effect.gen(function*() {
+        const state = yield* Effect.provide(
+          State.State,
+          State.orElse(HeaderState.layer({ header: "X-Session" }), HeaderState.layer())
+        )
+        const [own, bearer] = state.transports
+        const before = HttpServerResponse.text("body", { headers: { "x-a": "seen" } })
+        const emitted = yield* own.emit(before, token, emission)
+        const others = setCookie(noStore(vary(emitted, state.transports)), "a", "1", "1", {})
+        const twice = yield* bearer!.emit(others, token, emission)
+        for (const response of [emitted, others, twice, replaceBody(twice, 503)]) {
+          for (const line of printed(response)) {
+            assert.notInclude(line, text)
+            assert.include(line, "<redacted>")
+            assert.include(line, "seen")
+          }
+        }
+        assert.include(printed(replaceBody(before, 503))[0], "seen")
+        assert.isTrue(HttpServerResponse.isServerResponse(twice))
+      }))
+
+    it.scopedLive("but the client gets it, from a web handler and from a server of Node", () =>
+      Effect.gen(function*() {
+        const own = yield* transport({ header: "X-Session" })
+        const app = Effect.suspend(() => own.emit(ok, token, emission))
+        const web = yield* Effect.promise(() => HttpApp.toWebHandler(app)(new Request("http://localhost/")))
+        assert.strictEqual(web.headers.get("x-session"), text)
+        yield* HttpServer.serveEffect(app)
+        const address = yield* HttpServer.addressWith((address) =>
+          Effect.succeed(address._tag === "TcpAddress" ? `http://127.0.0.1:${address.port}` : "")
+        )
+        const answer = yield* Effect.promise(() => fetch(address))
+        assert.strictEqual(answer.headers.get("x-session"), text)
+        assert.strictEqual(yield* Effect.promise(() => answer.text()), "ok")
+      }).pipe(Effect.provide(NodeHttpServer.layerTest)))
+  })
 
   it.effect("S46: a token beyond the limit, or of other characters, is not sent", () =>
     Effect.gen(function*() {
@@ -142,7 +205,7 @@ describe("HeaderState", () => {
         const provide = (value: string) =>
           Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["HEADER", value]])))
         const state = yield* Effect.provide(State.State, layer).pipe(provide("X-A"))
-        assert.strictEqual(state.transports[0].audience, "X-A")
+        assert.strictEqual(state.transports[0].audience, "header:x-a")
         assert.include(
           String(yield* Effect.exit(Effect.provide(State.State, layer)).pipe(provide("Cookie"))),
           "CookieState"
@@ -164,7 +227,7 @@ describe("HeaderState", () => {
         })
         const app = Effect.gen(function*() {
           const state = yield* State.State
-          const transport = state.transports.find((transport) => transport.audience === header)
+          const transport = state.transports.find(({ vary }) => vary.includes(header))
           return yield* transport!.emit(ok, token, emission)
         })
         const runtime = yield* Effect.runtime<State.State>().pipe(Effect.provide(layer), Effect.withTracer(tracer))

@@ -1,12 +1,13 @@
 import { HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Ref, TestClock } from "effect"
+import { Deferred, Effect, Layer, Redacted, Ref, Schema, TestClock, Tracer } from "effect"
 import {
   CookieState,
   HeaderState,
   HttpMiddleware,
   MemoryStore,
+  NullStore,
   Session,
   SessionField,
   SessionPolicy,
@@ -16,6 +17,7 @@ import {
 } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
+import { clocked } from "./support/clocked.js"
 
 const { answering, assertCookie, assertNoCookie, assertRemoval, increment, services } = fixture
 
@@ -95,9 +97,42 @@ describe("the table of the commit, row by row", () => {
         assert.deepStrictEqual(yield* controls.methods, ["load", "remove"])
         assert.deepStrictEqual(yield* client.cookies, [])
         const store = yield* Store.Store
-        assert.strictEqual((yield* store.load(SessionToken.fromString(token)))._tag, "Superseded")
+        assert.strictEqual((yield* clocked(store).load(SessionToken.fromString(token)))._tag, "Superseded")
       }).pipe(fixture.quietly, Effect.provide(services())))
   }
+
+  it.effect("P-B: destroyed without a token: nothing is said to the client, in a header neither", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(app)
+      for (const path of ["/logout", "/logout-500"]) {
+        const answer = yield* client.get(path)
+        assertNoCookie(answer)
+        assert.isNull(answer.headers.get("authorization"))
+        assert.isNull(answer.headers.get("cache-control"))
+      }
+      assert.deepStrictEqual(yield* (yield* testing.Controls).methods, [])
+    }).pipe(Effect.provide(Layer.provideMerge(
+      Layer.orDie(State.orElse(HeaderState.layer(), CookieState.layer())),
+      services()
+    ))))
+
+  it.effect("P-B: a logout without a cookie, answered after a login in the same jar, leaves the login's cookie", () =>
+    Effect.gen(function*() {
+      const destroyed = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/login": answering(Effect.zipRight(Session.renew, increment)),
+        "/logout": answering(Effect.all([Session.destroy, Deferred.succeed(destroyed, undefined), Deferred.await(go)])),
+        "/read": answering(read)
+      })))
+      const logout = yield* client.fork("GET", "/logout")
+      yield* Deferred.await(destroyed)
+      const token = assertCookie(yield* client.get("/login"))
+      yield* Deferred.succeed(go, undefined)
+      assertNoCookie(yield* logout)
+      assert.strictEqual(yield* fixture.tokenOf(client), token)
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "1")
+    }).pipe(Effect.provide(services())))
 
   it.effect("S25 S66: destroyed and the removal fails: 503, and the client keeps its token to try again", () =>
     Effect.gen(function*() {
@@ -209,14 +244,14 @@ describe("the table of the commit, row by row", () => {
     Effect.gen(function*() {
       const { client, controls, token } = yield* visited
       const store = yield* Store.Store
-      const before = yield* store.load(SessionToken.fromString(token))
+      const before = yield* clocked(store).load(SessionToken.fromString(token))
       yield* TestClock.adjust("3 minutes")
       yield* controls.reset
       const next = assertCookie(yield* client.get("/login"))
       assert.notStrictEqual(next, token)
       assert.deepStrictEqual(yield* controls.methods, ["load", "renew"])
-      assert.strictEqual((yield* store.load(SessionToken.fromString(token)))._tag, "Superseded")
-      const after = yield* store.load(SessionToken.fromString(next))
+      assert.strictEqual((yield* clocked(store).load(SessionToken.fromString(token)))._tag, "Superseded")
+      const after = yield* clocked(store).load(SessionToken.fromString(next))
       if (before._tag !== "Live" || after._tag !== "Live") {
         return assert.fail("both were live")
       }
@@ -286,11 +321,11 @@ describe("the table of the commit, row by row", () => {
       // another process: not in this one's queue
       const store = yield* Store.Store
       const token = SessionToken.fromString(yield* fixture.tokenOf(client))
-      const found = yield* store.load(token)
+      const found = yield* clocked(store).load(token)
       if (found._tag !== "Live") {
         return assert.fail("not live")
       }
-      yield* store.update(token, found.record.revision, { ...found.record, data: { n: 10, other: true } })
+      yield* clocked(store).update(token, found.record.revision, { ...found.record, data: { n: 10, other: true } })
       const [answer, conflicts] = yield* fixture.rising(
         "events",
         "conflict",
@@ -317,7 +352,7 @@ describe("the table of the commit, row by row", () => {
         assertNoCookie(answer)
         assert.strictEqual(lost, 1)
         const store = yield* Store.Store
-        assert.strictEqual((yield* store.load(SessionToken.fromString(token)))._tag, "Superseded")
+        assert.strictEqual((yield* clocked(store).load(SessionToken.fromString(token)))._tag, "Superseded")
       }).pipe(Effect.provide(services())))
   }
 
@@ -340,7 +375,7 @@ describe("the table of the commit, row by row", () => {
       yield* TestClock.adjust("6 minutes")
       assertNoCookie(yield* client.get("/read"))
       assert.deepStrictEqual(yield* controls.methods, ["load", "touch"])
-      const found = yield* (yield* Store.Store).load(SessionToken.fromString(token))
+      const found = yield* clocked(yield* Store.Store).load(SessionToken.fromString(token))
       assert.strictEqual(found._tag === "Live" ? found.record.deadline : 0, 66 * 60_000)
       assert.strictEqual(found._tag === "Live" ? found.record.revision : 0, 1)
     }).pipe(Effect.provide(services())))
@@ -663,6 +698,187 @@ describe("S66: a store failure is never a silent empty session", () => {
         assertRemoval(yield* client.get("/logout"))
       })
     ).pipe(Effect.provide(anonymous)))
+})
+
+describe("C8: with onStoreFailure: \"anonymous\" nothing explicit answers as if it had been saved", () => {
+  const Secret = SessionField.make("secret", Schema.String)
+  const Redeemed = SessionField.make("redeemed", Schema.Boolean, { default: () => false })
+
+  const verbs: ReadonlyArray<
+    readonly [
+      string,
+      Effect.Effect<unknown, Store.StoreError | Session.SessionGone | Session.HeadSent, Session.Session>
+    ]
+  > = [
+    ["transaction", SessionField.transaction(Redeemed, (redeemed) => [!redeemed, true])],
+    ["commit", Effect.zipRight(increment, Session.commit)],
+    ["commit of nothing", Session.commit],
+    ["getOrCreate", SessionField.getOrCreate(Secret, Effect.succeed("a new secret"))],
+    ["token", Session.token]
+  ]
+
+  for (const [name, verb] of verbs) {
+    it.effect(`C8: ${name} fails with the load's failure, each time, until the store is back`, () =>
+      Effect.gen(function*() {
+        const controls = yield* testing.Controls
+        const failures: Array<unknown> = []
+        const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+          "/add": answering(increment),
+          "/": answering(Effect.repeatN(
+            Effect.catchAll(verb, (error) => Effect.sync(() => failures.push(error))),
+            1
+          )),
+          "/unhandled": answering(verb)
+        })))
+        const begun = yield* client.get("/add")
+        const token = assertCookie(begun)
+        const down = new Store.StoreError({ reason: "Unavailable", method: "load", description: "down" })
+        yield* controls.fail("any", { times: 1000, error: down })
+        for (const path of ["/", "/", "/unhandled"]) {
+          const answer = yield* client.get(path)
+          assert.strictEqual(answer.status, path === "/" ? 200 : 503)
+          assertNoCookie(answer)
+        }
+        assert.deepStrictEqual(failures.map(String), Array.from({ length: 4 }, () => String(down)))
+        yield* controls.reset
+        const store = yield* Store.Store
+        const found = yield* clocked(store).load(SessionToken.fromString(token))
+        assert.deepStrictEqual(found._tag === "Live" && found.record.data, { n: 1 })
+        yield* client.get("/")
+        assert.lengthOf(failures, 4)
+      }).pipe(
+        fixture.quietly,
+        Effect.provide(services(fixture.policy(SessionPolicy.layer({ onStoreFailure: "anonymous" }))))
+      ))
+
+    if (name !== "token") {
+      it.effect(`C8: ${name} on a store that keeps nothing goes on as before`, () =>
+        Effect.gen(function*() {
+          const client = yield* testing.client(HttpMiddleware.session(answering(verb)))
+          const answer = yield* client.get("/")
+          assert.strictEqual(answer.status, 200)
+          assertNoCookie(answer)
+        }).pipe(Effect.provide([
+          CookieState.layer(),
+          NullStore.layer,
+          SessionPolicy.layer({ onStoreFailure: "anonymous" })
+        ])))
+    }
+  }
+})
+
+describe("a named session", () => {
+  class Admin extends Session.Tag<Admin>()("middleware-admin") {}
+  const admin = Session.verbs(Admin)
+  const Visits = SessionField.make("visits", Schema.Int, { default: () => 0, session: Admin })
+  const visit = SessionField.updateAndGet(Visits, (n) => n + 1)
+
+  it.live("C5: its State and Store live as long as the app", () =>
+    Effect.gen(function*() {
+      const steps: Array<string> = []
+      const store = Layer.scoped(
+        Store.Store,
+        Effect.gen(function*() {
+          let open = true
+          yield* Effect.acquireRelease(
+            Effect.sync(() => steps.push("built")),
+            () =>
+              Effect.sync(() => {
+                open = false
+                steps.push("closed")
+              })
+          )
+          const inner = yield* MemoryStore.make()
+          return Store.around(inner, ({ method }, run) => {
+            steps.push(`${method}${open ? "" : " after it was closed"}`)
+            return run()
+          })
+        })
+      )
+      const { dispose, handler } = HttpApp.toWebHandlerLayer(
+        HttpMiddleware.sessionOf(Admin)(answering(visit)),
+        HttpMiddleware.layerSession(Admin, [CookieState.layer({ name: "__Host-admin" }), store])
+      )
+      const fetching = (headers: Record<string, string>) =>
+        Effect.promise(() => handler(new Request("https://app.test/", { headers })))
+      const first = yield* fetching({})
+      const cookie = first.headers.getSetCookie()[0]?.split(";")[0] ?? ""
+      const second = yield* fetching({ cookie })
+      assert.strictEqual(yield* Effect.promise(() => second.text()), "2")
+      yield* Effect.promise(dispose)
+      assert.deepStrictEqual(steps, ["built", "create", "load", "update", "closed"])
+    }))
+
+  it.live("C5: HeaderState's header is redacted in the spans of its requests", () =>
+    Effect.gen(function*() {
+      const spans: Array<Tracer.Span> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        ...native,
+        span: (...args) => {
+          const span = native.span(...args)
+          spans.push(span)
+          return span
+        },
+        context: (f) => f()
+      })
+      const { dispose, handler } = HttpApp.toWebHandlerLayer(
+        HttpMiddleware.sessionOf(Admin)(answering(visit)),
+        HttpMiddleware.layerSession(Admin, [HeaderState.layer({ header: "x-admin" }), MemoryStore.layer()]).pipe(
+          Layer.provideMerge(Layer.setTracer(tracer))
+        )
+      )
+      const fetching = (headers: Record<string, string>) =>
+        Effect.promise(() => handler(new Request("https://app.test/", { headers })))
+      const token = (yield* fetching({})).headers.get("x-admin") ?? assert.fail("no token")
+      const second = yield* fetching({ "x-admin": token })
+      assert.strictEqual(yield* Effect.promise(() => second.text()), "2")
+      yield* Effect.promise(dispose)
+      const attributes = spans.flatMap((span) => [...span.attributes])
+      const names = attributes.map(([name]) => name)
+      assert.include(names, "http.request.header.x-admin")
+      assert.include(names, "http.response.header.x-admin")
+      assert.notInclude(attributes.map(([, value]) => String(value)).join(" "), token)
+    }))
+
+  it.scoped("C9: its new cookie, the app's own and CORS stay in the answer to another session's failed commit", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const middleware = yield* Layer.build(HttpMiddleware.layerSession(Admin, [
+        CookieState.layer({ name: "__Host-admin" }),
+        MemoryStore.layer()
+      ]))
+      const response = HttpServerResponse.unsafeSetCookie(
+        HttpServerResponse.text("the whole page", { headers: { etag: "\"1\"", "content-language": "en" } }),
+        "theirs",
+        "1"
+      )
+      const client = yield* testing.client(
+        fixture.routes({
+          "/begin": answering(Effect.zipRight(increment, visit)),
+          "/login": Effect.as(Effect.zipRight(admin.renew, increment), response),
+          "/admin": answering(Effect.zip(admin.isNew, Visits))
+        }).pipe(
+          HttpMiddleware.session,
+          HttpMiddleware.sessionOf(Admin),
+          HttpMiddleware.cors({ allowedOrigins: ["https://x.test"] }),
+          Effect.provide(middleware)
+        )
+      )
+      yield* client.get("/begin")
+      const before = yield* client.cookie("__Host-admin")
+      yield* controls.fail("update")
+      const answer = yield* client.get("/login", { headers: { origin: "https://x.test" } })
+      assert.strictEqual(answer.status, 503)
+      assert.strictEqual(yield* answer.text, "")
+      assert.deepStrictEqual(answer.setCookies.map((line) => line.split("=")[0]).sort(), ["__Host-admin", "theirs"])
+      assert.strictEqual(answer.headers.get("access-control-allow-origin"), "https://x.test")
+      for (const header of ["etag", "content-type", "content-language"]) {
+        assert.isNull(answer.headers.get(header), header)
+      }
+      assert.notDeepEqual(yield* client.cookie("__Host-admin"), before)
+      assert.strictEqual(yield* (yield* client.get("/admin")).text, "false,1")
+    }).pipe(fixture.quietly, Effect.provide(services())))
 })
 
 describe("S05: a generator that repeats itself", () => {

@@ -2,24 +2,27 @@
  * What the laws leave open of a store in memory: its capacity, its sweep, and what it shares with who gave it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigError, Effect, Exit, TestClock } from "effect"
-import { MemoryStore, SessionToken, Store } from "effect-session"
+import { type Clock, ConfigError, type Duration, Effect, Exit, TestClock } from "effect"
+import * as MemoryStore from "effect-session/MemoryStore"
+import * as SessionToken from "effect-session/SessionToken"
+import * as Store from "effect-session/Store"
 import * as testing from "effect-session/testing"
 import { Sessions } from "../src/internal/memoryStore/sessions.js"
 import * as Json from "../src/internal/record/json.js"
+import { callAt, clockedStore, createSession, dataOf, drawToken, makeRecord, recordOf } from "./support/records.js"
 
 const token = (n: number): SessionToken.Token => SessionToken.fromString(String(n).padStart(42, "x") + "A")
 
 const put = (n: number) =>
-  Effect.flatMap(Store.Store, (store) => store.create(token(n), testing.record({ data: { n } })))
+  Effect.flatMap(clockedStore, (store) => store.create(token(n), testing.record({ data: { n } })))
 
 const tagOf = (n: number) =>
-  Effect.flatMap(Store.Store, (store) => Effect.map(store.load(token(n)), ({ _tag }) => _tag))
+  Effect.flatMap(clockedStore, (store) => Effect.map(store.load(token(n)), ({ _tag }) => _tag))
 
 describe("capacity", () => {
   it.effect("as many are kept, and one more ends the least recently used", () =>
     Effect.gen(function*() {
-      const store = yield* Store.Store
+      const store = yield* clockedStore
       for (const n of [1, 2, 3, 4]) {
         yield* put(n)
       }
@@ -33,7 +36,7 @@ describe("capacity", () => {
 
   it.effect("a session under the token of one that expired is the most recently used", () =>
     Effect.gen(function*() {
-      const store = yield* Store.Store
+      const store = yield* clockedStore
       yield* store.create(token(1), testing.record({ deadline: 10 }))
       yield* put(2)
       yield* TestClock.adjust(20)
@@ -82,12 +85,15 @@ describe("S68: the sweep", () => {
     sessions.insert(id(1), ending(minute / 2))
     sessions.insert(id(2), ending(minute / 2))
     sessions.insert(id(3), ending(5 * minute))
-    assert.strictEqual(sessions.sweep(500, minute - 1), 0, "within the minute that it ends in, it may wait")
+    assert.strictEqual(sessions.next, 2 * minute)
+    assert.strictEqual(sessions.sweep(500, 2 * minute - 1), 0, "until a minute after the minute that it ends in")
     assert.deepStrictEqual(held(sessions, 1, 2, 3), [1, 2, 3])
-    assert.strictEqual(sessions.sweep(500, minute), 2)
+    assert.strictEqual(sessions.sweep(500, 2 * minute), 2)
     assert.deepStrictEqual(held(sessions, 1, 2, 3), [3])
-    assert.strictEqual(sessions.sweep(500, minute), 0)
-    assert.strictEqual(sessions.sweep(500, 6 * minute), 1)
+    assert.strictEqual(sessions.next, 7 * minute)
+    assert.strictEqual(sessions.sweep(500, 2 * minute), 0)
+    assert.strictEqual(sessions.sweep(500, 7 * minute), 1)
+    assert.strictEqual(sessions.next, Infinity)
     assert.deepStrictEqual(held(sessions, 1, 2, 3), [])
   })
 
@@ -96,11 +102,11 @@ describe("S68: the sweep", () => {
     for (const n of [1, 2, 3, 4, 5]) {
       sessions.insert(id(n), ending(n < 4 ? 1 : minute + 1))
     }
-    assert.strictEqual(sessions.sweep(2, 3 * minute), 2)
+    assert.strictEqual(sessions.sweep(2, 4 * minute), 2)
     assert.lengthOf(held(sessions, 1, 2, 3, 4, 5), 3)
-    assert.strictEqual(sessions.sweep(2, 3 * minute), 2)
+    assert.strictEqual(sessions.sweep(2, 4 * minute), 2)
     assert.lengthOf(held(sessions, 1, 2, 3, 4, 5), 1)
-    assert.strictEqual(sessions.sweep(2, 3 * minute), 1)
+    assert.strictEqual(sessions.sweep(2, 4 * minute), 1)
     assert.deepStrictEqual(held(sessions, 1, 2, 3, 4, 5), [])
   })
 
@@ -111,10 +117,10 @@ describe("S68: the sweep", () => {
       sessions.insert(id(n), ending(1))
     }
     for (let batch = 1; batch <= 20; batch++) {
-      assert.strictEqual(sessions.sweep(500, minute), 500)
+      assert.strictEqual(sessions.sweep(500, 2 * minute), 500)
       assert.lengthOf(held(sessions, ...all), 10_000 - 500 * batch)
     }
-    assert.strictEqual(sessions.sweep(500, minute), 0)
+    assert.strictEqual(sessions.sweep(500, 2 * minute), 0)
   })
 
   it("one that was used since is met again at its new end; one that went is passed over", () => {
@@ -123,24 +129,25 @@ describe("S68: the sweep", () => {
     sessions.insert(id(2), ending(1))
     sessions.replace(id(1), ending(3 * minute + 1))
     sessions.bury(id(2), 1)
-    assert.strictEqual(sessions.sweep(500, minute), 2)
+    assert.strictEqual(sessions.sweep(500, 2 * minute), 2)
     assert.deepStrictEqual(held(sessions, 1, 2), [1])
-    sessions.sweep(500, 4 * minute)
+    sessions.sweep(500, 5 * minute)
     assert.deepStrictEqual(held(sessions, 1), [])
   })
 
-  it("S26: a tombstone goes after its minute, not before", () => {
+  it("S26: a tombstone counts for its minute, and is forgotten a minute later, not before", () => {
     const sessions = new Sessions(Number.POSITIVE_INFINITY)
     for (const n of [1, 2, 3]) {
-      sessions.bury(id(n), n === 3 ? 1 : 0)
+      sessions.bury(id(n), n === 3 ? minute : 0)
     }
-    assert.strictEqual(sessions.sweep(500, minute - 1), 0)
     assert.isTrue(sessions.isSuperseded(id(1), minute - 1))
     assert.isFalse(sessions.isSuperseded(id(1), minute))
-    assert.strictEqual(sessions.sweep(1, minute), 1)
-    assert.isFalse(sessions.isSuperseded(id(1), 0), "forgotten, not only over")
-    assert.isTrue(sessions.isSuperseded(id(2), 0))
-    assert.strictEqual(sessions.sweep(500, minute), 1)
+    assert.strictEqual(sessions.next, 3 * minute)
+    assert.strictEqual(sessions.sweep(500, 3 * minute - 1), 0)
+    assert.strictEqual(sessions.sweep(1, 3 * minute), 1)
+    assert.lengthOf([1, 2].filter((n) => sessions.isSuperseded(id(n), 0)), 1, "forgotten, not only over")
+    assert.strictEqual(sessions.sweep(500, 3 * minute), 1)
+    assert.isFalse(sessions.isSuperseded(id(1), 0) || sessions.isSuperseded(id(2), 0))
     assert.isTrue(sessions.isSuperseded(id(3), 0))
   })
 
@@ -148,8 +155,16 @@ describe("S68: the sweep", () => {
     const sessions = new Sessions(Infinity)
     sessions.bury(id(0), 3_600_000)
     sessions.bury(id(1), 0)
-    assert.strictEqual(sessions.sweep(10, 60_000), 1)
+    assert.strictEqual(sessions.sweep(10, 180_000), 1)
     assert.isTrue(sessions.isSuperseded(id(0), 3_600_000))
+  })
+
+  it("a tombstone that was left again under the same id counts for its own minute", () => {
+    const sessions = new Sessions(Infinity)
+    sessions.bury(id(0), 0)
+    sessions.bury(id(0), 2 * minute)
+    assert.strictEqual(sessions.sweep(10, 3 * minute), 1)
+    assert.isTrue(sessions.isSuperseded(id(0), 3 * minute - 1))
   })
 
   for (
@@ -165,7 +180,7 @@ describe("S68: the sweep", () => {
         sessions.insert(id(n), record)
         end(sessions, n)
       }
-      sessions.sweep(Infinity, 60_000)
+      sessions.sweep(Infinity, 180_000)
       assert.isBelow(sessions.sweep(Infinity, 2 * year), 25_000)
     })
   }
@@ -175,29 +190,167 @@ describe("S68: the sweep", () => {
     for (let n = 0; n < 50_000; n++) {
       sessions.insert(id(n), testing.record({ deadline: 60_000 * (1 + n % 2) }))
     }
-    sessions.sweep(Infinity, 120_000)
+    sessions.sweep(Infinity, 180_000)
     assert.isUndefined(sessions.live(id(49_998), 0))
     assert.isDefined(sessions.live(id(49_999), 0))
-    sessions.sweep(Infinity, 180_000)
+    sessions.sweep(Infinity, 240_000)
     assert.isUndefined(sessions.live(id(49_999), 0))
   })
 
-  it.effect("runs by itself, every minute", () =>
+  it.effect("runs by itself, a minute after the minute in which a session ends", () =>
     Effect.gen(function*() {
-      yield* Effect.flatMap(Store.Store, (store) => store.create(token(1), ending(minute / 2)))
-      yield* TestClock.adjust("59 seconds")
+      yield* Effect.flatMap(clockedStore, (store) => store.create(token(1), ending(minute / 2)))
+      yield* TestClock.adjust("119 seconds")
       yield* TestClock.setTime(0)
       assert.strictEqual(yield* tagOf(1), "Live")
       yield* TestClock.adjust("2 minutes")
       yield* TestClock.setTime(0)
       assert.strictEqual(yield* tagOf(1), "None")
     }).pipe(Effect.provide(MemoryStore.layer())))
+
+  it.effect("a session that ends before all others wakes it for itself", () =>
+    Effect.gen(function*() {
+      const store = yield* clockedStore
+      yield* store.create(token(1), ending(500 * minute))
+      yield* TestClock.adjust("1 minute")
+      yield* store.create(token(2), ending(3 * minute))
+      yield* TestClock.adjust("5 minutes")
+      yield* TestClock.setTime(0)
+      assert.strictEqual(yield* tagOf(1), "Live")
+      assert.strictEqual(yield* tagOf(2), "None")
+    }).pipe(Effect.provide(MemoryStore.layer())))
+
+  /** How often the sweep woke while the clock moved. */
+  const wakesOf = (seed: Effect.Effect<unknown, Store.StoreError, Store.Store>, duration: Duration.DurationInput) =>
+    Effect.gen(function*() {
+      const clock = yield* Effect.clock
+      let wakes = 0
+      const counted: Clock.Clock = {
+        ...clock,
+        unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis(),
+        unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+        sleep: (duration) => Effect.tap(clock.sleep(duration), () => Effect.sync(() => void wakes++))
+      }
+      const store = yield* Effect.withClock(MemoryStore.make(), counted)
+      yield* Effect.provideService(seed, Store.Store, store)
+      yield* TestClock.adjust(duration)
+      return wakes
+    }).pipe(Effect.scoped)
+
+  for (const duration of ["14 days", "29 days"] as const) {
+    it.effect(`N3: an empty store is not woken in ${duration}`, () =>
+      Effect.map(wakesOf(Effect.void, duration), (wakes) => assert.strictEqual(wakes, 0)))
+
+    it.effect(`N3: a few sessions wake the sweep a few times in ${duration}`, () =>
+      Effect.gen(function*() {
+        const day = 86_400_000
+        const seed = Effect.flatMap(clockedStore, (store) =>
+          Effect.forEach([1, 2, 3, 4, 5], (n) =>
+            Effect.zipRight(
+              store.create(token(n), testing.record({ deadline: n * day, expiresAt: 100 * day })),
+              n === 5 ? store.remove(token(n)) : Effect.void
+            )))
+        const wakes = yield* wakesOf(seed, duration)
+        assert.isAtLeast(wakes, 4)
+        assert.isAtMost(wakes, 10)
+      }))
+  }
+
+  it.effect("N3: a session of more than 25 days, which no timer can wait for, is swept in the end", () =>
+    Effect.gen(function*() {
+      const store = yield* clockedStore
+      const end = 60 * 86_400_000
+      yield* store.create(token(1), testing.record({ deadline: end, expiresAt: end }))
+      yield* TestClock.adjust("61 days")
+      yield* TestClock.setTime(0)
+      assert.strictEqual(yield* tagOf(1), "None")
+    }).pipe(Effect.provide(MemoryStore.layer())))
+})
+
+describe("remove", () => {
+  it.effect("C7: of a token that was renewed meanwhile ends the session that it became, over several renewals", () =>
+    Effect.gen(function*() {
+      const store = yield* clockedStore
+      const first = yield* createSession(store, { user: "ann" })
+      const second = yield* drawToken(first)
+      const third = yield* drawToken(second)
+      yield* store.renew(first, 0, second, yield* recordOf(store, first))
+      yield* store.renew(second, 1, third, yield* recordOf(store, second))
+      yield* store.remove(first)
+      assert.deepStrictEqual(
+        yield* Effect.forEach([first, second, third], (token) => dataOf(store, token)),
+        ["Superseded", "Superseded", "Superseded"]
+      )
+    }).pipe(Effect.provide(MemoryStore.layer())))
+
+  it.effect("C7: follows no tombstone whose minute is over", () =>
+    Effect.gen(function*() {
+      const store = yield* clockedStore
+      const first = yield* createSession(store, { user: "ann" })
+      const second = yield* drawToken(first)
+      yield* store.renew(first, 0, second, yield* recordOf(store, first))
+      yield* TestClock.adjust("1 minute")
+      yield* store.remove(first)
+      assert.deepStrictEqual(yield* dataOf(store, second), { user: "ann" })
+    }).pipe(Effect.provide(MemoryStore.layer())))
+
+  it.effect("D10: of a session that has expired leaves nothing that a clock a few seconds behind revives", () =>
+    Effect.gen(function*() {
+      const store = yield* clockedStore
+      const token = yield* createSession(store, {})
+      const { deadline } = yield* recordOf(store, token)
+      yield* store.remove(token, callAt(deadline + 1))
+      assert.strictEqual((yield* store.load(token, callAt(deadline - 3000)))._tag, "Superseded")
+      assert.strictEqual((yield* store.touch(token, 0, deadline + 1000, callAt(deadline - 3000)))._tag, "Gone")
+    }).pipe(Effect.provide(MemoryStore.layer())))
+})
+
+describe("a call", () => {
+  it.effect("is answered by an Exit, and done when it is made", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      const [token, next, other] = [yield* drawToken(), yield* drawToken(), yield* drawToken()]
+      const record = yield* makeRecord({})
+      const call = callAt(0)
+      const answers = [
+        store.create(token, record, call),
+        store.create(token, record, call),
+        store.load(token, call),
+        store.touch(token, 0, record.deadline + 1, call),
+        store.update(token, 0, record, call),
+        store.update(token, 0, record, call),
+        store.renew(token, 1, next, record, call),
+        store.create(other, record, call),
+        store.renew(next, 2, other, record, call),
+        store.load(token, call),
+        store.remove(token, call),
+        store.load(next, call)
+      ].map((answer) => {
+        assert.isTrue(Exit.isExit(answer))
+        const exit = answer as Exit.Exit<{ readonly _tag: string } | void, Store.StoreError>
+        return Exit.isSuccess(exit) ? exit.value?._tag : "failed"
+      })
+      assert.deepStrictEqual(answers, [
+        "Created",
+        "Exists",
+        "Live",
+        "Touched",
+        "Updated",
+        "Conflict",
+        "Updated",
+        "Created",
+        "failed",
+        "Superseded",
+        undefined,
+        "Superseded"
+      ])
+    }).pipe(Effect.provide(MemoryStore.layer())))
 })
 
 describe("what is put in can't be changed from outside,", () => {
   const changed = (make: (list: Array<string>, data: { n: number }) => ReturnType<typeof testing.record>) =>
     Effect.gen(function*() {
-      const store = yield* Store.Store
+      const store = yield* clockedStore
       const list = ["a"]
       const data = { n: 1 }
       yield* store.create(token(1), make(list, data))

@@ -57,6 +57,71 @@ describe("ParamState", () => {
       assert.strictEqual(looked, 4)
     }).pipe(Effect.provide([ParamState.layer({ body: true }), MemoryStore.layer()])))
 
+  describe("C12: a form of many values", () => {
+    it.effect("gives the last 16 distinct ones, of the form and of the query", () =>
+      Effect.gen(function*() {
+        const many = Array.from({ length: 10_000 }, (_, index) => `session=${index}`).join("&")
+        const last = Array.from({ length: 16 }, (_, index) => String(9999 - index))
+        assert.deepStrictEqual(yield* extracted({ body: true }, "/", post(many)), last)
+        assert.deepStrictEqual(yield* extracted({}, `/?${many}`), last)
+        assert.deepStrictEqual(yield* extracted({ body: true }, `/?${many}`, post(many)), [...last, ...last])
+        const same = "session=a&".repeat(10_000)
+        assert.deepStrictEqual(yield* extracted({ body: true }, "/", post(`session=first&${same}session=b`)), [
+          "b",
+          "a",
+          "first"
+        ])
+      }))
+
+    it.effect("is read no further than needed", () =>
+      Effect.gen(function*() {
+        let searches = 0
+        class Counting extends String {
+          override lastIndexOf(text: string, from?: number): number {
+            searches += 1
+            return super.lastIndexOf(text, from)
+          }
+        }
+        const param = yield* transport({ body: true })
+        const asked = {
+          method: "POST",
+          url: "/",
+          headers: { "content-type": form },
+          text: Effect.succeed(new Counting(Array.from({ length: 1000 }, (_, index) => `session=${index}`).join("&")))
+        }
+        assert.lengthOf(yield* param.extract(asked as never), 16)
+        assert.strictEqual(searches, 16)
+      }))
+  })
+
+  it.effect("the query's parameter is read at once", () =>
+    Effect.gen(function*() {
+      const param = yield* transport()
+      assert.isTrue(Exit.isExit(param.extract(request(`/?session=${text}`))))
+      assert.isTrue(Exit.isExit(param.extract(request("/"))))
+      assert.isTrue(Exit.isExit(param.emit(ok, SessionToken.fromString(text), {
+        now: 0,
+        endsAt: 1,
+        persistent: false,
+        attributes: undefined
+      })))
+    }))
+
+  it.effect.prop("S50: a name is read as URLSearchParams reads it", [
+    fc.string({
+      unit: fc.constantFrom("s", "S", "%73", "%", "%2", "+", " ", "%20", "é", "%C3%A9", "%c3%A9", "=", "&", "1")
+    }),
+    fc.constantFrom("s", "%", "s s", "é", "+", "=", "&", "%2", "s%73", "sé")
+  ], ([parameters, key]) =>
+    Effect.gen(function*() {
+      const expected = new Set(new URLSearchParams(`?${parameters}`).getAll(key).reverse())
+      assert.deepStrictEqual(
+        new Set(yield* extracted({ key, body: true }, "/", post(parameters))),
+        expected,
+        JSON.stringify(parameters)
+      )
+    }), { fastCheck: { numRuns: 1000 } })
+
   it.effect("X30: the query's parameter, the last first; no cookie is read", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* extracted({}, `/a?session=first&b=1&session=${text}`), [text, "first"])
@@ -120,8 +185,13 @@ describe("ParamState", () => {
       assert.strictEqual(param.expire(ok, undefined), ok)
       assert.deepStrictEqual(param.vary, [])
       assert.isFalse(param.persistent)
-      assert.strictEqual(param.audience, "session")
       assert.strictEqual(param.limit, 2048)
+    }))
+
+  it.effect("C17: a token is bound to the key of its parameter", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* transport()).audience, "param:session")
+      assert.strictEqual((yield* transport({ key: "SID" })).audience, "param:SID")
     }))
 
   it.effect("over a bare path, as Node gives it", () =>

@@ -22,6 +22,8 @@ import { inspect } from "node:util"
 import { createClient, createClientPool, createCluster, createSentinel, RESP_TYPES } from "redis"
 import { vi } from "vitest"
 import * as Fixture from "./fixtures/redis.js"
+import { clocked } from "./support/clocked.js"
+import type { Clocked } from "./support/clocked.js"
 import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
 
 const prefix = "test:"
@@ -46,7 +48,7 @@ const dump = (admin: Redis) =>
   })
 
 /** Reads the counter and writes it raised by one, again and again until it lands. */
-const increment = (store: Store.Store, token: SessionToken.Token) =>
+const increment = (store: Clocked, token: SessionToken.Token) =>
   Effect.gen(function*() {
     let record = yield* recordOf(store, token)
     while (true) {
@@ -57,6 +59,8 @@ const increment = (store: Store.Store, token: SessionToken.Token) =>
       record = answer.record
     }
   })
+
+const storeOf = (options: RedisStore.Options) => Effect.map(RedisStore.make(options), clocked)
 
 const failure = <E, R>(effect: Effect.Effect<unknown, E, R>) => Effect.flip(effect)
 
@@ -131,7 +135,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       const open = Effect.gen(function*() {
         yield* Effect.promise(() => server.admin.flushall())
         const client = yield* connect(server.url)
-        const store = yield* RedisStore.make({ client, prefix })
+        const store = yield* storeOf({ client, prefix })
         return { admin: server.admin, store }
       })
 
@@ -229,7 +233,6 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           assert.deepStrictEqual(yield* store.update(token, 0, record), Store.gone)
           assert.deepStrictEqual(yield* store.renew(token, 0, yield* drawToken(token), record), Store.gone)
           assert.deepStrictEqual(yield* store.touch(token, 0, record.deadline + hour), Store.gone)
-          yield* store.remove(token)
           assert.deepStrictEqual(yield* dump(admin), before)
           assert.strictEqual((yield* store.create(token, yield* makeRecord({ n: 2 })))._tag, "Created")
           assert.deepStrictEqual(yield* dataOf(store, token), { n: 2 })
@@ -238,9 +241,10 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       it.scoped("S05: a token in use is not taken, neither from a session nor from a tombstone, nor by a renewal", () =>
         Effect.gen(function*() {
           const { store } = yield* open
-          const victim = yield* createSession(store, { of: "victim" })
-          assert.deepStrictEqual(yield* store.create(victim, yield* makeRecord({ of: "thief" })), Store.exists)
           const token = yield* createSession(store, { of: "thief" })
+          const victim = yield* drawToken(token)
+          yield* store.create(victim, yield* makeRecord({ of: "victim" }))
+          assert.deepStrictEqual(yield* store.create(victim, yield* makeRecord({ of: "thief" })), Store.exists)
           const record = yield* recordOf(store, token)
           for (const next of [victim, token]) {
             const error = yield* failure(store.renew(token, 0, next, record))
@@ -304,8 +308,63 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           ], { concurrency: 2 })
           assert.sameMembers([first._tag, second._tag], ["Updated", "Gone"])
           assert.deepStrictEqual(yield* store.update(old, 0, record), Store.gone)
-          yield* store.remove(old)
-          assert.strictEqual(yield* dataOf(store, old), "Superseded")
+        }))
+
+      it.scoped("C7: a logout with the old token ends the session that renewals made of it", () =>
+        Effect.gen(function*() {
+          const { store } = yield* open
+          const first = yield* createSession(store, { n: 0 })
+          const record = yield* recordOf(store, first)
+          const second = yield* drawToken(first)
+          const third = yield* drawToken(second)
+          yield* store.renew(first, 0, second, record)
+          yield* store.renew(second, 1, third, record)
+          assert.deepStrictEqual(yield* dataOf(store, third), { n: 0 })
+          const [, commands] = yield* Fixture.sent(server, store.remove(first))
+          assert.strictEqual(commands.filter((command) => command[0] === "EVALSHA").length, 3)
+          for (const token of [first, second, third]) {
+            assert.strictEqual(yield* dataOf(store, token), "Superseded")
+          }
+          assert.deepStrictEqual(yield* store.update(third, 2, record), Store.gone)
+        }))
+
+      it.scoped("C7: a tombstone that no longer counts, or names nobody, is followed nowhere", () =>
+        Effect.gen(function*() {
+          const { admin, store } = yield* open
+          const token = yield* createSession(store, { n: 0 })
+          const next = yield* drawToken(token)
+          yield* store.renew(token, 0, next, yield* recordOf(store, token))
+          yield* TestClock.adjust(60_000)
+          yield* store.remove(token)
+          assert.deepStrictEqual(yield* dataOf(store, next), { n: 0 })
+
+          const plain = yield* drawToken()
+          const key = yield* keyOf(plain)
+          yield* Effect.promise(() => admin.set(key, `T ${"9".repeat(16)}`))
+          assert.strictEqual(yield* dataOf(store, plain), "Superseded")
+          yield* store.remove(plain)
+          assert.strictEqual(yield* Effect.promise(() => admin.get(key)), `T ${"9".repeat(16)}`)
+        }))
+
+      it.scoped("C7: a renewal that a logout could not follow is refused", () =>
+        Effect.gen(function*() {
+          const { store } = yield* open
+          const token = yield* createSession(store, { n: 0 })
+          const stranger = SessionToken.draw((size) => new Uint8Array(size).fill(7))
+          const error = yield* failure(store.renew(token, 0, stranger, yield* recordOf(store, token)))
+          assert.include(String(error.cause), "was not drawn to follow the old one")
+          assert.deepStrictEqual(yield* dataOf(store, token), { n: 0 })
+        }))
+
+      it.scoped("D10: a logout ends a session that has expired by its clock for a clock that is behind, too", () =>
+        Effect.gen(function*() {
+          const { store } = yield* open
+          const token = yield* createSession(store, { n: 1 })
+          const record = yield* recordOf(store, token)
+          const behind = { now: record.deadline - 3000 }
+          yield* store.remove(token, { now: record.deadline + 1 })
+          assert.deepStrictEqual(yield* store.load(token, behind), Store.superseded)
+          assert.deepStrictEqual(yield* store.touch(token, 0, record.deadline + hour, behind), Store.gone)
         }))
 
       it.scoped(
@@ -390,7 +449,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           const token = yield* createSession(store, { n: 1 })
           const record = yield* recordOf(store, token)
           const replica = yield* Fixture.server("--replicaof", `127.0.0.1 ${server.port}`)
-          const reader = yield* RedisStore.make({ client: yield* connect(replica.url), prefix })
+          const reader = yield* storeOf({ client: yield* connect(replica.url), prefix })
           yield* Effect.promise(() => replica.admin.info("replication")).pipe(
             Effect.repeat({ until: (info) => info.includes("master_link_status:up") })
           )
@@ -444,7 +503,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       it.scoped("a session outlives the server's kill -9, and the client finds back by itself", () =>
         Effect.gen(function*() {
           const durable = yield* Fixture.server("--appendonly", "yes", "--appendfsync", "always")
-          const store = yield* RedisStore.make({ client: yield* connect(durable.url), prefix })
+          const store = yield* storeOf({ client: yield* connect(durable.url), prefix })
           const token = yield* createSession(store, { n: 1 })
           yield* durable.kill
           const meanwhile = yield* Effect.fork(Effect.exit(store.load(token)))
@@ -492,7 +551,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
         Effect.gen(function*() {
           const { admin, store: direct } = yield* open
           const proxy = yield* Fixture.proxy(server.port)
-          const store = yield* RedisStore.make({ client: yield* connect(proxy.url), prefix })
+          const store = yield* storeOf({ client: yield* connect(proxy.url), prefix })
           const cut = <A, E>(effect: Effect.Effect<A, E>) =>
             Effect.zipRight(Effect.sync(proxy.cutNextReply), Effect.either(effect))
           const warm = yield* createSession(direct, { n: 0 })
@@ -547,7 +606,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           )
           yield* Effect.promise(() => admin.script("FLUSH"))
           const client = yield* connect(server.url.replace("//", "//app:secret@"))
-          const store = yield* RedisStore.make({ client, prefix })
+          const store = yield* storeOf({ client, prefix })
           const token = yield* createSession(store, { n: 0 })
           const next = yield* drawToken(token)
           yield* increment(store, token)
@@ -562,7 +621,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           assert.strictEqual(yield* dataOf(store, torn), "None")
           assert.strictEqual(yield* Effect.promise(() => admin.exists(key)), 0)
 
-          const elsewhere = yield* RedisStore.make({ client, prefix: "other:" })
+          const elsewhere = yield* storeOf({ client, prefix: "other:" })
           const error = yield* failure(createSession(elsewhere, {}))
           assert.include(String(error.cause), "NOPERM")
         }))
@@ -584,7 +643,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       const proxy = yield* Fixture.proxy(server.port)
       const client = yield* Fixture.nodeRedis(proxy.url)
       const calls = vi.spyOn(client, "withAbortSignal").mock.calls
-      const store = yield* RedisStore.make({ client, prefix })
+      const store = yield* storeOf({ client, prefix })
       yield* createSession(store, { n: 0 })
       assert.strictEqual(calls.length, 0)
       const away = new Promise<void>((resolve) => client.once("reconnecting", resolve))
@@ -616,7 +675,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       const bytes = (yield* Fixture.nodeRedis(url)).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer })
       const clients: ReadonlyArray<RedisStore.Client> = [pool, resp3, bytes]
       for (const client of clients) {
-        const store = yield* RedisStore.make({ client, prefix })
+        const store = yield* storeOf({ client, prefix })
         const token = yield* createSession(store, { text: "€", n: 0 })
         yield* Effect.forEach(Array(10), () => increment(store, token), { concurrency: "unbounded" })
         assert.deepStrictEqual(yield* dataOf(store, token), { n: 10 })

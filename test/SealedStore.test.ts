@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Config,
+  ConfigError,
   ConfigProvider,
   Context,
   Effect,
@@ -21,10 +22,12 @@ import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { createCipheriv, createHash, createHmac, randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
-import * as SealKeys from "../src/internal/crypto/masterKeys.js"
 import { node } from "../src/internal/crypto/node.js"
 import * as Json from "../src/internal/record/json.js"
+import * as SealKeys from "../src/internal/sealedStore/masterKeys.js"
 import * as Seal from "../src/internal/sealedStore/seal.js"
+import { clocked } from "./support/clocked.js"
+import type { Clocked, To } from "./support/clocked.js"
 import * as Reference from "./vectors/webcrypto.js"
 
 const start = 1_700_000_000_000
@@ -36,13 +39,16 @@ const keyA = digest("key a")
 const keyB = digest("key b")
 const redacted = (key: Buffer): Redacted.Redacted<string> => Redacted.make(key.toString("base64"))
 
-const binding: Store.Binding = { audience: "__Host-session", limit: 4000 }
+const binding = { audience: "__Host-session", limit: 4000 }
 
-const sealed = (...keys: ReadonlyArray<Buffer>) => SealedStore.make({ keys: keys.map(redacted) })
+const make = (options: SealedStore.Options, revocations?: Store.Store) =>
+  Effect.map(SealedStore.make(options, revocations), clocked)
+
+const sealed = (...keys: ReadonlyArray<Buffer>) => make({ keys: keys.map(redacted) })
 
 const revocable = Effect.gen(function*() {
   const context = yield* Layer.build(SealedStore.layer({ keys: [redacted(keyA)], revocations: MemoryStore.layer() }))
-  return Context.get(context, Store.Store)
+  return clocked(Context.get(context, Store.Store))
 })
 
 const draw = Effect.map(SessionToken.Generator, (generator) => SessionToken.draw(generator))
@@ -62,7 +68,7 @@ const recordOf = (data: unknown, more: Partial<SessionRecord.SessionRecord> = {}
 const sent = (token: SessionToken.Token, change: (text: string) => string = (text) => text): SessionToken.Token =>
   SessionToken.fromString(change(Redacted.value(token)))
 
-const create = (store: Store.Store, data: unknown, more?: Partial<SessionRecord.SessionRecord>) =>
+const create = (store: Clocked, data: unknown, more?: Partial<SessionRecord.SessionRecord>) =>
   Effect.gen(function*() {
     const drawn = yield* draw
     const answer = yield* store.create(drawn, recordOf(data, more), binding)
@@ -70,13 +76,13 @@ const create = (store: Store.Store, data: unknown, more?: Partial<SessionRecord.
     return { drawn, token: answer._tag === "Created" ? answer.token : drawn, id: yield* SessionToken.toId(drawn) }
   })
 
-const live = (store: Store.Store, token: SessionToken.Token, to = binding) =>
+const live = (store: Clocked, token: SessionToken.Token, to: To = binding) =>
   Effect.flatMap(
     store.load(sent(token), to),
     (loaded) => loaded._tag === "Live" ? Effect.succeed(loaded.record) : Effect.dieMessage(`not live: ${loaded._tag}`)
   )
 
-const tagOf = (store: Store.Store, token: SessionToken.Token, to = binding) =>
+const tagOf = (store: Clocked, token: SessionToken.Token, to: To = binding) =>
   Effect.map(store.load(sent(token), to), (loaded) => loaded._tag)
 
 const tokenOf = (answer: Store.Updated | Store.Touched): SessionToken.Token => {
@@ -274,7 +280,10 @@ describe("SealedStore", () => {
       atStart(Effect.gen(function*() {
         const store = yield* sealed(keyA)
         const unbound = (size: number) =>
-          Effect.flatMap(draw, (drawn) => store.create(drawn, recordOf({ blob: "x".repeat(size) })))
+          Effect.flatMap(
+            draw,
+            (drawn) => store.create(drawn, recordOf({ blob: "x".repeat(size) }), { limit: Infinity })
+          )
         const created = yield* unbound(12_000)
         assert.isTrue(created._tag === "Created" && store.accepts(sent(created.token)))
         assert.strictEqual((yield* Effect.flip(unbound(12_300))).reason, "TooLarge")
@@ -382,7 +391,7 @@ describe("SealedStore", () => {
             bytes[(index + bytes.length) % bytes.length]! ^= 1
             return bytes.toString("base64url")
           })
-        const cases: ReadonlyArray<readonly [string, SessionToken.Token, Store.Binding?]> = [
+        const cases: ReadonlyArray<readonly [string, SessionToken.Token, To?]> = [
           ["malformed", flipAt(0)],
           ["malformed", SessionToken.fromString("garbage")],
           ["unknown key", foreign],
@@ -540,14 +549,12 @@ describe("SealedStore", () => {
           `${keyA.toString("base64")}\n`
         ]
         for (const form of forms) {
-          assert.strictEqual(yield* tagOf(yield* SealedStore.make({ keys: [Redacted.make(form)] }), token), "Live")
+          assert.strictEqual(yield* tagOf(yield* make({ keys: [Redacted.make(form)] }), token), "Live")
         }
       })))
 
-    it.effect("what is short or guessable is refused when the layer is built, with the command for a good one", () =>
+    it.effect("what is not 32 bytes is refused when the layer is built, with the command for a good key", () =>
       Effect.gen(function*() {
-        const base64 = (bytes: ReadonlyArray<number>) => Buffer.from(bytes).toString("base64")
-        const range = (size: number, f: (index: number) => number) => Array.from({ length: size }, (_, n) => f(n) & 255)
         const bad = {
           empty: "",
           short: randomBytes(31).toString("base64"),
@@ -555,18 +562,7 @@ describe("SealedStore", () => {
           long: randomBytes(33).toString("base64"),
           "48 bytes": randomBytes(48).toString("base64"),
           "a password": "password",
-          "not base64": `${"!".repeat(43)}=`,
-          zeroes: base64(range(32, () => 0)),
-          "one byte": base64(range(32, () => 0xa7)),
-          "two bytes": base64(range(32, (n) => n % 2 === 0 ? 0xa7 : 0x13)),
-          "a repeated half": Buffer.concat([keyA.subarray(0, 16), keyA.subarray(0, 16)]).toString("base64"),
-          counted: base64(range(32, (n) => n)),
-          "counted by threes": base64(range(32, (n) => 7 + 3 * n)),
-          "hex digits": "0123456789abcdef".repeat(4),
-          deadbeef: "deadbeef".repeat(8),
-          "text as base64": Buffer.from("correct horse battery staple, ok").toString("base64"),
-          "words that happen to be base64": "thisisthesecretkeyofourproductionserverabcd",
-          "shouted words": "THISISTHESECRETKEYOFOURPRODUCTIONSERVERABCD"
+          "not base64": `${"!".repeat(43)}=`
         }
         for (const [name, key] of Object.entries(bad)) {
           const error = yield* Effect.flip(
@@ -588,7 +584,7 @@ describe("SealedStore", () => {
         for (let n = 0; n < 500; n++) {
           const bytes = randomBytes(32)
           for (const form of ["base64", "base64url", "hex"] as const) {
-            yield* SealedStore.make({ keys: [Redacted.make(bytes.toString(form))] })
+            yield* make({ keys: [Redacted.make(bytes.toString(form))] })
           }
         }
       }))
@@ -598,7 +594,7 @@ describe("SealedStore", () => {
         const { token } = yield* create(yield* sealed(keyA), { n: 0 })
         const layer = SealedStore.layerConfig({ keys: Config.array(Config.redacted(), "SESSION_KEYS") })
         const build = (keys: string) =>
-          Effect.exit(Effect.map(Layer.build(layer), Context.get(Store.Store))).pipe(
+          Effect.exit(Effect.map(Layer.build(layer), (context) => clocked(Context.get(context, Store.Store)))).pipe(
             Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["SESSION_KEYS", keys]])))
           )
         const store = yield* Effect.flatten(build(`${keyB.toString("base64")},${keyA.toString("base64")}`))
@@ -607,7 +603,7 @@ describe("SealedStore", () => {
         const revocable = SealedStore.layerConfig({ keys: Config.succeed([redacted(keyA)]) }, {
           revocations: MemoryStore.layer()
         })
-        const list = Context.get(yield* Layer.build(revocable), Store.Store)
+        const list = clocked(Context.get(yield* Layer.build(revocable), Store.Store))
         yield* list.remove(sent(token), binding)
         assert.strictEqual(yield* tagOf(list, token), "Superseded")
       })).pipe(Effect.scoped))
@@ -628,7 +624,7 @@ describe("SealedStore", () => {
       Effect.gen(function*() {
         yield* TestClock.setTime(start)
         for (const { audience, content, key, token } of vectors.valid) {
-          const store = yield* SealedStore.make({ keys: [Redacted.make(key)] })
+          const store = yield* make({ keys: [Redacted.make(key)] })
           const record = yield* live(store, SessionToken.fromString(token), { audience, limit: 4000 })
           assert.strictEqual(record.id as string, content.id)
           assert.deepStrictEqual(record.data, JSON.parse(content.body).data)
@@ -639,7 +635,7 @@ describe("SealedStore", () => {
       Effect.gen(function*() {
         yield* TestClock.setTime(start)
         for (const { audience, key, name, reason, token } of vectors.refused) {
-          const store = yield* SealedStore.make({ keys: [Redacted.make(key)] })
+          const store = yield* make({ keys: [Redacted.make(key)] })
           const load = store.load(SessionToken.fromString(token), { audience, limit: 4000 })
           assert.deepStrictEqual(yield* counting(reason, load), { value: Store.none, counted: 1 }, name)
         }
@@ -770,12 +766,12 @@ describe("SealedStore", () => {
         const memory = Context.get(yield* Layer.build(MemoryStore.layer()), Store.Store)
         const list = Store.make({
           ...memory,
-          create: (token, record) => {
+          create: (token, record, call) => {
             created.push([Redacted.value(token), record])
-            return memory.create(token, record)
+            return memory.create(token, record, call)
           }
         })
-        const store = yield* SealedStore.make({ keys: [redacted(keyA)] }, list)
+        const store = yield* make({ keys: [redacted(keyA)] }, list)
         const { id, token } = yield* create(store, { user: "ann" })
         yield* store.remove(sent(token), binding)
         assert.deepStrictEqual(created.map(([text]) => text), [id])
@@ -783,7 +779,7 @@ describe("SealedStore", () => {
         assert.strictEqual(created[0]![1].expiresAt, start + day)
       })))
 
-    it.effect("S66: a list that fails fails the session; one that keeps nothing says so", () =>
+    it.effect("S66: a list that fails fails the session; one that turns out to keep nothing says so", () =>
       atStart(Effect.gen(function*() {
         const down = Effect.fail(new Store.StoreError({ reason: "Unavailable", method: "list" }))
         const list = Store.make({
@@ -795,7 +791,7 @@ describe("SealedStore", () => {
           touch: () => down,
           remove: () => down
         })
-        const store = yield* SealedStore.make({ keys: [redacted(keyA)] }, list)
+        const store = yield* make({ keys: [redacted(keyA)] }, list)
         const { token } = yield* create(store, { n: 0 })
         const calls: ReadonlyArray<Effect.Effect<unknown, Store.StoreError>> = [
           store.load(sent(token), binding),
@@ -806,10 +802,110 @@ describe("SealedStore", () => {
         for (const call of calls) {
           assert.strictEqual((yield* Effect.flip(call)).reason, "Unavailable")
         }
-        const layer = SealedStore.layer({ keys: [redacted(keyA)], revocations: NullStore.layer })
-        const careless = Context.get(yield* Layer.build(layer), Store.Store)
+        const forgetful = Store.make({
+          ...list,
+          load: () => Effect.succeed(Store.none),
+          create: () => Effect.succeed(Store.notKept)
+        })
+        const careless = yield* make({ keys: [redacted(keyA)] }, forgetful)
         assert.strictEqual((yield* Effect.flip(careless.remove(sent(token), binding))).reason, "Misused")
-      })).pipe(Effect.scoped))
+        const renewal = careless.renew(sent(token), 0, yield* draw, recordOf({}), binding)
+        assert.strictEqual((yield* Effect.flip(renewal)).reason, "Misused")
+      })))
+
+    it.scoped("C13: a list that could not find what is put into it is refused when built", () =>
+      Effect.gen(function*() {
+        for (const revocations of [SealedStore.layer({ keys: [redacted(keyB)] }), NullStore.layer]) {
+          const refused = yield* Effect.flip(Layer.build(SealedStore.layer({ keys: [redacted(keyA)], revocations })))
+          assert.isTrue(ConfigError.isConfigError(refused))
+          assert.include(String(refused), "revocations")
+          assert.include(String(refused), "write a store that keeps sessions under drawn tokens")
+        }
+      }))
+
+    it.scoped("C7: a logout with the old token ends the session that renewals made of it", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 })
+        const second = tokenOf(yield* store.renew(sent(token), 0, yield* draw, recordOf({ n: 1 }), binding))
+        const later = recordOf({ n: 2 }, { expiresAt: start + 30 * day })
+        const third = tokenOf(yield* store.renew(sent(second), 1, yield* draw, later, binding))
+        const written = tokenOf(
+          yield* store.update(
+            sent(third),
+            2,
+            { ...later, deadline: start + 60 * day, expiresAt: start + 90 * day },
+            binding
+          )
+        )
+        assert.strictEqual(yield* tagOf(store, written), "Live")
+        yield* store.remove(sent(token), binding)
+        for (const one of [token, second, third, written]) {
+          assert.strictEqual(yield* tagOf(store, one), "Superseded")
+        }
+        // to the last bound that the new session was given after the renewal
+        yield* TestClock.setTime(start + 60 * day - 1)
+        assert.strictEqual(yield* tagOf(store, written), "None")
+      })))
+
+    it.scoped("C7: a logout comes to an end where the generator of tokens repeats itself", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { drawn, token } = yield* create(store, { n: 0 })
+        const second = yield* draw
+        const renewed = tokenOf(yield* store.renew(sent(token), 0, second, recordOf({ n: 1 }), binding))
+        yield* store.renew(sent(renewed), 1, drawn, recordOf({ n: 2 }), binding)
+        yield* store.remove(sent(token), binding)
+        assert.strictEqual(yield* tagOf(store, renewed), "Superseded")
+      })))
+
+    it.scoped("C7: a renewal shortly before the old session's bound is followed for a minute as well", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 }, { deadline: start + 2000, expiresAt: start + 2000 })
+        const renewed = tokenOf(yield* store.renew(sent(token), 0, yield* draw, recordOf({ n: 1 }), binding))
+        yield* TestClock.setTime(start + 5000)
+        yield* store.remove(sent(token), binding)
+        assert.strictEqual(yield* tagOf(store, renewed), "Superseded")
+      })))
+
+    it.scoped("D10: a logout ends a session that has expired by its clock for a clock that is behind, too", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* revocable
+        const { token } = yield* create(store, { n: 0 })
+        yield* store.remove(sent(token), { ...binding, now: start + hour + 1 })
+        const behind = { ...binding, now: start + hour - 3000 }
+        assert.strictEqual(yield* tagOf(store, token, behind), "Superseded")
+        assert.deepStrictEqual(yield* store.touch(sent(token), 0, start + 2 * hour, behind), Store.gone)
+      })))
+
+    it.effect("what a store in memory revokes is answered at once", () =>
+      Effect.gen(function*() {
+        const call = { ...binding, now: start }
+        const list = Context.get(yield* Layer.build(MemoryStore.layer()), Store.Store)
+        for (
+          const store of [
+            yield* SealedStore.make({ keys: [redacted(keyA)] }, list),
+            yield* SealedStore.make({ keys: [redacted(keyA)] })
+          ]
+        ) {
+          const created = store.create(yield* draw, recordOf({ n: 0 }), call)
+          assert.isTrue(Exit.isExit(created))
+          const answer = yield* created
+          const token = answer._tag === "Created" ? answer.token : yield* draw
+          for (
+            const operation of [
+              store.load(sent(token), call),
+              store.update(sent(token), 0, recordOf({ n: 1 }), call),
+              store.touch(sent(token), 0, start + 2 * hour, call),
+              store.renew(sent(token), 0, yield* draw, recordOf({ n: 1 }), call),
+              store.remove(sent(token), call)
+            ]
+          ) {
+            assert.isTrue(Exit.isExit(operation))
+          }
+        }
+      }).pipe(Effect.scoped))
   })
 })
 

@@ -26,6 +26,7 @@ import {
 } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
+import { clocked } from "./support/clocked.js"
 
 const { answering, assertCookie, assertNoCookie, increment, services } = fixture
 
@@ -133,6 +134,196 @@ describe("a Ref like any other", () => {
       assert.notInclude(printed, token)
       assert.notInclude(printed, "hidden")
     }).pipe(Effect.provide(Session.layerTest())))
+})
+
+describe("the data", () => {
+  const next = (data: Session.Data) => ({ ...data, n: Number(data["n"] ?? 0) + 1 })
+
+  it.effect("get, set, update, modify, updateAndGet, getAndUpdate: as the functions of Ref do", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* Session.get, {})
+      assert.isUndefined(yield* Session.set({ n: 1 }))
+      assert.isUndefined(yield* Session.update(next))
+      assert.deepStrictEqual(yield* Session.get, { n: 2 })
+      assert.strictEqual(yield* Session.modify((data) => [`was ${data["n"]}`, next(data)]), "was 2")
+      assert.deepStrictEqual(yield* Session.updateAndGet(next), { n: 4 })
+      assert.deepStrictEqual(yield* Session.getAndUpdate(next), { n: 4 })
+      assert.deepStrictEqual(yield* data, { n: 5 }, "the Ref is of the same data")
+      assert.isFrozen(yield* Session.updateAndGet(next))
+      assert.deepStrictEqual(yield* Session.updateAndGet((data) => data), { n: 6 })
+    }).pipe(Effect.provide(Session.layerTest())))
+
+  it.effect("what is not JSON is refused, and so is a function that throws: nothing is changed", () =>
+    Effect.gen(function*() {
+      const wrong = { n: new Date(0) } as unknown as Session.Data
+      const throws = () => {
+        throw new Error("thrown")
+      }
+      for (
+        const verb of [
+          Session.set(wrong),
+          Session.update(() => wrong),
+          Session.modify(() => [1, wrong]),
+          Session.updateAndGet(() => wrong),
+          Session.getAndUpdate(() => wrong),
+          Session.update(throws),
+          Session.modify(throws),
+          Session.updateAndGet(throws),
+          Session.getAndUpdate(throws)
+        ]
+      ) {
+        const exit = yield* Effect.exit(verb)
+        assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
+        assert.deepStrictEqual(yield* Session.get, { n: 1 })
+      }
+    }).pipe(Effect.provide(Session.layerTest({ n: 1 }))))
+
+  const plus = (n: number) => (data: Session.Data) => ({ ...data, n: Number(data["n"]) + n })
+
+  for (
+    const [name, verb, answered, saved] of [
+      ["set", Session.set({ mine: true }), undefined, { mine: true }],
+      ["update", Session.update(plus(10)), undefined, { n: 12 }],
+      ["modify", Session.modify((data) => [data["n"], plus(10)(data)]), 1, { n: 12 }],
+      ["updateAndGet", Session.updateAndGet(plus(10)), { n: 11 }, { n: 12 }],
+      ["getAndUpdate", Session.getAndUpdate(plus(10)), { n: 1 }, { n: 12 }]
+    ] as ReadonlyArray<readonly [string, Effect.Effect<unknown, never, Session.Session>, unknown, Session.Data]>
+  ) {
+    it.effect(`S65: ${name} is made again on what another request saved first; its answer is of what was read`, () =>
+      Effect.gen(function*() {
+        const controls = yield* testing.Controls
+        let answer: unknown
+        const app = HttpMiddleware.session(fixture.routes({
+          "/add": answering(increment),
+          "/": answering(Effect.tap(verb, (value) => Effect.sync(() => answer = value)))
+        }))
+        const client = yield* testing.client(app)
+        const token = assertCookie(yield* client.get("/add"))
+        const other = yield* fixture.elsewhere(app)
+        const update = yield* controls.hold("update")
+        const slow = yield* client.fork("GET", "/")
+        yield* update.arrived
+        yield* other.get("/add", { cookies: `${fixture.cookieName}=${token}` })
+        yield* update.release
+        assert.strictEqual((yield* slow).status, 200)
+        assert.deepStrictEqual(answer, answered)
+        const found = yield* clocked(yield* Store.Store).load(SessionToken.fromString(token))
+        assert.deepStrictEqual(found._tag === "Live" && found.record.data, saved)
+      }).pipe(Effect.provide(services())))
+  }
+})
+
+describe("info", () => {
+  const hour = 3_600_000
+  const day = 24 * hour
+  const none = {
+    subject: Option.none(),
+    label: Option.none(),
+    authenticatedAt: Option.none(),
+    createdAt: Option.none(),
+    touchedAt: Option.none(),
+    endsAt: Option.none(),
+    expiresAt: Option.none()
+  }
+
+  /** What `info` answers after each of some steps of one request, and the answer. */
+  const after = (
+    record: Parameters<typeof testing.record>[0] | undefined,
+    ...steps: ReadonlyArray<Effect.Effect<unknown, unknown, Session.Session>>
+  ) =>
+    Effect.gen(function*() {
+      const found: Array<Session.Info> = []
+      const token = SessionToken.draw(yield* SessionToken.Generator)
+      if (record !== undefined) {
+        yield* clocked(yield* Store.Store).create(token, testing.record(record))
+      }
+      const client = yield* testing.client(HttpMiddleware.session(answering(Effect.forEach(steps, (step) =>
+        Effect.zipRight(
+          step,
+          Effect.map(Session.info, (info) => {
+            found.push(info)
+          })
+        )))))
+      const answer = yield* client.get("/", { cookies: `${fixture.cookieName}=${Redacted.value(token)}` })
+      return { answer, found, id: yield* SessionToken.toId(token) }
+    })
+
+  const idIn = (answer: testing.Answer) => SessionToken.toId(SessionToken.fromString(assertCookie(answer)))
+
+  it.effect("of a new session: the id that it will have, and no times until it is kept", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust(hour)
+      const { answer, found } = yield* after(undefined, Effect.void, increment, Session.commit)
+      const isNew = { id: yield* idIn(answer), isNew: true, persistent: false }
+      assert.deepStrictEqual(found, [
+        { ...isNew, ...none },
+        { ...isNew, ...none },
+        {
+          ...isNew,
+          ...none,
+          createdAt: Option.some(hour),
+          touchedAt: Option.some(hour),
+          endsAt: Option.some(2 * hour),
+          expiresAt: Option.some(hour + day)
+        }
+      ])
+    }).pipe(Effect.provide(services())))
+
+  const kept = {
+    createdAt: hour,
+    touchedAt: 2 * hour,
+    deadline: 4 * hour,
+    subject: "user 7",
+    label: "Firefox on Linux",
+    authenticatedAt: hour + 1
+  }
+  const ofKept = {
+    isNew: false,
+    persistent: false,
+    subject: Option.some("user 7"),
+    label: Option.some("Firefox on Linux"),
+    authenticatedAt: Option.some(hour + 1),
+    createdAt: Option.some(hour),
+    touchedAt: Option.some(2 * hour),
+    endsAt: Option.some(4 * hour),
+    expiresAt: Option.some(hour + day)
+  }
+
+  it.effect("of a kept session: all that is known of it", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust(2 * hour)
+      const { found, id } = yield* after(kept, Effect.void)
+      assert.deepStrictEqual(found, [{ id, ...ofKept }])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("after renew: the next id, and what lasts", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust(3 * hour)
+      const { answer, found } = yield* after(kept, Session.renew, Session.commit)
+      const id = yield* idIn(answer)
+      assert.deepStrictEqual(found, [{ id, ...ofKept }, { id, ...ofKept, touchedAt: Option.some(3 * hour) }])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("after expireIn: its end, once that is saved", () =>
+    Effect.gen(function*() {
+      const { found } = yield* after({}, Session.expireIn("7 days"), Session.commit)
+      assert.deepStrictEqual(found.map(({ endsAt, expiresAt, persistent }) => [persistent, endsAt, expiresAt]), [
+        [false, Option.some(hour), Option.some(day)],
+        [true, Option.some(7 * day), Option.some(7 * day)]
+      ])
+    }).pipe(Effect.provide(services())))
+
+  it.effect("after destroy: of the session that may begin", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust(2 * hour)
+      const { answer, found, id } = yield* after(kept, Session.destroy, increment)
+      const next = yield* idIn(answer)
+      assert.notStrictEqual(next, id)
+      assert.deepStrictEqual(found, [
+        { id: next, isNew: true, persistent: false, ...none },
+        { id: next, isNew: true, persistent: false, ...none }
+      ])
+    }).pipe(Effect.provide(services())))
 })
 
 describe("id and isNew", () => {
@@ -250,7 +441,7 @@ const endingElsewhere = Effect.gen(function*() {
   const store = yield* Store.Store
   const controls = yield* testing.Controls
   const [call] = yield* controls.calls
-  yield* store.remove(call?.token ?? SessionToken.fromString(""))
+  yield* clocked(store).remove(call?.token ?? SessionToken.fromString(""))
 })
 
 describe("on a session that goes while the request runs", () => {
@@ -325,7 +516,7 @@ describe("reload", () => {
       }))
       assert.deepStrictEqual(exit, Exit.succeed([{ n: 1 }, 2]))
       const store = yield* Store.Store
-      const found = yield* store.load(SessionToken.fromString(assertCookie(answer)))
+      const found = yield* clocked(store).load(SessionToken.fromString(assertCookie(answer)))
       assert.deepStrictEqual(found._tag === "Live" && found.record.data, { n: 2 })
     }).pipe(Effect.provide(services())))
 
@@ -336,9 +527,9 @@ describe("reload", () => {
       const elsewhere = Effect.gen(function*() {
         const [call] = yield* controls.calls
         const token = call?.token ?? SessionToken.fromString("")
-        const found = yield* store.load(token)
+        const found = yield* clocked(store).load(token)
         if (found._tag === "Live") {
-          yield* store.update(token, found.record.revision, { ...found.record, data: { n: 10, other: true } })
+          yield* clocked(store).update(token, found.record.revision, { ...found.record, data: { n: 10, other: true } })
         }
       })
       const { client, value } = yield* handling(
@@ -438,7 +629,7 @@ describe("token", () => {
       const answer = yield* client.get("/")
       const token = yield* answer.text
       assert.strictEqual(token, assertCookie(answer))
-      const found = yield* (yield* Store.Store).load(SessionToken.fromString(token))
+      const found = yield* clocked(yield* Store.Store).load(SessionToken.fromString(token))
       assert.strictEqual(found._tag, "Live")
     }).pipe(Effect.provide(services())))
 
@@ -465,19 +656,22 @@ describe("a second, named session in one app", () => {
 
   it.scoped("has a state, store, verbs and fields of its own", () =>
     Effect.gen(function*() {
-      const adminStore = yield* MemoryStore.make()
-      const adminSession = yield* HttpMiddleware.makeSession(Admin).pipe(
-        Effect.provideService(Store.Store, adminStore),
-        Effect.provide(CookieState.layer({ name: "__Host-admin" }))
-      )
-      const client = yield* testing.client(HttpMiddleware.session(adminSession(fixture.routes({
-        "/add": answering(increment),
-        "/promote": answering(Effect.all([SessionField.set(Role, "root"), increment])),
-        "/both": answering(Effect.all([Role, SessionField.get(fixture.Count), admin.isNew, Session.isNew])),
-        "/admin-logout": answering(admin.destroy),
-        "/admin-renew": answering(admin.renew),
-        "/none": Effect.succeed(HttpServerResponse.text("none"))
-      }))))
+      const adminLayers = HttpMiddleware.layerSession(Admin, [
+        CookieState.layer({ name: "__Host-admin" }),
+        MemoryStore.layer()
+      ])
+      const adminSession = HttpMiddleware.sessionOf(Admin)
+      const adminContext = yield* Layer.build(adminLayers)
+      const client = yield* testing.client(HttpMiddleware.session(
+        adminSession(fixture.routes({
+          "/add": answering(increment),
+          "/promote": answering(Effect.all([SessionField.set(Role, "root"), increment])),
+          "/both": answering(Effect.all([Role, SessionField.get(fixture.Count), admin.isNew, Session.isNew])),
+          "/admin-logout": answering(admin.destroy),
+          "/admin-renew": answering(admin.renew),
+          "/none": Effect.succeed(HttpServerResponse.text("none"))
+        })).pipe(Effect.provide(adminContext))
+      ))
       const names = Effect.map(client.cookies, (cookies) => cookies.map(({ name }) => name))
       assertCookie(yield* client.get("/add"))
       assert.deepStrictEqual(yield* names, ["__Host-session"])
@@ -493,6 +687,49 @@ describe("a second, named session in one app", () => {
       assert.strictEqual(yield* (yield* client.get("/both")).text, "none,2,true,false")
       assert.deepStrictEqual((yield* client.get("/none")).headers.get("vary"), null)
     }).pipe(Effect.provide(services())))
+
+  it("has every verb that the module has", () => {
+    const own = Session as unknown as Record<string, unknown>
+    for (const [name, verb] of Object.entries(admin)) {
+      assert.strictEqual(typeof own[name], typeof verb, name)
+    }
+    assert.includeMembers(Object.keys(admin), [
+      ...["get", "set", "update", "modify", "updateAndGet", "getAndUpdate", "id", "isNew", "info", "renew", "destroy"],
+      ...["ignoreChanges", "commit", "load", "reload", "transaction", "expireIn", "expireByPolicy", "token", "outcome"],
+      "withToken"
+    ])
+  })
+
+  it.effect("its data, its info and its ends are its own", () =>
+    Effect.gen(function*() {
+      const ref = yield* Effect.provide(Session.Session, Session.layerTest({ n: 1 }))
+      const other = yield* Effect.provide(Session.Session, Session.layerTest({ own: false }))
+      const next = (data: Session.Data) => ({ n: Number(data["n"] ?? 0) + 1 })
+      yield* Effect.gen(function*() {
+        assert.deepStrictEqual(yield* admin.get, { n: 1 })
+        assert.deepStrictEqual(yield* admin.updateAndGet(next), { n: 2 })
+        assert.deepStrictEqual(yield* admin.getAndUpdate(next), { n: 2 })
+        assert.strictEqual(yield* admin.modify((data) => [data["n"], next(data)]), 3)
+        yield* admin.update(next)
+        assert.deepStrictEqual(yield* admin.get, { n: 5 })
+        yield* admin.set({ n: 0 })
+        yield* admin.expireIn("7 days")
+        yield* admin.commit
+        assert.isTrue((yield* admin.info).persistent)
+        assert.isFalse((yield* Session.info).persistent)
+        yield* admin.expireByPolicy
+        yield* admin.commit
+        assert.isFalse((yield* admin.info).persistent)
+        const before = yield* admin.id
+        yield* admin.renew
+        assert.notStrictEqual(yield* admin.id, before)
+        assert.isFalse(yield* admin.isNew)
+        yield* admin.destroy
+        assert.isTrue(yield* admin.isNew)
+        assert.deepStrictEqual(yield* admin.get, {})
+      }).pipe(Effect.provideService(Admin, ref), Effect.provideService(Session.Session, other))
+      assert.deepStrictEqual(yield* Ref.get(other), { own: false })
+    }))
 
   it.effect("all its verbs are those of its own session", () =>
     Effect.gen(function*() {

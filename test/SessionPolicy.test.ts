@@ -55,7 +55,8 @@ describe("SessionPolicy", () => {
       ["not a duration", { storeTimeout: "soon" as "1 hour" }, "storeTimeout", "2 seconds"],
       ["a touch never owed", { idleTimeout: "1 minute", touchInterval: "1 minute" }, "touchInterval", "shorter"],
       ["an unknown policy", { onStoreFailure: "ignore" as "fail" }, "onStoreFailure", "\"fail\" or \"anonymous\""],
-      ["no size", { maxSize: 0 }, "maxSize", "above zero"]
+      ["no size", { maxSize: 0 }, "maxSize", "above zero"],
+      ["a size that is no number", { maxSize: Number.NaN }, "maxSize", "above zero"]
     ] as ReadonlyArray<readonly [string, SessionPolicy.Options, string, string]>
   ) {
     it.effect(`refuses ${title}, and says what to write`, () =>

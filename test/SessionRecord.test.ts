@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, Schema } from "effect"
-import { SessionRecord } from "effect-session"
+import * as SessionRecord from "effect-session/SessionRecord"
 import { readFileSync } from "node:fs"
 
 const Golden = Schema.parseJson(Schema.Array(Schema.Struct({

@@ -48,17 +48,17 @@ const cookieOf = (response: Response) => response.headers.getSetCookie()[0]?.spl
 const tokenOf = (response: Response) => cookieOf(response).slice("session=".length)
 
 describe("State.orElse", () => {
-  it.effect("has the transports of both, in order, and nests", () =>
+  it.effect("C17: has the transports of both, in order, nests, and no two kinds share an audience", () =>
     Effect.gen(function*() {
       const state = yield* Effect.provide(
         State.State,
         State.orElse(both, State.orElse(ParamState.layer(), HeaderState.layer({ header: "X-S" })))
       )
       assert.deepStrictEqual(state.transports.map((transport) => transport.audience), [
-        "session",
-        "Authorization",
-        "session",
-        "X-S"
+        "cookie:session",
+        "header:authorization",
+        "param:session",
+        "header:x-s"
       ])
     }))
 

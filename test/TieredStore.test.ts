@@ -5,6 +5,7 @@ import {
   Context,
   Deferred,
   Effect,
+  Exit,
   Fiber,
   Layer,
   PubSub,
@@ -20,42 +21,45 @@ import * as Store from "effect-session/Store"
 import * as TieredStore from "effect-session/TieredStore"
 import { Redis } from "ioredis"
 import { createClient } from "redis"
-import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
+import {
+  callAt,
+  clocked,
+  createSession,
+  dataOf,
+  drawToken,
+  hour,
+  makeRecord,
+  recordOf,
+  withData
+} from "./support/records.js"
 import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
-
-type Method = "create" | "load" | "remove" | "renew" | "touch" | "update"
 
 /** What a test does around a call of the origin; `after` runs when the origin has answered. */
 interface Control {
-  before: (method: Method) => Effect.Effect<void, Store.StoreError>
-  after: (method: Method) => Effect.Effect<void, Store.StoreError>
+  before: (method: Store.Method) => Effect.Effect<void, Store.StoreError>
+  after: (method: Store.Method) => Effect.Effect<void, Store.StoreError>
 }
 
 const makeOrigin = Effect.gen(function*() {
-  const inner = yield* MemoryStore.make()
-  const calls: Array<Method> = []
+  const inner = clocked(yield* MemoryStore.make())
+  const calls: Array<Store.Method> = []
   const control: Control = { before: () => Effect.void, after: () => Effect.void }
-  const around = <A>(method: Method, call: Effect.Effect<A, Store.StoreError>) =>
+  const store = Store.around(inner, ({ method }, run) =>
     Effect.suspend(() => {
       calls.push(method)
-      return control.before(method).pipe(Effect.zipRight(call), Effect.tap(() => control.after(method)))
-    })
-  const store = Store.make({
-    accepts: inner.accepts,
-    load: (...args) => around("load", inner.load(...args)),
-    create: (...args) => around("create", inner.create(...args)),
-    update: (...args) => around("update", inner.update(...args)),
-    renew: (...args) => around("renew", inner.renew(...args)),
-    touch: (...args) => around("touch", inner.touch(...args)),
-    remove: (...args) => around("remove", inner.remove(...args))
-  })
+      return control.before(method).pipe(
+        Effect.zipRight(Effect.suspend(run)),
+        Effect.tap(() => control.after(method))
+      )
+    }))
   return { calls, control, inner, store, layer: Layer.succeed(Store.Store, store) }
 })
 
-const build = <E>(layer: Layer.Layer<Store.Store, E>) => Effect.map(Layer.build(layer), Context.get(Store.Store))
+const build = <E>(layer: Layer.Layer<Store.Store, E>) =>
+  Effect.map(Layer.build(layer), (context) => clocked(Context.get(context, Store.Store)))
 
 /** Holds the first call of a method after the origin answered it, until told to go on. */
-const hold = (control: Control, method: Method, when: "after" | "before" = "after") =>
+const hold = (control: Control, method: Store.Method, when: "after" | "before" = "after") =>
   Effect.gen(function*() {
     const reached = yield* Deferred.make<void>()
     const proceed = yield* Deferred.make<void>()
@@ -216,6 +220,41 @@ describe("TieredStore", () => {
       assert.deepStrictEqual(yield* dataOf(store, token), { n: 0 })
     }))
 
+  it.scoped("C7: a removal under an old token forgets the sessions that this process made of it by renewals", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* makeOrigin
+      const store = yield* build(layer.pipe(TieredStore.layer()))
+      const first = yield* createSession(store, { user: "ann" })
+      const [second, third] = [yield* drawToken(first), yield* drawToken(first)]
+      yield* store.renew(first, 0, second, yield* recordOf(store, first))
+      yield* store.renew(second, 1, third, yield* recordOf(store, second))
+      assert.deepStrictEqual(yield* dataOf(store, third), { user: "ann" })
+      yield* store.remove(first)
+      assert.deepStrictEqual(
+        yield* Effect.forEach([first, second, third], (token) => dataOf(store, token)),
+        ["Superseded", "Superseded", "Superseded"]
+      )
+    }))
+
+  it.scoped("D11: what is remembered does not last when the clock is set back", () =>
+    Effect.gen(function*() {
+      const { inner, layer } = yield* makeOrigin
+      const store = yield* build(layer.pipe(TieredStore.layer({ timeToLive: "1 second" })))
+      yield* TestClock.setTime(10 * hour)
+      const token = yield* createSession(store, { n: 0 })
+      yield* inner.remove(token)
+      yield* TestClock.setTime(9 * hour)
+      assert.strictEqual(yield* dataOf(store, token), "Superseded")
+    }))
+
+  it.scoped("what is remembered is answered by an Exit", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* makeOrigin
+      const store = Context.get(yield* Layer.build(layer.pipe(TieredStore.layer())), Store.Store)
+      const token = yield* createSession(store, { n: 0 })
+      assert.isTrue(Exit.isExit(store.load(token, callAt(0))))
+    }))
+
   it.scoped("a conflict brings the fresh record into memory, and Gone takes the old one out", () =>
     Effect.gen(function*() {
       const { calls, inner, layer } = yield* makeOrigin
@@ -267,7 +306,7 @@ describe("TieredStore", () => {
   it.scoped("S04: an unknown token is remembered for a bounded time, apart from the sessions", () =>
     Effect.gen(function*() {
       const { calls, layer } = yield* makeOrigin
-      const store = yield* build(layer.pipe(TieredStore.layer({ capacity: 2, unknownTimeToLive: "1 second" })))
+      const store = yield* build(layer.pipe(TieredStore.layer({ capacity: 2, timeToLive: "1 second" })))
       const token = yield* createSession(store, { n: 0 })
       const unknown = yield* drawToken()
       yield* store.load(unknown)
@@ -306,10 +345,10 @@ describe("TieredStore", () => {
       const { calls, layer } = yield* makeOrigin
       const store = yield* build(layer.pipe(TieredStore.layer()))
       const token = yield* drawToken()
-      yield* store.create(token, yield* makeRecord({ n: 1 }), { audience: "session", limit: 4096 })
-      yield* store.load(token, { audience: "session", limit: 4096 })
+      yield* store.create(token, yield* makeRecord({ n: 1 }), { ...callAt(0), audience: "cookie:session" })
+      yield* store.load(token, { ...callAt(0), audience: "cookie:session" })
       assert.deepStrictEqual(calls, ["create"])
-      yield* store.load(token, { audience: "admin", limit: 4096 })
+      yield* store.load(token, { ...callAt(0), audience: "cookie:admin" })
       assert.deepStrictEqual(calls, ["create", "load"])
     }))
 
@@ -416,8 +455,7 @@ describe("TieredStore", () => {
           [{ capacity: 0 }, "capacity"],
           [{ capacity: Number.NaN }, "capacity"],
           [{ timeToLive: 0 }, "timeToLive"],
-          [{ timeToLive: Infinity }, "finite"],
-          [{ unknownTimeToLive: -1 }, "unknownTimeToLive"]
+          [{ timeToLive: Infinity }, "finite"]
         ] as const
       ) {
         const layer = MemoryStore.layer().pipe(TieredStore.layer(options))

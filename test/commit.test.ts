@@ -15,9 +15,9 @@ import {
   Store
 } from "effect-session"
 import * as testing from "effect-session/testing"
-import * as Lanes from "../src/internal/session/commitQueue.js"
-import { operationsOf } from "../src/internal/store/synchronous.js"
+import * as CommitQueue from "../src/internal/session/commitQueue.js"
 import * as fixture from "./fixtures/http.js"
+import { clocked } from "./support/clocked.js"
 
 const { answering, assertCookie, assertNoCookie, increment, services } = fixture
 
@@ -50,11 +50,11 @@ describe("answers of a store", () => {
         answer._tag === "Updated" ? { ...answer, revision: answer.revision * 10 } : answer
       const store = Store.make({
         ...inner,
-        load: (token) =>
-          Effect.map(inner.load(token), (found) =>
+        load: (token, call) =>
+          Effect.map(inner.load(token, call), (found) =>
             found._tag === "Live" ? Store.live({ ...found.record, revision: found.record.revision * 10 }) : found),
-        update: (token, revision, record) =>
-          Effect.map(inner.update(token, revision / 10, record), scaled)
+        update: (token, revision, record, call) =>
+          Effect.map(inner.update(token, revision / 10, record, call), scaled)
       })
       const client = yield* Effect.provideService(testing.client(app), Store.Store, store)
       yield* client.get("/add")
@@ -122,12 +122,12 @@ describe("one request", () => {
       let loads = 0
       const store = Store.make({
         ...inner,
-        load: (token) => {
+        load: (token, call) => {
           loads += 1
           if (loads > 1) {
             throw new Error("a defect")
           }
-          return inner.load(token)
+          return inner.load(token, call)
         }
       })
       const { token } = yield* client(Effect.void)
@@ -154,12 +154,10 @@ describe("a store that answers at once and throws", () => {
     it.effect(`S66: ${method}: a failure like any other, counted once`, () =>
       Effect.gen(function*() {
         const inner = yield* Store.Store
-        const operations = operationsOf(inner)
-        assert.isDefined(operations)
         const token = assertCookie(yield* (yield* testing.client(app)).get("/add"))
         yield* TestClock.adjust("10 minutes")
-        const store = Store.fromSynchronous({
-          ...operations,
+        const store = Store.make({
+          ...inner,
           [method]: () => {
             throw new Error("a defect")
           }
@@ -174,26 +172,36 @@ describe("a store that answers at once and throws", () => {
       }).pipe(fixture.quietly, Effect.provide([CookieState.layer(), MemoryStore.layer()])))
   }
 
-  it.effect("its effects fail with what it threw, or with Unavailable and the cause", () =>
+  it.effect("fails with the StoreError that it threw, or with Unavailable and the cause", () =>
     Effect.gen(function*() {
-      const token = SessionToken.fromString("A".repeat(43))
-      const operations = operationsOf(yield* Store.Store)
-      assert.isDefined(operations)
-      const mine = new Store.StoreError({ reason: "Contention", method: "mine" })
-      const store = Store.fromSynchronous({
-        ...operations,
-        load: () => {
-          throw mine
-        },
-        touch: () => {
-          throw new Error("a defect")
-        }
-      })
-      assert.strictEqual((yield* Effect.flip(store.load(token))).method, "mine")
-      const error = yield* Effect.flip(store.touch(token, 1, 1))
-      assert.deepInclude(error, { reason: "Unavailable", method: "touch" })
-      assert.include(String(error.cause), "a defect")
-    }).pipe(Effect.provide(MemoryStore.layer())))
+      const inner = yield* Store.Store
+      const token = assertCookie(yield* (yield* testing.client(app)).get("/add"))
+      const errors: Array<Store.StoreError> = []
+      for (const thrown of [new Store.StoreError({ reason: "Contention", method: "mine" }), new Error("a defect")]) {
+        const store = Store.make({
+          ...inner,
+          load: () => {
+            throw thrown
+          }
+        })
+        const loading = Effect.as(
+          Effect.tapError(Session.load, (error) => Effect.sync(() => errors.push(error))),
+          HttpServerResponse.empty()
+        )
+        const client = yield* Effect.provideService(
+          testing.client(HttpMiddleware.session(loading)),
+          Store.Store,
+          store
+        )
+        const answer = yield* client.get("/", { cookies: `${fixture.cookieName}=${token}` })
+        assert.strictEqual(answer.status, 503)
+      }
+      assert.deepStrictEqual(errors.map(({ method, reason }) => [reason, method]), [
+        ["Contention", "mine"],
+        ["Unavailable", "load"]
+      ])
+      assert.include(String(errors[1]?.cause), "a defect")
+    }).pipe(fixture.quietly, Effect.provide([CookieState.layer(), MemoryStore.layer()])))
 })
 
 describe("what is lost", () => {
@@ -238,6 +246,44 @@ describe("what is lost", () => {
     ).pipe(Effect.provide(services())))
 })
 
+describe("updates that change nothing", () => {
+  it.effect("C16: an explicit commit forgets them: after a conflict none of them runs again", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const times = 100
+      let ran = 0
+      let changed = 0
+      const same = Effect.flatMap(
+        Session.Session,
+        Ref.update((data) => {
+          ran += 1
+          return data
+        })
+      )
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/add": answering(increment),
+        "/": answering(Effect.gen(function*() {
+          yield* Effect.repeatN(Effect.zipRight(same, Session.commit), times - 1)
+          yield* SessionField.update(fixture.Count, (n) => {
+            changed += 1
+            return n + 1
+          })
+          yield* Session.commit
+          return yield* SessionField.get(fixture.Count)
+        }))
+      })))
+      const token = assertCookie(yield* client.get("/add"))
+      const other = yield* fixture.elsewhere(HttpMiddleware.session(answering(increment)))
+      const update = yield* controls.hold("update")
+      const slow = yield* client.fork("GET", "/")
+      yield* update.arrived
+      yield* other.get("/", { cookies: `${fixture.cookieName}=${token}` })
+      yield* update.release
+      assert.strictEqual(yield* (yield* Fiber.join(slow)).text, "3")
+      assert.deepStrictEqual([ran, changed], [times, 2])
+    }).pipe(Effect.provide(services())))
+})
+
 describe("a fiber that outlives its response learns", () => {
   const outliving = (
     during: (token: SessionToken.Token) => Effect.Effect<unknown, Store.StoreError, Store.Store | testing.Controls>
@@ -273,21 +319,22 @@ describe("a fiber that outlives its response learns", () => {
 
   it.effect("that its session was gone", () =>
     Effect.gen(function*() {
-      const outcome = yield* outliving((token) => Effect.flatMap(Store.Store, (store) => store.remove(token)))
+      const outcome = yield* outliving((token) => Effect.flatMap(Store.Store, (store) => clocked(store).remove(token)))
       assert.deepStrictEqual(outcome, { _tag: "Gone" })
     }))
 })
 
-describe("lanes", () => {
-  const store = Store.fromSynchronous({} as Store.Synchronous)
+describe("the commit queue", () => {
+  const queue = Effect.map(MemoryStore.make(), CommitQueue.queueOf)
 
-  it.effect("S65: each waits for the one before, also one that comes when the first is done", () =>
+  it.scoped("S65: each waits for the one before, also one that comes when the first is done", () =>
     Effect.gen(function*() {
+      const { run: inTurn } = yield* queue
       const steps: Array<string> = []
       const run = (name: string) =>
         Effect.gen(function*() {
           const go = yield* Deferred.make<void>()
-          const fiber = yield* Effect.fork(Lanes.inTurn(store, "key", () =>
+          const fiber = yield* Effect.fork(inTurn("key", () =>
             Effect.zipRight(
               Effect.sync(() => {
                 steps.push(name)
@@ -357,26 +404,23 @@ describe("lanes", () => {
       const answer = yield* client.get("/")
       assert.deepStrictEqual(JSON.parse(yield* answer.text), { flash: "bye", n: 1 })
       const updates = (yield* controls.calls).filter(({ method }) => method === "update")
-      assert.deepStrictEqual(updates.map(({ revision }) => revision), [1, 2, 3, 1])
+      assert.deepStrictEqual(updates.map(({ revision }) => revision), [1, 2, 2, 1])
     }).pipe(Effect.provide(services())))
 
-  it.effect("what a commit leaves is told to those who wait, and forgotten when nobody does", () =>
+  it.scoped("what a commit leaves is told to those who wait, and forgotten when nobody does", () =>
     Effect.gen(function*() {
+      const { isBusy, run: inTurn } = yield* queue
       const record = testing.record()
       const go = yield* Deferred.make<void>()
       const seen: Array<boolean> = []
-      const turn = Lanes.inTurn(store, "other", (lane) =>
+      const turn = inTurn("other", (ahead, leave) =>
         Effect.sync(() => {
-          seen.push(lane.landed !== undefined)
-          lane.landed = { record }
+          seen.push(ahead !== undefined)
+          leave(record)
         }))
-      const first = yield* Effect.fork(Lanes.inTurn(store, "other", (lane) =>
-        Effect.zipRight(
-          Deferred.await(go),
-          Effect.sync(() => {
-            lane.landed = { record }
-          })
-        )))
+      const first = yield* Effect.fork(
+        inTurn("other", (_, leave) => Effect.zipRight(Deferred.await(go), Effect.sync(() => leave(record))))
+      )
       yield* Effect.yieldNow()
       const second = yield* Effect.fork(turn)
       yield* Effect.yieldNow()
@@ -385,5 +429,6 @@ describe("lanes", () => {
       yield* second
       yield* turn
       assert.deepStrictEqual(seen, [true, false])
+      assert.isFalse(isBusy("other"))
     }))
 })

@@ -9,6 +9,7 @@ import * as testing from "effect-session/testing"
 import * as Json from "../src/internal/record/json.js"
 import * as Draft from "../src/internal/session/draft.js"
 import * as lifetime from "../src/internal/session/lifetime.js"
+import * as Plan from "../src/internal/session/plan.js"
 
 const hour = 3_600_000
 
@@ -28,16 +29,16 @@ const read = Draft.fromRecord(record)
 const changed = { ...read, data: Json.adoptObject({ n: 2 }) }
 const filled = { ...Draft.empty, data: Json.adoptObject({ n: 1 }) }
 
-const still: Draft.Situation = {
+const still: Plan.Situation = {
   base: live,
   draft: read,
   removing: false,
   renewing: false,
   discarding: false,
-  explicit: false
+  keepEmpty: false
 }
 
-describe("decide: the first row that fits", () => {
+describe("plan: the first row that fits", () => {
   const at = 1000
   const touchable = 360_000
   for (
@@ -47,7 +48,12 @@ describe("decide: the first row that fits", () => {
       ["read, a touch owed", {}, touchable, "Touch"],
       ["read, expired by now", {}, hour, "Nothing"],
       ["changed", { draft: changed }, at, "Update"],
-      ["expireIn alone", { draft: { ...read, bound: { at: 5, idle: 5 } } }, at, "Update"],
+      [
+        "expireIn alone",
+        { draft: { ...read, bounds: { deadline: 5, expiresAt: 5, idle: 5, persistent: true } } },
+        at,
+        "Update"
+      ],
       ["a field marked alone", { draft: { ...read, dropOnRenew: ["x"] } }, at, "Update"],
       ["renewed", { renewing: true }, at, "Renew"],
       ["renewed and changed", { renewing: true, draft: changed }, at, "Renew"],
@@ -57,15 +63,18 @@ describe("decide: the first row that fits", () => {
       ["new, nothing changed", { base: Draft.fresh, draft: Draft.empty }, at, "Nothing"],
       [
         "new, expireIn alone",
-        { base: Draft.fresh, draft: { ...Draft.empty, bound: { at: 5, idle: 5 } } },
+        {
+          base: Draft.fresh,
+          draft: { ...Draft.empty, bounds: { deadline: 5, expiresAt: 5, idle: 5, persistent: true } }
+        },
         at,
         "Nothing"
       ],
       ["new, changed", { base: Draft.fresh, draft: filled }, at, "Create"],
-      ["new, explicit", { base: Draft.fresh, draft: Draft.empty, explicit: true }, at, "Create"],
-      ["read, explicit", { explicit: true }, at, "Nothing"],
+      ["new, explicit", { base: Draft.fresh, draft: Draft.empty, keepEmpty: true }, at, "Create"],
+      ["read, explicit", { keepEmpty: true }, at, "Nothing"],
       ["over, changed", { base: Draft.ended, draft: filled }, at, "Nothing"],
-      ["over, explicit", { base: Draft.ended, draft: filled, explicit: true }, at, "Nothing"],
+      ["over, explicit", { base: Draft.ended, draft: filled, keepEmpty: true }, at, "Nothing"],
       ["kept nowhere, changed", { base: Draft.detached, draft: filled }, at, "Nothing"],
       ["discarding, read", { discarding: true }, touchable, "Nothing"],
       ["discarding, changed", { discarding: true, draft: changed }, at, "Nothing"],
@@ -76,15 +85,15 @@ describe("decide: the first row that fits", () => {
       ["removing, renewed", { removing: true, renewing: true, base: Draft.fresh }, at, "Remove"],
       ["removing, new and changed", { removing: true, base: Draft.fresh, draft: filled }, at, "Remove"],
       ["removing, kept nowhere", { removing: true, base: Draft.detached }, at, "Remove"]
-    ] as ReadonlyArray<readonly [string, Partial<Draft.Situation>, number, Draft.Owed["_tag"]]>
+    ] as ReadonlyArray<readonly [string, Partial<Plan.Situation>, number, Plan.Write["_tag"]]>
   ) {
     it(`${title}: ${owed}`, () => {
-      assert.strictEqual(Draft.decide({ ...still, ...situation }, now, policy)._tag, owed)
+      assert.strictEqual(Plan.plan({ ...still, ...situation }, now, policy)._tag, owed)
     })
   }
 
   it("a touch says where the deadline goes", () => {
-    assert.deepStrictEqual(Draft.decide(still, touchable, policy), { _tag: "Touch", deadline: hour + touchable })
+    assert.deepStrictEqual(Plan.plan(still, touchable, policy), { _tag: "Touch", deadline: hour + touchable })
   })
 })
 
@@ -103,20 +112,42 @@ describe("replay", () => {
       ...draft,
       data: Json.adoptObject({ ...draft.data, [key]: Object.keys(draft.data).length })
     })
-    assert.deepStrictEqual(Draft.replay([add("b"), add("a")], filled).data, { n: 1, b: 1, a: 2 })
-    assert.strictEqual(Draft.replay([], filled), filled)
+    const pending = Draft.append(Draft.append(undefined, add("b")), add("a"))
+    assert.deepStrictEqual(Draft.replay(pending, filled).data, { n: 1, b: 1, a: 2 })
+    assert.strictEqual(Draft.replay(undefined, filled), filled)
+  })
+
+  it("what was made since a save leaves out what was saved, in order", () => {
+    const add = (key: string): Draft.Update => (draft) => ({
+      ...draft,
+      data: Json.adoptObject({ ...draft.data, [key]: Object.keys(draft.data).length })
+    })
+    const saved = Draft.append(undefined, add("saved"))
+    const pending = Draft.append(Draft.append(saved, add("b")), add("a"))
+    assert.deepStrictEqual(Draft.replay(Draft.since(pending, saved), filled).data, { n: 1, b: 1, a: 2 })
+    assert.isUndefined(Draft.since(saved, saved))
+    assert.strictEqual(Draft.since(saved, undefined), saved)
+  })
+
+  it("an expireIn that was taken back leaves a record that it never bound as it is", () => {
+    assert.isFalse(Draft.isChanged(live, { ...read, bounds: undefined }))
   })
 
   it("S16: a renewal drops what must not survive it, once", () => {
     const draft = { ...Draft.empty, data: Json.adoptObject({ csrf: "x", user: "ann" }), dropOnRenew: ["csrf", "gone"] }
-    assert.deepStrictEqual(Draft.renewed(draft), { data: { user: "ann" }, dropOnRenew: [], bound: undefined })
+    assert.deepStrictEqual(Draft.renewed(draft), {
+      data: { user: "ann" },
+      dropOnRenew: [],
+      persistent: false,
+      bounds: undefined
+    })
     assert.strictEqual(Draft.renewed(filled), filled)
   })
 })
 
 describe("toRecord", () => {
   it("S17 S18 S19: a new one gets both bounds from now", () => {
-    assert.deepStrictEqual(Draft.toRecord(Draft.fresh, filled, 500, policy, false), {
+    assert.deepStrictEqual(Plan.toRecord(Draft.fresh, filled, 500, policy, false), {
       data: { n: 1 },
       revision: 1,
       createdAt: 500,
@@ -126,7 +157,7 @@ describe("toRecord", () => {
       idle: hour
     })
     assert.strictEqual(
-      Draft.toRecord(Draft.fresh, filled, 0, { ...policy, lifetime: 10 }, false).deadline,
+      Plan.toRecord(Draft.fresh, filled, 0, { ...policy, lifetime: 10 }, false).deadline,
       10
     )
   })
@@ -135,7 +166,7 @@ describe("toRecord", () => {
     const owned = testing.record({ data: { n: 1 }, subject: "ann", authenticatedAt: 5 })
     const base: Draft.Base = { _tag: "Live", token, record: owned }
     for (const renewing of [true, false]) {
-      assert.deepStrictEqual(Draft.toRecord(base, changed, 1000, policy, renewing), {
+      assert.deepStrictEqual(Plan.toRecord(base, changed, 1000, policy, renewing), {
         ...owned,
         data: { n: 2 },
         revision: owned.revision + 1,
@@ -146,8 +177,8 @@ describe("toRecord", () => {
   })
 
   it("S22: expireIn sets both bounds and makes it persistent", () => {
-    const draft = { ...changed, bound: { at: 5000, idle: 4000 } }
-    assert.deepInclude(Draft.toRecord(live, draft, 1000, policy, false), {
+    const draft = { ...changed, bounds: { deadline: 5000, expiresAt: 5000, idle: 4000, persistent: true } }
+    assert.deepInclude(Plan.toRecord(live, draft, 1000, policy, false), {
       deadline: 5000,
       expiresAt: 5000,
       idle: 4000,
@@ -158,15 +189,15 @@ describe("toRecord", () => {
   it("a renewed one takes its public id from its next token, a changed one keeps it", () => {
     const named = { ...record, id: "id" as SessionToken.SessionId }
     const base: Draft.Base = { _tag: "Live", token, record: named }
-    assert.isUndefined(Draft.toRecord(base, changed, 0, policy, true).id)
-    assert.strictEqual(Draft.toRecord(base, changed, 0, policy, false).id, named.id)
+    assert.isUndefined(Plan.toRecord(base, changed, 0, policy, true).id)
+    assert.strictEqual(Plan.toRecord(base, changed, 0, policy, false).id, named.id)
   })
 
   it("S16: keeps which fields a renewal drops, and forgets them when none is left", () => {
     const marked = { ...record, dropOnRenew: ["csrf"] }
     const base: Draft.Base = { _tag: "Live", token, record: marked }
-    assert.deepStrictEqual(Draft.toRecord(base, Draft.fromRecord(marked), 0, policy, false).dropOnRenew, ["csrf"])
-    assert.notProperty(Draft.toRecord(base, Draft.renewed(Draft.fromRecord(marked)), 0, policy, true), "dropOnRenew")
+    assert.deepStrictEqual(Plan.toRecord(base, Draft.fromRecord(marked), 0, policy, false).dropOnRenew, ["csrf"])
+    assert.notProperty(Plan.toRecord(base, Draft.renewed(Draft.fromRecord(marked)), 0, policy, true), "dropOnRenew")
   })
 })
 

@@ -15,6 +15,7 @@ import {
 } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
+import { clocked } from "./support/clocked.js"
 
 const { answering, assertCookie, assertNoCookie, increment } = fixture
 
@@ -51,7 +52,7 @@ const start = Effect.gen(function*() {
 
 const recordUnder = (token: string) =>
   Effect.map(
-    Effect.flatMap(Store.Store, (store) => store.load(SessionToken.fromString(token))),
+    Effect.flatMap(Store.Store, (store) => clocked(store).load(SessionToken.fromString(token))),
     (found) => found._tag === "Live" ? found.record : undefined
   )
 
@@ -203,6 +204,201 @@ describe("expireIn", () => {
     }).pipe(Effect.provide(services())))
 })
 
+describe("remembered, where the layer has a maxAge", () => {
+  const remembering = HttpMiddleware.session(fixture.routes({
+    "/remember": answering(Effect.all([increment, Session.renew, Session.expireIn("30 days")])),
+    "/renew": answering(Session.renew),
+    "/renew-short": answering(Effect.zipRight(Session.renew, CookieState.attributes({ maxAge: "1 hour" }))),
+    "/read": answering(SessionField.get(fixture.Count))
+  }))
+  const layers = Layer.mergeAll(Layer.orDie(CookieState.layer({ maxAge: "1 day" })), unswept)
+
+  it.effect("P-A: the cookie lasts as long as the record, also after a later renew", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(remembering)
+      const endsAt = Effect.map(client.cookies, ([cookie]) => cookie?.expiresAt)
+      const token = assertCookie(yield* client.get("/remember"))
+      assert.strictEqual(yield* endsAt, 30 * day)
+      assert.strictEqual((yield* recordUnder(token))?.expiresAt, 30 * day)
+      yield* TestClock.adjust(2 * day)
+      const next = assertCookie(yield* client.get("/renew"))
+      assert.strictEqual(yield* endsAt, 30 * day)
+      assert.strictEqual((yield* recordUnder(next))?.expiresAt, 30 * day)
+      yield* TestClock.adjust(28 * day - 1)
+      assert.strictEqual(yield* (yield* client.get("/read")).text, "1")
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* client.cookies, [])
+      assert.isUndefined(yield* recordUnder(next))
+    }).pipe(Effect.provide(layers)))
+
+  it.effect("P-A: but CookieState.attributes in the same response say otherwise", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(remembering)
+      yield* client.get("/remember")
+      const answer = yield* client.get("/renew-short")
+      assert.match(answer.setCookies[0] ?? "", /Max-Age=3600(;|$)/)
+      assert.strictEqual((yield* recordUnder(assertCookie(answer)))?.expiresAt, 30 * day)
+      const renewed = yield* client.get("/renew")
+      assert.match(renewed.setCookies[0] ?? "", /Max-Age=2592000(;|$)/)
+    }).pipe(Effect.provide(layers)))
+})
+
+describe("expireByPolicy", () => {
+  const forgetting = HttpMiddleware.session(fixture.routes({
+    "/add": answering(increment),
+    "/read": answering(SessionField.get(fixture.Count)),
+    "/week": answering(Effect.zipRight(increment, Session.expireIn("7 days"))),
+    "/policy": answering(Session.expireByPolicy),
+    "/policy-renew": answering(Effect.zipRight(Session.renew, Session.expireByPolicy)),
+    "/both": answering(Effect.zipRight(Session.expireIn("7 days"), Session.expireByPolicy)),
+    "/both-week": answering(Effect.zipRight(Session.expireByPolicy, Session.expireIn("7 days")))
+  }))
+
+  const remembered = Effect.gen(function*() {
+    const client = yield* testing.client(forgetting)
+    const token = assertCookie(yield* client.get("/week"))
+    yield* TestClock.adjust(2 * day)
+    return { client, token, cookie: Effect.map(client.cookies, ([cookie]) => cookie) }
+  })
+
+  it.effect("takes expireIn back: the policy's bounds from now, and the browser's session for the cookie", () =>
+    Effect.gen(function*() {
+      const { client, cookie, token } = yield* remembered
+      assert.strictEqual((yield* cookie)?.expiresAt, 7 * day)
+      const answer = yield* client.get("/policy")
+      assert.strictEqual(assertCookie(answer), token)
+      assert.notMatch(answer.setCookies[0] ?? "", /Max-Age|Expires/)
+      assert.isUndefined((yield* cookie)?.expiresAt)
+      const record = yield* recordUnder(token)
+      assert.deepInclude(record, { deadline: 2 * day + hour, expiresAt: 3 * day, idle: hour })
+      assert.isUndefined(record?.persistent)
+      yield* TestClock.adjust(30 * minute)
+      yield* client.get("/read")
+      assert.strictEqual((yield* recordUnder(token))?.deadline, 2 * day + hour + 30 * minute)
+      yield* TestClock.adjust(hour)
+      assert.isUndefined(yield* recordUnder(token))
+    }).pipe(Effect.provide(services())))
+
+  it.effect("with a renewal, in one step", () =>
+    Effect.gen(function*() {
+      const { client, cookie } = yield* remembered
+      const next = assertCookie(yield* client.get("/policy-renew"))
+      assert.isUndefined((yield* cookie)?.expiresAt)
+      assert.deepInclude(yield* recordUnder(next), { deadline: 2 * day + hour, expiresAt: 3 * day })
+    }).pipe(Effect.provide(services())))
+
+  it.effect("where the layer has a maxAge, the cookie has that again", () =>
+    Effect.gen(function*() {
+      const { client, cookie } = yield* remembered
+      yield* client.get("/policy")
+      assert.strictEqual((yield* cookie)?.expiresAt, 2 * day + hour)
+    }).pipe(Effect.provide(Layer.mergeAll(CookieState.layer({ maxAge: "2 hours" }), unswept))))
+
+  it.effect("does nothing to a session that was never bound, whatever was asked for before it in the request", () =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(forgetting)
+      const visitor = yield* client.other({ jar: "empty" })
+      assertNoCookie(yield* visitor.get("/policy"))
+      const token = assertCookie(yield* client.get("/add"))
+      const before = yield* recordUnder(token)
+      const controls = yield* testing.Controls
+      yield* controls.reset
+      for (const path of ["/policy", "/both"]) {
+        assertNoCookie(yield* client.get(path))
+      }
+      assert.deepStrictEqual(yield* controls.methods, ["load", "load"])
+      assert.deepStrictEqual(yield* recordUnder(token), before)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("the later of both counts", () =>
+    Effect.gen(function*() {
+      const { client, token } = yield* remembered
+      yield* client.get("/both-week")
+      assert.deepInclude(yield* recordUnder(token), { expiresAt: 9 * day, persistent: true })
+      yield* client.get("/both")
+      assert.strictEqual((yield* recordUnder(token))?.expiresAt, 3 * day)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("is made again on what another request saved first", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const { client, token } = yield* remembered
+      const other = yield* fixture.elsewhere(forgetting)
+      const update = yield* controls.hold("update")
+      const slow = yield* client.fork("GET", "/policy")
+      yield* update.arrived
+      yield* other.get("/week", { cookies: `${fixture.cookieName}=${token}` })
+      yield* update.release
+      const answer = yield* slow
+      assertCookie(answer)
+      assert.notMatch(answer.setCookies[0] ?? "", /Max-Age|Expires/)
+      const record = yield* recordUnder(token)
+      assert.deepInclude(record, { expiresAt: 3 * day, data: { n: 2 } })
+      assert.isUndefined(record?.persistent)
+    }).pipe(Effect.provide(services())))
+})
+
+describe("a cookie that an older secret signed", () => {
+  const signedBy = (...secrets: ReadonlyArray<string>) =>
+    Effect.provide(
+      testing.client(app),
+      CookieState.layer({ signed: { secrets: secrets.map((secret) => Redacted.make(secret)) } })
+    )
+
+  /** What a browser of before the rotation sends, to an app that signs by the new secret. */
+  const rotated = Effect.gen(function*() {
+    const before = yield* signedBy("old")
+    yield* before.get("/add")
+    const [cookie] = yield* before.cookies
+    const cookies = `${cookie?.name}=${cookie?.value}`
+    const client = yield* signedBy("new", "old")
+    const after = yield* signedBy("new")
+    return {
+      send: (path: string) => client.get(path, { cookies }),
+      sendNew: (path: string) => client.get(path),
+      isNew: Effect.gen(function*() {
+        const [cookie] = yield* client.cookies
+        const answer = yield* after.get("/read", { cookies: `${cookie?.name}=${cookie?.value}` })
+        return (yield* answer.text) !== "0"
+      })
+    }
+  })
+
+  it.effect("S59: is left as it is by a read that writes nothing", () =>
+    Effect.gen(function*() {
+      const { send } = yield* rotated
+      const answer = yield* send("/read")
+      assert.strictEqual(yield* answer.text, "1")
+      assertNoCookie(answer)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S59: is set anew by the first secret when the session is written, and then no more", () =>
+    Effect.gen(function*() {
+      const { isNew, send, sendNew } = yield* rotated
+      const answer = yield* send("/add")
+      assert.strictEqual(yield* answer.text, "2")
+      assert.lengthOf(answer.setCookies, 1)
+      assert.isTrue(yield* isNew)
+      assertNoCookie(yield* sendNew("/add"))
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S59: is set anew when the session is touched", () =>
+    Effect.gen(function*() {
+      const { isNew, send } = yield* rotated
+      yield* TestClock.adjust(10 * minute)
+      assert.lengthOf((yield* send("/read")).setCookies, 1)
+      assert.isTrue(yield* isNew)
+    }).pipe(Effect.provide(services())))
+
+  it.effect("S59: is not set anew by a write that fails or is dropped", () =>
+    Effect.gen(function*() {
+      const { send } = yield* rotated
+      assertNoCookie(yield* send("/add-500"))
+      yield* (yield* testing.Controls).fail("update")
+      assertNoCookie(yield* send("/add"))
+    }).pipe(fixture.quietly, Effect.provide(services())))
+})
+
 describe("a cookie with an expiry", () => {
   it.effect("S22: is set again when the session slides, and never outlives the record", () =>
     Effect.gen(function*() {
@@ -250,7 +446,7 @@ describe("a session of an earlier policy", () => {
       const client = yield* testing.client(app)
       const token = SessionToken.draw(yield* SessionToken.Generator)
       const store = yield* Store.Store
-      yield* store.create(token, testing.record({ idle: 30 * minute, data: { n: 7 } }))
+      yield* clocked(store).create(token, testing.record({ idle: 30 * minute, data: { n: 7 } }))
       yield* client.keep(`${fixture.cookieName}=${Redacted.value(token)}; Path=/; Secure`)
       for (let n = 0; n < 8; n++) {
         yield* TestClock.adjust(5 * minute)

@@ -4,7 +4,21 @@
 import { HttpApp, HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, FiberRef, Layer, Option, Redacted, Ref, Stream, TestClock } from "effect"
+import {
+  Cause,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  FiberRef,
+  Layer,
+  Option,
+  Redacted,
+  Ref,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
 import {
   CookieState,
   HttpMiddleware,
@@ -18,6 +32,7 @@ import {
 } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
+import { clocked } from "./support/clocked.js"
 
 const { answering, assertCookie, assertNoCookie, increment, services } = fixture
 
@@ -267,10 +282,10 @@ describe("a store that hangs", () => {
         const inner = yield* Store.Store
         const contended = Store.make({
           ...inner,
-          update: (token) =>
+          update: (token, _revision, _record, call) =>
             Effect.zipRight(
               Effect.sleep("1 second"),
-              Effect.map(inner.load(token), (found) =>
+              Effect.map(Effect.suspend(() => inner.load(token, call)), (found) =>
                 found._tag === "Live"
                   ? Store.conflict({ ...found.record, revision: found.record.revision + 1 })
                   : Store.gone)
@@ -322,7 +337,7 @@ describe("a store that does what it was asked, and whose answer is lost", () => 
         )
         const lives = yield* Effect.filter(
           [...new Map(tokens.map((token) => [Redacted.value(token), token])).values()],
-          (token) => Effect.map(store.load(token), ({ _tag }) => _tag === "Live")
+          (token) => Effect.map(clocked(store).load(token), ({ _tag }) => _tag === "Live")
         )
         assert.lengthOf(lives, method === "remove" ? 0 : 1)
       }).pipe(fixture.quietly, fixture.leavingNoFiber, Effect.provide(services())))
@@ -368,7 +383,7 @@ describe("a commit that the handler stops waiting for", () => {
         const answer = yield* Fiber.join(answering)
         assert.strictEqual(answer.status, 500)
         const store = yield* Store.Store
-        const found = yield* store.load(SessionToken.fromString(assertCookie(answer)))
+        const found = yield* clocked(store).load(SessionToken.fromString(assertCookie(answer)))
         assert.strictEqual(found._tag, "Live")
       }).pipe(Effect.provide(services())))
   }
@@ -414,10 +429,10 @@ describe("updates that go past the size limit together with another request's", 
           yield* put("first", 150)
           const token = yield* Session.token
           yield* put("second", 20)
-          const found = yield* store.load(token)
+          const found = yield* clocked(store).load(token)
           assert(found._tag === "Live")
           const { data } = testing.record({ data: { ...found.record.data, other: "x".repeat(20) } })
-          yield* store.update(token, found.record.revision, { ...found.record, data })
+          yield* clocked(store).update(token, found.record.revision, { ...found.record, data })
         }))
       })))
       const answer = yield* client.get("/")
@@ -566,7 +581,7 @@ describe("one session per request", () => {
       ]
       assert.notStrictEqual(tokens[0], tokens[1])
       const one = yield* Store.Store
-      assert.strictEqual((yield* one.load(SessionToken.fromString(tokens[1] ?? "")))._tag, "None")
+      assert.strictEqual((yield* clocked(one).load(SessionToken.fromString(tokens[1] ?? "")))._tag, "None")
     }).pipe(Effect.provide(services())))
 
   it.live("the store's layer is built once for all requests", () => {
@@ -584,6 +599,133 @@ describe("one session per request", () => {
       assert.strictEqual(built, 1)
     }).pipe(Effect.ensuring(Effect.promise(dispose)))
   })
+})
+
+describe("an app with a State and a Store of its own, below another session's middleware", () => {
+  const User = SessionField.make("user", Schema.String, { default: () => "nobody" })
+  const admin = fixture.routes({
+    "/a": answering(SessionField.get(User)),
+    "/a/login": answering(SessionField.set(User, "root")),
+    "/b": answering(SessionField.get(User)),
+    "/b/login": answering(SessionField.set(User, "root"))
+  }).pipe(HttpMiddleware.session)
+  const adminLayers = Layer.merge(CookieState.layer({ name: "__Host-admin" }), MemoryStore.layer())
+
+  const mounted = <E>(app: HttpApp.Default<E>) =>
+    Effect.gen(function*() {
+      const client = yield* testing.client(HttpRouter.empty.pipe(
+        HttpRouter.get("/signup", answering(SessionField.set(User, "mallory"))),
+        HttpRouter.get("/user", answering(SessionField.get(User))),
+        HttpRouter.mountApp("/a", app, { includePrefix: true }),
+        HttpRouter.mountApp("/b", app, { includePrefix: true }),
+        HttpMiddleware.session
+      ))
+      return {
+        names: Effect.map(client.cookies, (cookies) => cookies.map(({ name }) => name)),
+        says: (path: string) => Effect.flatMap(client.get(path), ({ text }) => text)
+      }
+    })
+
+  const hasItsOwn = <E>(mount: "/a" | "/b", app: HttpApp.Default<E>) =>
+    Effect.gen(function*() {
+      const { names, says } = yield* mounted(app)
+      yield* says("/signup")
+      assert.strictEqual(yield* says(mount), "nobody")
+      yield* says(`${mount}/login`)
+      assert.strictEqual(yield* says(mount), "root")
+      assert.strictEqual(yield* says("/user"), "mallory")
+      assert.deepStrictEqual(yield* names, [fixture.cookieName, "__Host-admin"])
+    })
+
+  it.effect("C6: run from a web handler, which is given the very same request, it has a session of its own", () =>
+    Effect.gen(function*() {
+      const { dispose, handler } = HttpApp.toWebHandlerLayer(admin, Layer.orDie(adminLayers))
+      yield* Effect.ensuring(hasItsOwn("/a", HttpApp.fromWebHandler(handler)), Effect.promise(dispose))
+    }).pipe(Effect.provide(services())))
+
+  it.scoped("C6: with its layers provided around it, it has a session of its own", () =>
+    Effect.gen(function*() {
+      const context = yield* Layer.build(adminLayers)
+      yield* hasItsOwn("/b", Effect.provide(admin, context))
+    }).pipe(Effect.provide(services())))
+
+  it.scoped("C6: one named session twice, each with layers of its own: two sessions", () =>
+    Effect.gen(function*() {
+      class Admin extends Session.Tag<Admin>()("pitfalls-admin") {}
+      const Level = SessionField.make("level", Schema.Int, { default: () => 0, session: Admin })
+      const up = SessionField.updateAndGet(Level, (n) => n + 1)
+      const named = (name: string) =>
+        Layer.build(HttpMiddleware.layerSession(Admin, [CookieState.layer({ name }), MemoryStore.layer()]))
+      const outer = yield* named("__Host-outer")
+      const inner = yield* named("__Host-inner")
+      const below = answering(up).pipe(HttpMiddleware.sessionOf(Admin), Effect.provide(inner))
+      const client = yield* testing.client(
+        Effect.all([up, up, below]).pipe(
+          Effect.map(([, , response]) => response),
+          HttpMiddleware.sessionOf(Admin),
+          Effect.provide(outer)
+        )
+      )
+      assert.strictEqual(yield* (yield* client.get("/")).text, "1")
+      assert.strictEqual(yield* (yield* client.get("/")).text, "2")
+      assert.deepStrictEqual((yield* client.cookies).map(({ name }) => name).sort(), ["__Host-inner", "__Host-outer"])
+    }))
+})
+
+describe("a request with an upgrade header", () => {
+  const asking = (headers: Record<string, string>) => new Request("https://app.test/", { headers })
+
+  for (const headers of [{}, { upgrade: "websocket" }] as ReadonlyArray<Record<string, string>>) {
+    const title = headers["upgrade"] === undefined ? "without one" : "with one"
+
+    it.effect(`C2: ${title}: answered once: the body's stream runs once, and is closed when it was read`, () =>
+      Effect.gen(function*() {
+        let begun = 0
+        let open = 0
+        const closed = yield* Deferred.make<void>()
+        const body = Stream.unwrapScoped(Effect.as(
+          Effect.acquireRelease(
+            Effect.sync(() => {
+              begun += 1
+              open += 1
+            }),
+            () =>
+              Effect.suspend(() => {
+                open -= 1
+                return Deferred.succeed(closed, undefined)
+              })
+          ),
+          Stream.concat(Stream.make("first"), Stream.never)
+        ))
+        const { dispose, handler } = HttpApp.toWebHandlerLayer(
+          HttpMiddleware.session(Effect.as(increment, HttpServerResponse.stream(Stream.encodeText(body)))),
+          Layer.orDie(Layer.merge(CookieState.layer(), MemoryStore.layer())),
+          { middleware: HttpMiddleware.session as never }
+        )
+        const web = yield* Effect.promise(() => handler(asking(headers)))
+        tokenOf(web)
+        const reader = web.body?.getReader() ?? assert.fail("no body")
+        yield* Effect.promise(() => reader.read())
+        yield* Effect.promise(() => reader.cancel())
+        yield* Deferred.await(closed)
+        yield* Effect.repeatN(Effect.yieldNow(), 50)
+        assert.deepStrictEqual([begun, open], [1, 0])
+        yield* Effect.promise(dispose)
+      }))
+
+    it.effect(`C2: ${title}: the handler is given the same request that came`, () =>
+      Effect.gen(function*() {
+        const client = yield* testing.client(Effect.flatMap(
+          HttpServerRequest.HttpServerRequest,
+          (came) =>
+            HttpMiddleware.session(Effect.map(
+              Effect.zip(HttpServerRequest.HttpServerRequest, increment),
+              ([given]) => HttpServerResponse.text(String(given === came))
+            ))
+        ))
+        assert.strictEqual(yield* (yield* client.get("/", { headers })).text, "true")
+      }).pipe(Effect.provide(services())))
+  }
 })
 
 describe("S67: the client goes away", () => {
@@ -906,7 +1048,7 @@ describe("fibers of the handler's own", () => {
       assert.strictEqual(yield* answer.text, "{}")
       fixture.assertRemoval(answer)
       const store = yield* Store.Store
-      assert.strictEqual((yield* store.load(SessionToken.fromString(token)))._tag, "Superseded")
+      assert.strictEqual((yield* clocked(store).load(SessionToken.fromString(token)))._tag, "Superseded")
     }).pipe(fixture.leavingNoFiber, Effect.provide(services())))
 
   it.effect("S26: destroyed while a commit of the same request is under way: what landed is removed as well", () =>
@@ -922,10 +1064,11 @@ describe("fibers of the handler's own", () => {
         yield* Fiber.join(committing)
         return fixture.done
       })))
-      fixture.assertRemoval(yield* client.get("/"))
+      // The client never had the token, so there is no cookie to remove.
+      assertNoCookie(yield* client.get("/"))
       const created = (yield* controls.calls)[0]
       assert.deepStrictEqual(yield* controls.methods, ["create", "remove"])
       const store = yield* Store.Store
-      assert.strictEqual((yield* store.load(created?.token ?? SessionToken.fromString("")))._tag, "Superseded")
+      assert.strictEqual((yield* clocked(store).load(created?.token ?? SessionToken.fromString("")))._tag, "Superseded")
     }).pipe(fixture.leavingNoFiber, Effect.provide(services())))
 })

@@ -551,7 +551,9 @@ const cases = (name: string, carrier: plack.Carrier, kind: plack.Kind): void => 
     it.scoped("X28: two sessions of different names have ids, data and stores of their own", () =>
       Effect.gen(function*() {
         const inner = yield* Layer.build(Layer.merge(carrier.layer("admin"), kind.layer))
-        const adminSession = yield* Effect.provide(HttpMiddleware.makeSession(Admin), inner)
+        const adminParts = yield* Layer.build(
+          HttpMiddleware.layerSession(Admin, Layer.succeedContext(inner))
+        )
         const admin = Session.verbs(Admin)
         const both = Effect.gen(function*() {
           yield* put({ whose: "visitor" })
@@ -560,7 +562,9 @@ const cases = (name: string, carrier: plack.Carrier, kind: plack.Kind): void => 
           yield* admin.commit
           return HttpServerResponse.text(JSON.stringify([yield* Session.id, yield* admin.id]))
         })
-        const client = yield* testing.client(HttpMiddleware.session(adminSession(both)))
+        const client = yield* testing.client(
+          HttpMiddleware.session(Effect.provide(HttpMiddleware.sessionOf(Admin)(both), adminParts))
+        )
         const answer = yield* client.get("/")
         const ids = (yield* answer.json) as ReadonlyArray<SessionToken.SessionId>
         assert.lengthOf(new Set(ids), 2)

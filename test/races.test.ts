@@ -1,11 +1,12 @@
 /**
  * Requests of one session that meet, stepped so that each race comes out the same every time: every wait is on an event.
  */
-import { FileSystem } from "@effect/platform"
+import { FileSystem, HttpServerResponse, KeyValueStore } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Schema } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Ref, Schema } from "effect"
 import {
+  CacheStore,
   CookieState,
   FileStore,
   HttpMiddleware,
@@ -18,6 +19,7 @@ import {
 } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
+import { clocked } from "./support/clocked.js"
 
 const { answering, assertCookie, assertNoCookie, increment } = fixture
 
@@ -39,7 +41,7 @@ const suspending = Layer.scoped(
   Effect.map(MemoryStore.make(), (store) =>
     Store.make({
       ...store,
-      update: (token, revision, record) => Effect.zipRight(Effect.yieldNow(), store.update(token, revision, record))
+      update: (...args) => Effect.zipRight(Effect.yieldNow(), Effect.suspend(() => store.update(...args)))
     }))
 )
 
@@ -51,8 +53,32 @@ const file = Layer.unwrapScoped(Effect.gen(function*() {
 const stores = [
   ["MemoryStore", MemoryStore.layer()],
   ["a MemoryStore that suspends", suspending],
-  ["FileStore", file]
+  ["FileStore", file],
+  ["a CacheStore", CacheStore.layerKeyValueStore().pipe(Layer.provide(KeyValueStore.layerMemory))]
 ] as const
+
+const stored = Effect.flatMap(Session.Session, Ref.get)
+
+const updating = (f: (data: Session.Data) => Session.Data) => Effect.flatMap(Session.Session, Ref.update(f))
+
+/** Updates that can't be made again on what the other request saved. */
+const throwing: ReadonlyArray<readonly [string, number, (data: Session.Data) => Session.Data]> = [
+  ["the app's own check", 500, (data) => {
+    if (data["fast"] !== undefined) {
+      throw new Error("the cart is full")
+    }
+    return { ...data, slow: 1 }
+  }],
+  ["the size limit", 413, (data) => ({ ...data, slow: "x".repeat(600) })]
+]
+
+type Verb = Effect.Effect<unknown, Store.StoreError | Session.SessionGone | Session.HeadSent, Session.Session>
+
+const verbs: ReadonlyArray<readonly [string, Verb]> = [
+  ["commit", Session.commit],
+  ["transaction", Session.transaction((data) => [undefined, { ...data, also: true }])],
+  ["reload", Session.reload]
+]
 
 for (const [name, store] of stores) {
   const services = Layer.mergeAll(
@@ -67,7 +93,7 @@ for (const [name, store] of stores) {
 
   const dataUnder = (token: string) =>
     Effect.map(
-      Effect.flatMap(Store.Store, (store) => store.load(SessionToken.fromString(token))),
+      Effect.flatMap(Store.Store, (store) => clocked(store).load(SessionToken.fromString(token))),
       (found) => found._tag === "Live" ? found.record.data : found._tag
     )
 
@@ -94,7 +120,11 @@ for (const [name, store] of stores) {
         const updates = methods.filter((method) => method === "update").length
         assert.lengthOf(methods.filter((method) => method === "load"), 100)
         // one that answers at once never has a queue: each writer learns of the other by its conflict, at no round trip
-        assert.isAtMost(updates, name === "MemoryStore" ? 199 : 105, "N writers cost about N store calls")
+        assert.isAtMost(
+          updates,
+          name === "MemoryStore" || name === "a CacheStore" ? 199 : 105,
+          "N writers cost about N store calls"
+        )
       }).pipe(scoped), 60_000)
 
     it.live("S65: 30 parallel requests that each set a different key keep all 30", () =>
@@ -237,7 +267,7 @@ for (const [name, store] of stores) {
             assert.strictEqual(assertCookie(answer), token)
             assert.match(answer.setCookies[0] ?? "", /Max-Age=604800|Max-Age=604799/)
             const bound = Effect.map(
-              Effect.flatMap(Store.Store, (store) => store.load(SessionToken.fromString(token))),
+              Effect.flatMap(Store.Store, (store) => clocked(store).load(SessionToken.fromString(token))),
               (found) => found._tag === "Live" ? [found.record.expiresAt, found.record.persistent] : []
             )
             const before = yield* bound
@@ -268,6 +298,215 @@ for (const [name, store] of stores) {
         assert.sameDeepMembers(kept, [{ n: 1, user: "ann" }, { user: "ann" }])
         assert.strictEqual(yield* (yield* first.get("/user")).text, "ann")
         assert.strictEqual(yield* (yield* second.get("/user")).text, "ann")
+      }).pipe(scoped))
+
+    /** One request that loads, waits, makes its update and does what is asked; and another that saves meanwhile. */
+    const replayed = (
+      update: (data: Session.Data) => Session.Data,
+      handler: Effect.Effect<number, never, Session.Session>
+    ) =>
+      Effect.gen(function*() {
+        const loaded = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        const wait = Effect.all([Session.load, Deferred.succeed(loaded, undefined), Deferred.await(go)])
+        const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+          "/begin": answering(updating(() => ({ begun: 1 }))),
+          "/fast": answering(updating((data) => ({ ...data, fast: "x".repeat(600) }))),
+          "/slow": Effect.all([wait, updating(update), handler]).pipe(
+            Effect.map(([, , status]) => HttpServerResponse.text("slow", { status }))
+          )
+        })))
+        const token = assertCookie(yield* client.get("/begin"))
+        const slow = yield* client.fork("GET", "/slow")
+        yield* Deferred.await(loaded)
+        assert.strictEqual((yield* client.get("/fast")).status, 200)
+        const saved = yield* dataUnder(token)
+        yield* Deferred.succeed(go, undefined)
+        const answer = yield* Fiber.join(slow)
+        assertNoCookie(answer)
+        assert.deepStrictEqual(yield* dataUnder(token), saved, "the other request's write survives")
+        return answer
+      }).pipe(Effect.provide(fixture.policy(SessionPolicy.layer({ storeTimeout: "1 hour", maxSize: 1000 }))))
+
+    for (const [cause, failure, update] of throwing) {
+      for (const [verb, effect] of verbs) {
+        it.live(`C1: ${verb} replays an update that throws by ${cause}: it fails each time, and nothing is changed`, () =>
+          Effect.gen(function*() {
+            const failing = Effect.gen(function*() {
+              const before = yield* stored
+              for (let time = 0; time < 2; time++) {
+                assert.isTrue(Exit.isFailure(yield* Effect.exit(effect)))
+                assert.deepStrictEqual(yield* stored, before)
+              }
+            })
+            // the last commit tries once more, and says that it failed
+            const kept = yield* replayed(update, Effect.as(failing, 409))
+            assert.strictEqual(kept.status, failure)
+            const dropped = yield* replayed(update, Effect.as(Effect.zipRight(failing, Session.ignoreChanges), 409))
+            assert.strictEqual(dropped.status, 409)
+          }).pipe(scoped))
+      }
+
+      it.live(`C1: an update is made while a commit is under way, and throws by ${cause} when both are replayed`, () =>
+        Effect.gen(function*() {
+          const controls = yield* testing.Controls
+          const app = HttpMiddleware.session(fixture.routes({
+            "/begin": answering(updating(() => ({ begun: 1 }))),
+            "/fast": answering(updating((data) => ({ ...data, fast: "x".repeat(600) }))),
+            "/slow": Effect.gen(function*() {
+              yield* updating((data) => ({ ...data, first: true }))
+              const committing = yield* Effect.fork(Effect.exit(Session.commit))
+              yield* controls.arrived("update")
+              yield* updating(update)
+              const before = yield* stored
+              yield* Deferred.succeed(updated, undefined)
+              assert.isTrue(Exit.isFailure(yield* Fiber.join(committing)))
+              assert.deepStrictEqual(yield* stored, before)
+              return HttpServerResponse.text("slow", { status: 409 })
+            })
+          }))
+          const updated = yield* Deferred.make<void>()
+          const client = yield* testing.client(app)
+          const other = yield* fixture.elsewhere(app)
+          const token = assertCookie(yield* client.get("/begin"))
+          yield* controls.reset
+          const held = yield* controls.hold("update")
+          const slow = yield* client.fork("GET", "/slow")
+          yield* Deferred.await(updated)
+          yield* other.get("/fast", { cookies: `${fixture.cookieName}=${token}` })
+          const saved = yield* dataUnder(token)
+          yield* held.release
+          const answer = yield* Fiber.join(slow)
+          assert.strictEqual(answer.status, failure)
+          assertNoCookie(answer)
+          assert.deepStrictEqual(yield* dataUnder(token), saved)
+        }).pipe(
+          Effect.provide(fixture.policy(SessionPolicy.layer({ storeTimeout: "1 hour", maxSize: 1000 }))),
+          scoped
+        ))
+
+      it.live(`C1: a commit that waits its turn, whose update throws by ${cause} on what the one ahead left`, () =>
+        Effect.gen(function*() {
+          const controls = yield* testing.Controls
+          const loaded = yield* Deferred.make<void>()
+          const go = yield* Deferred.make<void>()
+          const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+            "/begin": answering(updating(() => ({ begun: 1 }))),
+            "/add": answering(increment),
+            "/fast": answering(updating((data) => ({ ...data, fast: "x".repeat(600) }))),
+            "/slow": answering(
+              Effect.all([
+                Session.load,
+                Deferred.succeed(loaded, undefined),
+                Deferred.await(go),
+                updating(update),
+                Effect.exit(Session.commit)
+              ]),
+              409
+            )
+          })))
+          const token = assertCookie(yield* client.get("/begin"))
+          const slow = yield* client.fork("GET", "/slow")
+          yield* Deferred.await(loaded)
+          const held = yield* controls.hold("update")
+          const fast = yield* client.fork("GET", "/fast")
+          yield* held.arrived
+          yield* Deferred.succeed(go, undefined)
+          yield* Effect.repeatN(Effect.yieldNow(), 50)
+          yield* held.release
+          assert.strictEqual((yield* Fiber.join(fast)).status, 200)
+          const saved = yield* dataUnder(token)
+          assert.strictEqual((yield* Fiber.join(slow)).status, failure)
+          assert.deepStrictEqual(yield* dataUnder(token), saved)
+          assert.strictEqual((yield* client.get("/add")).status, 200, "the turn was given on")
+        }).pipe(
+          Effect.provide(fixture.policy(SessionPolicy.layer({ storeTimeout: "1 hour", maxSize: 1000 }))),
+          scoped
+        ))
+    }
+
+    it.live("C7: a logout under way while the session is renewed ends the renewed session too", () =>
+      Effect.gen(function*() {
+        const destroyed = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        const browser = yield* testing.client(HttpMiddleware.session(fixture.routes({
+          "/login": answering(SessionField.set(User, "ann")),
+          "/renew": answering(Session.renew),
+          "/user": answering(SessionField.get(User)),
+          "/logout": answering(
+            Effect.all([Session.destroy, Deferred.succeed(destroyed, undefined), Deferred.await(go)])
+          )
+        })))
+        const token = assertCookie(yield* browser.get("/login"))
+        const tab = yield* browser.other({ jar: "copy" })
+        const logout = yield* browser.fork("GET", "/logout")
+        yield* Deferred.await(destroyed)
+        const between = assertCookie(yield* tab.get("/renew"))
+        const next = assertCookie(yield* tab.get("/renew"))
+        assert.deepStrictEqual(yield* dataUnder(next), { user: "ann" })
+        yield* Deferred.succeed(go, undefined)
+        const answer = yield* Fiber.join(logout)
+        assert.strictEqual(answer.status, 200)
+        fixture.assertRemoval(answer)
+        assert.deepStrictEqual(yield* Effect.forEach([token, between, next], dataUnder), [
+          "Superseded",
+          "Superseded",
+          "Superseded"
+        ])
+        assert.strictEqual(yield* (yield* tab.get("/user")).text, "nobody")
+      }).pipe(scoped))
+
+    it.live("C10: what a renewed session holds is not shown to a request with the old token", () =>
+      Effect.gen(function*() {
+        const controls = yield* testing.Controls
+        const goThird = yield* Deferred.make<void>()
+        const goOld = yield* Deferred.make<void>()
+        const queued = Effect.repeatN(Effect.yieldNow(), 50)
+        const adding = (go: Deferred.Deferred<void>) =>
+          Effect.gen(function*() {
+            yield* Session.load
+            yield* Deferred.await(go)
+            yield* increment
+            const exit = yield* Effect.exit(Session.commit)
+            return HttpServerResponse.unsafeJson({ exit: exit._tag, data: yield* stored })
+          })
+        const Secret = SessionField.make("secret", Schema.String)
+        const victim = yield* testing.client(HttpMiddleware.session(fixture.routes({
+          "/add": answering(increment),
+          "/third": adding(goThird),
+          "/old": adding(goOld),
+          "/login": answering(Effect.all([
+            Session.renew,
+            Session.commit,
+            SessionField.set(Secret, "only after the login"),
+            Session.commit
+          ]))
+        })))
+        yield* victim.get("/add")
+        const old = yield* victim.other({ jar: "copy" })
+        const third = yield* victim.other({ jar: "copy" })
+        yield* controls.reset
+        const addingThird = yield* third.fork("GET", "/third")
+        const addingOld = yield* old.fork("GET", "/old")
+        yield* controls.arrived("load", 2)
+        const renewing = yield* controls.hold("renew")
+        const login = yield* victim.fork("GET", "/login")
+        yield* renewing.arrived
+        // the third waits behind the renewal, what the login writes next behind the third, and the old one behind all
+        yield* Deferred.succeed(goThird, undefined)
+        yield* queued
+        const updating = yield* controls.hold("update")
+        yield* renewing.release
+        yield* updating.arrived
+        yield* queued
+        yield* Deferred.succeed(goOld, undefined)
+        yield* queued
+        yield* updating.release
+        const token = assertCookie(yield* Fiber.join(login))
+        for (const request of [addingThird, addingOld]) {
+          assert.deepStrictEqual(yield* (yield* Fiber.join(request)).json, { exit: "Failure", data: { n: 2 } })
+        }
+        assert.deepStrictEqual(yield* dataUnder(token), { n: 1, secret: "only after the login" })
       }).pipe(scoped))
   })
 }

@@ -1,7 +1,7 @@
 /**
  * After the response head has left: what a stream, a fork or a socket can still do to a session, and what it can't.
  */
-import { HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Either, Redacted, Ref, Stream } from "effect"
@@ -10,15 +10,17 @@ import * as testing from "effect-session/testing"
 import { request } from "node:http"
 import type { Duplex } from "node:stream"
 import * as fixture from "./fixtures/http.js"
+import { clocked } from "./support/clocked.js"
 
 const { answering, assertCookie, assertNoCookie, increment, services } = fixture
 
 /** A socket that a server has upgraded to. */
-const upgraded = (port: number, headers: { readonly [name: string]: string }) =>
+const upgraded = (port: number, headers: { readonly [name: string]: string }, path = "/") =>
   Effect.acquireRelease(
     Effect.async<Duplex>((resume) => {
       const asking = request({
         port,
+        path,
         host: "127.0.0.1",
         headers: {
           ...headers,
@@ -109,7 +111,7 @@ describe("a session that exists", () => {
       assert.strictEqual(yield* answer.text, "\"ok\";\"ok\";")
       assert.deepStrictEqual(yield* controls.methods, ["load", "remove"])
       const store = yield* Store.Store
-      assert.strictEqual((yield* store.load(SessionToken.fromString(token)))._tag, "Superseded")
+      assert.strictEqual((yield* clocked(store).load(SessionToken.fromString(token)))._tag, "Superseded")
     }).pipe(Effect.provide(services())))
 
   it.effect("a renewal would need a new token: HeadSent, and the old one stays good", () =>
@@ -204,34 +206,43 @@ describe("an upgraded socket", () => {
       ["begun", add]
     ] as const
   ) {
-    it.live(`S67: a session can't be ${what} any more: HeadSent, and the client's token stays good`, () =>
-      Effect.gen(function*() {
-        const store = yield* Store.Store
-        const token = SessionToken.draw(yield* SessionToken.Generator)
-        yield* store.create(token, testing.record({ createdAt: yield* Clock.currentTimeMillis, data: { n: 1 } }))
-        const came = yield* Deferred.make<string>()
-        const app = Effect.gen(function*() {
-          const socket = yield* HttpServerRequest.upgrade
-          const context = yield* Effect.context<Session.Session>()
-          const tried = Effect.provide(word(Effect.zipRight(verb, Session.commit)), context)
-          yield* socket.run(() => Effect.void, {
-            onOpen: Effect.asVoid(Effect.flatMap(tried, (tag) => Deferred.succeed(came, tag)))
-          })
-          return HttpServerResponse.empty()
-        }).pipe(Effect.catchTags({ RequestError: Effect.die, SocketError: () => Effect.succeed(fixture.done) }))
-        yield* HttpServer.serveEffect(app, HttpMiddleware.session)
-        const { address } = yield* HttpServer.HttpServer
-        yield* upgraded(
-          address._tag === "TcpAddress" ? address.port : 0,
-          what === "renewed" ? { cookie: `session=${Redacted.value(token)}` } : {}
-        )
-        assert.strictEqual(yield* Deferred.await(came), "HeadSent")
-        assert.strictEqual((yield* store.load(token))._tag, "Live")
-      }).pipe(
-        Effect.scoped,
-        fixture.quietly,
-        Effect.provide([NodeHttpServer.layerTest, CookieState.layer({ secure: false }), MemoryStore.layer()])
-      ))
+    for (
+      const [title, path] of [["S67", "/"], ["C2 S67: below a router's mount, which modifies the request", "/below/"]]
+    ) {
+      it.live(`${title}: a session can't be ${what} any more: HeadSent, and the client's token stays good`, () =>
+        Effect.gen(function*() {
+          const store = yield* Store.Store
+          const token = SessionToken.draw(yield* SessionToken.Generator)
+          yield* clocked(store).create(
+            token,
+            testing.record({ createdAt: yield* Clock.currentTimeMillis, data: { n: 1 } })
+          )
+          const came = yield* Deferred.make<string>()
+          const app = Effect.gen(function*() {
+            const socket = yield* HttpServerRequest.upgrade
+            const context = yield* Effect.context<Session.Session>()
+            const tried = Effect.provide(word(Effect.zipRight(verb, Session.commit)), context)
+            yield* socket.run(() => Effect.void, {
+              onOpen: Effect.asVoid(Effect.flatMap(tried, (tag) => Deferred.succeed(came, tag)))
+            })
+            return HttpServerResponse.empty()
+          }).pipe(Effect.catchTags({ RequestError: Effect.die, SocketError: () => Effect.succeed(fixture.done) }))
+          const router = HttpRouter.empty.pipe(HttpRouter.get("/", app), HttpRouter.mountApp("/below", app))
+          yield* HttpServer.serveEffect(router, HttpMiddleware.session)
+          const { address } = yield* HttpServer.HttpServer
+          yield* upgraded(
+            address._tag === "TcpAddress" ? address.port : 0,
+            what === "renewed" ? { cookie: `session=${Redacted.value(token)}` } : {},
+            path
+          )
+          assert.strictEqual(yield* Deferred.await(came), "HeadSent")
+          assert.strictEqual((yield* clocked(store).load(token))._tag, "Live")
+        }).pipe(
+          Effect.scoped,
+          fixture.quietly,
+          Effect.provide([NodeHttpServer.layerTest, CookieState.layer({ secure: false }), MemoryStore.layer()])
+        ))
+    }
   }
 })
 

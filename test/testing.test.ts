@@ -19,6 +19,7 @@ import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField } from 
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import * as testing from "effect-session/testing"
+import { callAt, clockedStore } from "./support/records.js"
 
 const draw = Effect.map(SessionToken.Generator, (generator) => SessionToken.draw(generator))
 
@@ -49,7 +50,7 @@ describe("testing.controlled", () => {
   const controlled = testing.controlled(MemoryStore.layer())
 
   const seeded = Effect.gen(function*() {
-    const store = yield* Store.Store
+    const store = yield* clockedStore
     const controls = yield* testing.Controls
     const token = yield* draw
     const record = testing.record({ data: { n: 0 } })
@@ -74,13 +75,14 @@ describe("testing.controlled", () => {
       yield* store.remove(next)
       assert.strictEqual((yield* store.create(next, record))._tag, "Exists")
       assert.deepStrictEqual(yield* controls.methods, ["load", "touch", "update", "renew", "remove", "create"])
+      const call = callAt(0)
       assert.deepStrictEqual(yield* controls.calls, [
-        { method: "load", token },
-        { method: "touch", token, revision: 1, deadline: 4_000_000 },
-        { method: "update", token, revision: 1, record },
-        { method: "renew", token, revision: 2, next, record },
-        { method: "remove", token: next },
-        { method: "create", token: next, record }
+        { method: "load", token, call },
+        { method: "touch", token, revision: 1, deadline: 4_000_000, call },
+        { method: "update", token, revision: 1, record, call },
+        { method: "renew", token, revision: 2, next, record, call },
+        { method: "remove", token: next, call },
+        { method: "create", token: next, record, call }
       ])
     }).pipe(Effect.provide(testing.controlled(Layer.merge(MemoryStore.layer(), Layer.succeed(Extra, 1)))))
   })

@@ -70,22 +70,11 @@ const recordingStore = Layer.scoped(
   Effect.gen(function*() {
     const { lines, name } = yield* Trace
     const own = yield* MemoryStore.make()
-    const recorded = <A>(line: () => string, call: Effect.Effect<A, Store.StoreError>) =>
+    return Store.around(own, ({ method, next, token }, run) =>
       Effect.suspend(() => {
-        lines.push(line())
-        return call
-      })
-    return Store.make({
-      accepts: own.accepts,
-      load: (token) => recorded(() => `load ${name(token)}`, own.load(token)),
-      create: (token, record) => recorded(() => `create ${name(token)}`, own.create(token, record)),
-      update: (token, revision, record) => recorded(() => `update ${name(token)}`, own.update(token, revision, record)),
-      renew: (token, revision, next, record) =>
-        recorded(() => `renew ${name(token)} to ${name(next)}`, own.renew(token, revision, next, record)),
-      touch: (token, revision, deadline) =>
-        recorded(() => `touch ${name(token)}`, own.touch(token, revision, deadline)),
-      remove: (token) => recorded(() => `remove ${name(token)}`, own.remove(token))
-    })
+        lines.push(next === undefined ? `${method} ${name(token)}` : `${method} ${name(token)} to ${name(next)}`)
+        return run()
+      }))
   })
 )
 
@@ -228,8 +217,14 @@ describe("call order", () => {
   it.effect("S25: destroy", () =>
     traced(Session.destroy, ["handler", "extract", "load A", "answer", "remove A", "expire", "head"]))
 
-  it.effect("destroy without a session: no store call", () =>
-    traced(Session.destroy, ["handler", "extract", "answer", "expire", "head"], { visited: false }))
+  it.effect("P-B: destroy without a token: no store call, and no removal that could meet another's login", () =>
+    traced(Session.destroy, ["handler", "extract", "answer", "head"], { visited: false }))
+
+  it.effect("destroy with a malformed token: no store call, and the client forgets it", () =>
+    traced(Session.destroy, ["handler", "extract", "answer", "expire", "head"], {
+      visited: false,
+      cookies: "__Host-session=junk"
+    }))
 
   it.effect("renew, then destroy: destroyed", () =>
     traced(

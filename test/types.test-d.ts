@@ -350,6 +350,42 @@ is(Session.token)<SessionToken.Token, Saving | Session.HeadSent, Session.Session
 is(Session.outcome)<Session.Outcome, never, Session.Session>(true, true, true)
 is(Session.transaction((data) => [data["a"] === 1, data]))<boolean, Saving, Session.Session>(true, true, true)
 
+is(Session.get)<Session.Data, never, Session.Session>(true, true, true)
+is(Session.set({ a: 1 }))<void, never, Session.Session>(true, true, true)
+is(Session.update((data) => ({ ...data, a: 1 })))<void, never, Session.Session>(true, true, true)
+is(Session.modify((data) => [data["a"] === 1, data]))<boolean, never, Session.Session>(true, true, true)
+is(Session.updateAndGet((data) => data))<Session.Data, never, Session.Session>(true, true, true)
+is(Session.getAndUpdate((data) => data))<Session.Data, never, Session.Session>(true, true, true)
+is(Session.info)<Session.Info, never, Session.Session>(true, true, true)
+is(Session.expireByPolicy)<void, never, Session.Session>(true, true, true)
+equal<Session.Info["createdAt"], Option.Option<number>>(true)
+equal<Session.Info["subject"], Option.Option<string>>(true)
+equal<Session.Info["id"], SessionToken.SessionId>(true)
+// @ts-expect-error a Date is not JSON
+Session.set({ at: new Date() })
+// @ts-expect-error a Date is not JSON
+Session.update((data) => ({ ...data, at: new Date() }))
+// @ts-expect-error a Map is not JSON
+Session.modify((data) => [1, { ...data, map: new Map() }])
+// @ts-expect-error the function gives the data back
+Session.updateAndGet(() => {})
+
+declare const handedOn: SessionToken.Token
+const onToken = Session.withToken(handedOn)
+is(onToken(Session.get))<Session.Data, Saving | Session.HeadSent, State.State | Store.Store>(true, true, true)
+is(onToken(Effect.zipRight(Database, new Boom())))<
+  never,
+  Boom | Saving | Session.HeadSent,
+  Database | State.State | Store.Store
+>(true, true, true)
+is(Effect.zipRight(Visits, Database).pipe(Session.withToken(handedOn), Effect.provide(everything)))<
+  Database,
+  Saving | Session.HeadSent | ConfigError.ConfigError,
+  never
+>(true, true, true)
+// @ts-expect-error a token is asked for, not a text
+Session.withToken("a")
+
 Effect.flatMap(Session.Session, (session) => {
   is(Ref.get(session))<Session.Data, never, never>(true, true, true)
   // @ts-expect-error a function is not JSON
@@ -381,6 +417,19 @@ is(SessionField.set(Level, 1))<void, never, Admin>(true, true, true)
 is(SessionField.ref(Level))<Ref.Ref<number>, never, Admin>(true, true, true)
 is(admin.renew)<void, never, Admin>(true, true, true)
 is(admin.commit)<void, Saving | Session.HeadSent, Admin>(true, true, true)
+is(admin.get)<Session.Data, never, Admin>(true, true, true)
+is(admin.set({ a: 1 }))<void, never, Admin>(true, true, true)
+is(admin.update((data) => data))<void, never, Admin>(true, true, true)
+is(admin.modify((data) => [data["a"] === 1, data]))<boolean, never, Admin>(true, true, true)
+is(admin.updateAndGet((data) => data))<Session.Data, never, Admin>(true, true, true)
+is(admin.getAndUpdate((data) => data))<Session.Data, never, Admin>(true, true, true)
+is(admin.info)<Session.Info, never, Admin>(true, true, true)
+is(admin.expireByPolicy)<void, never, Admin>(true, true, true)
+is(admin.withToken(handedOn)(Effect.zip(Level, Visits)))<
+  [number, number],
+  Saving | Session.HeadSent,
+  Session.Session | State.State | Store.Store
+>(true, true, true)
 is(CookieState.attributes({ maxAge: "1 day" }))<void, ConfigError.ConfigError, Session.Session>(true, true, true)
 is(CookieState.attributes({ maxAge: "1 day" }, Admin))<void, ConfigError.ConfigError, Admin>(true, true, true)
 is(SessionField.struct({ visits: Visits, level: Level }))<
@@ -393,13 +442,19 @@ const adminApp = Effect.as(Effect.zip(Level, Visits), HttpServerResponse.empty()
 equal<typeof adminApp, Effect.Effect<HttpServerResponse.HttpServerResponse, never, Admin | Session.Session>>(true)
 const half = HttpMiddleware.session(adminApp)
 equal<typeof half, HttpApp.Default<never, Admin | State.State | Store.Store>>(true)
-is(HttpMiddleware.makeSession(Admin))<
-  <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, Exclude<R, Admin>>,
-  never,
-  State.State | Store.Store
->(true, true, true)
-const adminOnly = Effect.map(HttpMiddleware.makeSession(Admin), (session) => session(adminApp))
-is(adminOnly)<HttpApp.Default<never, Session.Session>, never, State.State | Store.Store>(true, true, true)
+const adminLayers = HttpMiddleware.layerSession(Admin, [CookieState.layer(), MemoryStore.layer()])
+equal<typeof adminLayers, Layer.Layer<HttpMiddleware.SessionMiddleware<Admin>, ConfigError.ConfigError>>(true)
+const adminLayersMerged = HttpMiddleware.layerSession(Admin, Layer.merge(MemoryStore.layer(), CookieState.layer()))
+equal<typeof adminLayersMerged, Layer.Layer<HttpMiddleware.SessionMiddleware<Admin>, ConfigError.ConfigError>>(true)
+const adminOnly = HttpMiddleware.sessionOf(Admin)(adminApp)
+equal<typeof adminOnly, HttpApp.Default<never, Session.Session | HttpMiddleware.SessionMiddleware<Admin>>>(true)
+const bothSessions = HttpMiddleware.session(adminOnly)
+equal<
+  typeof bothSessions,
+  HttpApp.Default<never, HttpMiddleware.SessionMiddleware<Admin> | State.State | Store.Store>
+>(true)
+// @ts-expect-error the layers of a named session are a State and a Store
+HttpMiddleware.layerSession(Admin, MemoryStore.layer())
 
 // ------------------------------------------------------------------------------------------------------------ in tests
 
@@ -421,6 +476,9 @@ equal<ReturnType<typeof MemoryStore.layer>, Layer.Layer<Store.Store, ConfigError
 equal<ReturnType<typeof SessionPolicy.layer>, Layer.Layer<never, ConfigError.ConfigError>>(true)
 
 export {
+  adminLayers,
+  adminLayersMerged,
+  bothSessions,
   half,
   handled,
   Name,

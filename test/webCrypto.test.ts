@@ -16,7 +16,7 @@ vi.hoisted(() => {
   Object.defineProperty(process, "getBuiltinModule", { value: undefined })
 })
 
-StoreLaws.suite("MemoryStore", { layer: MemoryStore.layer(), clock: "test", seeds: 100 })
+StoreLaws.suite("MemoryStore", { layer: MemoryStore.layer(), clock: "test", thoroughness: 0.2 })
 
 StateLaws.suite("CookieState, signed", {
   layer: CookieState.layer({ name: "connect.sid", signed: { secrets: Redacted.make("secret") } })

@@ -55,8 +55,9 @@ HttpRouter.empty.pipe(
   HttpRouter.get("/", show),
   HttpServer.serve(HttpMiddleware.session),
   HttpServer.withLogAddress,
-  Layer.provide([CookieState.layer({ secure: false }), store, SessionPolicy.layer({ storeTimeout: "2 seconds" })]),
   Layer.provide(server),
+  // provided after the server, so built before it listens
+  Layer.provide([CookieState.layer({ secure: false }), store, SessionPolicy.layer({ storeTimeout: "2 seconds" })]),
   Layer.launch,
   NodeRuntime.runMain
 )

@@ -6,5 +6,5 @@ const Visits = SessionField.make("visits", Schema.NonNegativeInt, { default: () 
 
 export const app = Effect.gen(function*() {
   const n = yield* SessionField.getAndUpdate(Visits, (n) => n + 1)
-  return HttpServerResponse.text(`Hello, you've been here for ${n}th time!\n`)
+  return HttpServerResponse.text(`Hello, you've been here ${n} ${n === 1 ? "time" : "times"} before!\n`)
 })

@@ -18,9 +18,11 @@ const directory = Config.string("SESSIONS").pipe(Config.withDefault(".sessions")
 app.pipe(
   HttpServer.serve(HttpMiddleware.session),
   HttpServer.withLogAddress,
-  // plain HTTP on this machine: behind TLS, leave `secure` as it is
+  Layer.provide(server),
+  // Provided after the server, so built before it listens: a request that came earlier would wait for ever.
+  // Plain HTTP on this machine: behind TLS, leave `secure` as it is.
   Layer.provide([CookieState.layer({ secure: false }), FileStore.layerConfig({ directory })]),
-  Layer.provide([server, NodeContext.layer]),
+  Layer.provide(NodeContext.layer),
   Layer.launch,
   NodeRuntime.runMain
 )

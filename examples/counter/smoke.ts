@@ -52,11 +52,11 @@ const visit = async (): Promise<string> => {
 
 let server = await start(port, directory)
 try {
-  assert.match(await visit(), /for 0th time/)
-  assert.match(await visit(), /for 1th time/)
+  assert.match(await visit(), /here 0 times before/)
+  assert.match(await visit(), /here 1 time before/)
   await stop(server)
   server = await start(port, directory)
-  assert.match(await visit(), /for 2th time/)
+  assert.match(await visit(), /here 2 times before/)
 } finally {
   await stop(server)
   await rm(directory, { recursive: true })

@@ -54,8 +54,9 @@ const program = Layer.unwrapScoped(Effect.gen(function*() {
   yield* Effect.log(`Express on http://localhost:${expressPort}`)
   return HttpServer.serve(effectApp).pipe(
     HttpServer.withLogAddress,
-    Layer.provide(sessions(both)),
-    Layer.provide(NodeHttpServer.layer(createServer, { port: yield* port("PORT", 3000) }))
+    Layer.provide(NodeHttpServer.layer(createServer, { port: yield* port("PORT", 3000) })),
+    // provided after the server, so built before it listens
+    Layer.provide(sessions(both))
   )
 }))
 

@@ -17,7 +17,9 @@ const Visits = SessionField.make("visits", Schema.NonNegativeInt, { default: () 
 
 const app = Effect.gen(function*() {
   const n = yield* SessionField.getAndUpdate(Visits, (n) => n + 1)
-  return HttpServerResponse.text(`Hello from process ${process.pid}, you've been here for ${n}th time!\n`)
+  return HttpServerResponse.text(
+    `Hello from process ${process.pid}, you've been here ${n} ${n === 1 ? "time" : "times"} before!\n`
+  )
 })
 
 const server = Layer.unwrapEffect(Effect.map(
@@ -28,13 +30,14 @@ const server = Layer.unwrapEffect(Effect.map(
 app.pipe(
   HttpServer.serve(HttpMiddleware.session),
   HttpServer.withLogAddress,
+  Layer.provide(server),
+  // provided after the server, so built before it listens
   Layer.provide([
     // plain HTTP on this machine: behind TLS, leave `secure` as it is
     CookieState.layer({ secure: false }),
     // the newest key first: it seals, and all of them open
     SealedStore.layerConfig({ keys: Config.array(Config.redacted(), "SESSION_KEYS") })
   ]),
-  Layer.provide(server),
   Layer.launch,
   NodeRuntime.runMain
 )

@@ -34,7 +34,10 @@ describe("the handler alone", () => {
 
 /** One visit: the number in the greeting. */
 const visit = (browser: testing.Client) =>
-  Effect.map(Effect.flatMap(browser.get("/"), (answer) => answer.text), (text) => Number(/for (\d+)th/.exec(text)?.[1]))
+  Effect.map(
+    Effect.flatMap(browser.get("/"), (answer) => answer.text),
+    (text) => Number(/here (\d+) times? before/.exec(text)?.[1])
+  )
 
 describe("the whole app, its layers swapped", () => {
   const counter = HttpMiddleware.session(app)
@@ -64,7 +67,7 @@ describe("the whole app, its layers swapped", () => {
       const first = yield* native.get("/")
       const authorization = first.headers.get("authorization") ?? ""
       const second = yield* native.get("/", { headers: { authorization } })
-      assert.include(yield* second.text, "for 1th time")
+      assert.include(yield* second.text, "here 1 time before")
     }).pipe(Effect.provide(Layer.merge(HeaderState.layer(), MemoryStore.layer()))))
 
   it.effect("no sessions at all", () =>

@@ -67,20 +67,23 @@ const ours = async (
     revision: record.revision
   }))
   const visitorOf = (lane: number) => visitors[lane] ?? { token: draw(), revision: 0 }
-  for (const { token } of visitors) await Effect.runPromise(store.create(SessionToken.fromString(token), record))
+  const call = () => ({ now: Date.now(), audience: "cookie:session", limit: 4096 })
+  for (const { token } of visitors) {
+    await Effect.runPromise(store.create(SessionToken.fromString(token), record, call()))
+  }
   return {
     name: durability === "rename" ? "FileStore" : "FileStore, durability \"fsync\"",
     write: async (lane) => {
       const visitor = visitorOf(lane)
       // A token object of its own each time, as every request has: its hash is part of the cost.
       const result = await Effect.runPromise(
-        store.update(SessionToken.fromString(visitor.token), visitor.revision, record)
+        store.update(SessionToken.fromString(visitor.token), visitor.revision, record, call())
       )
       if (result._tag !== "Updated") throw new Error(`the update came out as ${result._tag}`)
       visitor.revision = result.revision
     },
     read: async (lane) => {
-      const result = await Effect.runPromise(store.load(SessionToken.fromString(visitorOf(lane).token)))
+      const result = await Effect.runPromise(store.load(SessionToken.fromString(visitorOf(lane).token), call()))
       if (result._tag !== "Live") throw new Error(`the load came out as ${result._tag}`)
     }
   }

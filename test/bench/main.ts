@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -95,10 +95,13 @@ const packages: ReadonlyArray<string> = [
 
 const root = process.env["BENCH_ROOT"] ?? "."
 
+/** The benchmarks' own packages, before those that they share with the library. */
+const folders = [join(root, "test", "bench"), root]
+
 const versionOf = (name: string): string => {
-  const { version } = JSON.parse(readFileSync(join(root, "node_modules", name, "package.json"), "utf8")) as {
-    version: string
-  }
+  const file = folders.map((folder) => join(folder, "node_modules", name, "package.json")).find(existsSync)
+  if (file === undefined) throw new Error(`${name} is not installed`)
+  const { version } = JSON.parse(readFileSync(file, "utf8")) as { version: string }
   return `${name} ${version}`
 }
 

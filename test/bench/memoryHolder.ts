@@ -143,14 +143,15 @@ const ours = async (count: number, start: number): Promise<Holder> => {
   const scope = Effect.runSync(Scope.make())
   const store = await Effect.runPromise(Effect.withClock(Scope.extend(MemoryStore.make(), scope), clock))
   const token = (index: number) => SessionToken.fromString(tokenOf(index))
+  const call = () => ({ now: Date.now(), audience: "cookie:session", limit: 4096 })
   return {
     add: (index) => {
       const record = recordOf(index, usedAt(index, count, start))
-      Effect.runSync(store.create(token(index), record))
+      Effect.runSync(store.create(token(index), record, call()))
     },
     use: () => {
       for (let index = 0; index < count; index++) {
-        Effect.runSync(store.touch(token(index), 1, Date.now() + hour))
+        Effect.runSync(store.touch(token(index), 1, Date.now() + hour, call()))
       }
     },
     sweep: wake,
@@ -163,7 +164,7 @@ const ours = async (count: number, start: number): Promise<Holder> => {
       let left = 0
       for (let index = 0; index < count; index += stride) {
         asked++
-        if (Effect.runSync(Effect.withClock(store.load(token(index)), clock))._tag === "Live") left++
+        if (Effect.runSync(store.load(token(index), call()))._tag === "Live") left++
       }
       skipped = here
       return left / asked

@@ -12,7 +12,7 @@ import Fastify from "fastify"
 import { sealData, unsealData } from "iron-session"
 import { EncryptJWT, jwtDecrypt } from "jose"
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto"
-import * as SealKeys from "../../src/internal/crypto/masterKeys.js"
+import * as SealKeys from "../../src/internal/sealedStore/masterKeys.js"
 import * as Seal from "../../src/internal/sealedStore/seal.js"
 import { interleave, table } from "./harness.js"
 import { standalone } from "./standalone.js"
@@ -23,8 +23,8 @@ interface Contender {
   readonly open: () => unknown
 }
 
-const audience = "__Host-session"
-const binding: Store.Binding = { audience, limit: 16_384 }
+const audience = "cookie:__Host-session"
+const call = (): Store.Call => ({ now: Date.now(), audience, limit: 16_384 })
 const key = randomBytes(32)
 
 const rawSeal = (text: string): string => {
@@ -92,10 +92,10 @@ const sessionContenders = async (size: number): Promise<ReadonlyArray<Contender>
   const store = await Effect.runPromise(SealedStore.make({ keys: [Redacted.make(key.toString("base64"))] }))
   const record = testing.record({ data, createdAt: Date.now() })
   const drawn = SessionToken.draw(randomBytes)
-  const created = await Effect.runPromise(store.create(drawn, record, binding))
+  const created = await Effect.runPromise(store.create(drawn, record, call()))
   const sealed = created._tag === "Created" ? Redacted.value(created.token) : ""
-  const create = store.create(drawn, record, binding)
-  const load = Effect.suspend(() => store.load(SessionToken.fromString(sealed), binding))
+  const create = Effect.suspend(() => store.create(drawn, record, call()))
+  const load = Effect.suspend(() => store.load(SessionToken.fromString(sealed), call()))
 
   const app = Fastify()
   await app.register(secureSession, { key })

@@ -12,7 +12,7 @@ import ts from "typescript"
 const compile = (root: string, out: string): void => {
   for (const folder of ["src", "test/bench"]) {
     for (const entry of readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })) {
-      if (!entry.endsWith(".ts")) continue
+      if (!entry.endsWith(".ts") || entry.startsWith("node_modules")) continue
       const to = join(out, folder, entry.replace(/\.ts$/, ".js"))
       mkdirSync(dirname(to), { recursive: true })
       const { outputText } = ts.transpileModule(readFileSync(join(root, folder, entry), "utf8"), {
@@ -38,7 +38,8 @@ const compile = (root: string, out: string): void => {
 
 const runCompiled = async (file: string): Promise<number> => {
   const root = fileURLToPath(new URL("../../", import.meta.url))
-  const out = join(root, "node_modules", ".cache", `effect-session-bench-${process.pid}`)
+  // below the benchmarks' own packages, and so below those of the root
+  const out = join(root, "test", "bench", "node_modules", ".cache", `effect-session-bench-${process.pid}`)
   try {
     compile(root, out)
     const child = spawn(

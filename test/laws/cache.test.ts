@@ -51,12 +51,12 @@ const twoProcesses = Layer.scoped(
     const next = (): Store.Store => stores[turn++ % 2] as Store.Store
     return Store.make({
       accepts: (token) => next().accepts(token),
-      load: (...args) => Effect.suspend(() => next().load(...args)),
-      create: (...args) => Effect.suspend(() => next().create(...args)),
-      update: (...args) => Effect.suspend(() => next().update(...args)),
-      renew: (...args) => Effect.suspend(() => next().renew(...args)),
-      touch: (...args) => Effect.suspend(() => next().touch(...args)),
-      remove: (...args) => Effect.suspend(() => next().remove(...args))
+      load: (...args) => next().load(...args),
+      create: (...args) => next().create(...args),
+      update: (...args) => next().update(...args),
+      renew: (...args) => next().renew(...args),
+      touch: (...args) => next().touch(...args),
+      remove: (...args) => next().remove(...args)
     })
   })
 )

@@ -66,8 +66,7 @@ describe.skipIf(redisMissing)(redisTitle("the laws"), () => {
       { expiry: "record" }
     ),
     clock: "live",
-    seeds: 10,
-    values: 30
+    thoroughness: 0.05
   })
 })
 
@@ -96,7 +95,6 @@ describe.skipIf(databaseMissing)(databaseTitle("the laws"), () => {
       { expiry: "record" }
     ),
     clock: "live",
-    seeds: 10,
-    values: 30
+    thoroughness: 0.05
   })
 })

@@ -17,6 +17,5 @@ StoreLaws.suite("FileStore", { layer: inTemporaryFolder("rename"), clock: "test"
 StoreLaws.suite("FileStore, synced to disk", {
   layer: inTemporaryFolder("fsync"),
   clock: "test",
-  seeds: 10,
-  values: 10
+  thoroughness: 0.05
 })

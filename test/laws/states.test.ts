@@ -30,7 +30,7 @@ StateLaws.suite("State.orElse", {
 StateLaws.suite("ParamState", {
   layer: ParamState.layer(),
   emits: false,
-  carry: (transport, text) => new Request(`http://localhost/?a=1&${transport.audience}=${text}`)
+  carry: (_, text) => new Request(`http://localhost/?a=1&session=${text}`)
 })
 StateLaws.suite("ParamState, body too", {
   layer: ParamState.layer({ key: "a b", body: true }),
@@ -42,8 +42,7 @@ describe("StateLaws finds what is broken:", () => {
   const cookie = CookieState.make({ secure: false })
   const header = HeaderState.make({ header: "X-Session" })
   const param = ParamState.make()
-  const carry = (transport: State.Transport, text: string) =>
-    new Request(`http://localhost/?${transport.audience}=${text}`)
+  const carry = (_: State.Transport, text: string) => new Request(`http://localhost/?session=${text}`)
 
   const broken: ReadonlyArray<
     readonly [
@@ -66,6 +65,12 @@ describe("StateLaws finds what is broken:", () => {
       () => ({ extract: () => Effect.succeed([]) }),
       "a token that a request carries is read",
       { emits: false, carry }
+    ],
+    [
+      "a token that is outdated as soon as it is put into a response",
+      cookie,
+      () => ({ outdated: () => true }),
+      "a token in the form that the state writes today is not outdated"
     ],
     [
       "a limit beyond what fits",
@@ -112,10 +117,10 @@ describe("StateLaws finds what is broken:", () => {
     [
       "a name that is only the beginning of the cookie's",
       cookie,
-      ({ audience }) => ({
+      () => ({
         extract: (request) =>
           Effect.succeed(
-            Object.entries(request.cookies).filter(([name]) => name.startsWith(audience)).map(([, value]) =>
+            Object.entries(request.cookies).filter(([name]) => name.startsWith("session")).map(([, value]) =>
               Redacted.make(value)
             )
           )

@@ -8,7 +8,7 @@ import * as TieredStore from "effect-session/TieredStore"
 StoreLaws.suite("TieredStore before MemoryStore", {
   layer: MemoryStore.layer().pipe(TieredStore.layer()),
   clock: "test",
-  exhaustive: 3
+  thoroughness: 2
 })
 
 // a long memory: nothing but the events themselves may take anything out

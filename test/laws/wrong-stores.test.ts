@@ -4,9 +4,7 @@ import * as MemoryStore from "effect-session/MemoryStore"
 import * as StoreLaws from "effect-session/StoreLaws"
 import { right, subtlerStores, wrongStores } from "./fixtures/wrongStores.js"
 
-const seeds = Array.from({ length: 100 }, (_, n) => n + 1)
-
-const laws = StoreLaws.laws({ clock: "test", exhaustive: 3, seeds })
+const laws = StoreLaws.laws({ clock: "test", thoroughness: 2 })
 
 const lawNamed = (name: string): StoreLaws.Law => {
   const found = laws.find((law) => law.name === name)
@@ -72,9 +70,9 @@ describe("StoreLaws", () => {
           assert.instanceOf(error, StoreLaws.LawBroken)
           return error.problem
         }).pipe(Effect.provide(Layer.fresh(wrong.layer)))
-      const first = yield* broken({ seeds })
+      const first = yield* broken({})
       const seed = Number(/seed (\d+)/.exec(first)?.[1])
-      assert.strictEqual(yield* broken({ seeds: [seed] }), first)
+      assert.strictEqual(yield* broken({ seed }), first)
     }))
 
   it.effect("runs one law alone", () =>

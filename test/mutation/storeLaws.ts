@@ -4,4 +4,4 @@ import * as StoreLaws from "../../src/StoreLaws.js"
 export * from "../../src/StoreLaws.js"
 
 export const suite: typeof StoreLaws.suite = (name, options) =>
-  StoreLaws.suite(name, { ...options, seeds: 20, values: 10, exhaustive: 2 })
+  StoreLaws.suite(name, { ...options, thoroughness: 0.04 })

@@ -18,6 +18,8 @@ export default mergeConfig(
     test: {
       exclude: [
         "test/numbers.test.ts",
+        "test/examples.boot.test.ts",
+        "test/workers.test.ts",
         "test/FileStore.processes.test.ts",
         "test/RedisStore.cluster.test.ts",
         "test/plack.test.ts",

@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const bin = (name) => path.join(root, "node_modules", ".bin", name)
+const toolBin = (name) => path.join(root, "test", "package", "tools", "node_modules", ".bin", name)
 const pkg = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
 const optional = Object.keys(pkg.peerDependenciesMeta)
 const required = Object.keys(pkg.peerDependencies).filter((name) => !optional.includes(name))
@@ -109,8 +110,8 @@ const importHidden = (directory) => {
 
 const main = (directory) => {
   const { modules, tarball } = pack(directory)
-  run(root, bin("publint"), "--strict", tarball)
-  run(root, bin("attw"), tarball, "--profile", "esm-only", "--no-summary", "--include-entrypoints", ...modules)
+  run(root, toolBin("publint"), "--strict", tarball)
+  run(root, toolBin("attw"), tarball, "--profile", "esm-only", "--no-summary", "--include-entrypoints", ...modules)
 
   const bare = path.join(directory, "bare")
   install(bare, tarball, required.map((name) => `${name}@${pkg.peerDependencies[name]}`))

@@ -22,6 +22,7 @@ import * as testing from "effect-session/testing"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as filestore from "../fixtures/filestore.js"
+import { clocked } from "./clocked.js"
 
 const absurd = (message: string): never => {
   throw new Error(message)
@@ -205,7 +206,7 @@ export const tokenOf = <A>(visit: Visit<A>): string => visit.token ?? absurd("th
 export const stored = (token: string): Effect.Effect<Session.Data | undefined, never, Store.Store> =>
   Effect.gen(function*() {
     const store = yield* Store.Store
-    const found = yield* Effect.orDie(store.load(SessionToken.fromString(token)))
+    const found = yield* Effect.orDie(clocked(store).load(SessionToken.fromString(token)))
     return found._tag === "Live" ? found.record.data : undefined
   })
 

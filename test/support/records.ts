@@ -1,13 +1,26 @@
 /**
  * Tokens and records for the tests of stores.
  */
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import * as SessionToken from "effect-session/SessionToken"
-import type * as Store from "effect-session/Store"
+import * as Store from "effect-session/Store"
 import * as Json from "../../src/internal/record/json.js"
+import type { Clocked } from "./clocked.js"
+import { clocked } from "./clocked.js"
+
+export { type Clocked, clocked } from "./clocked.js"
 
 export const hour = 3_600_000
+
+/** A call at a given time. */
+export const callAt = (now: number): Store.Call => ({ now, audience: "cookie:__Host-session", limit: 4096 })
+
+/** A call at the time of the `Clock`. */
+export const callNow: Effect.Effect<Store.Call> = Effect.map(Clock.currentTimeMillis, callAt)
+
+/** The store of the context, asked at the time of its caller's `Clock`. */
+export const clockedStore: Effect.Effect<Clocked, never, Store.Store> = Effect.map(Store.Store, clocked)
 
 /** A fresh token, drawn as the core draws it. */
 export const drawToken = (kin?: SessionToken.Token): Effect.Effect<SessionToken.Token> =>
@@ -38,7 +51,7 @@ export const createSession = (
   Effect.gen(function*() {
     const token = yield* drawToken()
     const record = yield* makeRecord(data, more)
-    const created = yield* store.create(token, record)
+    const created = yield* store.create(token, record, yield* callNow)
     return created._tag === "Created" ? created.token : token
   })
 
@@ -47,7 +60,7 @@ export const dataOf = (
   store: Store.Store,
   token: SessionToken.Token
 ): Effect.Effect<unknown, Store.StoreError> =>
-  Effect.map(store.load(token), (loaded) => loaded._tag === "Live" ? loaded.record.data : loaded._tag)
+  Effect.map(clocked(store).load(token), (loaded) => loaded._tag === "Live" ? loaded.record.data : loaded._tag)
 
 /** The live record under a token; dies where there is none. */
 export const recordOf = (
@@ -55,7 +68,7 @@ export const recordOf = (
   token: SessionToken.Token
 ): Effect.Effect<SessionRecord, Store.StoreError> =>
   Effect.flatMap(
-    store.load(token),
+    clocked(store).load(token),
     (loaded) => loaded._tag === "Live" ? Effect.succeed(loaded.record) : Effect.dieMessage(loaded._tag)
   )
 

@@ -1,6 +1,6 @@
 /**
- * One value in several cookies. How many there are is never read from the client: the pieces that are there, from the
- * first to the first that is missing, are the value, and whoever made the value has to authenticate it as a whole (S55).
+ * One value in several cookies. A client never says how many there are: the value is made of the pieces from the first to
+ * the first that is missing, and whoever made the value has to authenticate it as a whole (S55).
  */
 import * as cookie from "./rules.js"
 
@@ -46,14 +46,18 @@ export const split = (name: string, value: string): Pieces | undefined => {
   return { set, expire: [name, ...names(name).slice(set.length)] }
 }
 
-/** All names that a value may have been put under. @internal */
+/** All names that a value may have been put under: the cookie itself, then its pieces. @internal */
 export const allNames = (name: string): ReadonlyArray<string> => [name, ...names(name)]
 
-/** What the pieces of a request make together; `undefined` where the first is missing. @internal */
-export const join = (header: string, name: string): string | undefined => {
+/**
+ * What the pieces of a request make together: those from the first to the first that is missing, of each name the first
+ * cookie. `undefined` where there is no first piece.
+ *
+ * @internal
+ */
+export const join = (pieces: ReadonlyArray<ReadonlyArray<string>>): string | undefined => {
   let whole: string | undefined
-  for (const piece of names(name)) {
-    const [part] = cookie.values(header, piece)
+  for (const [part] of pieces) {
     if (part === undefined) {
       break
     }

@@ -1,21 +1,10 @@
 /**
- * The rules of cookies as values: which attributes may stand together, how long a cookie may live, what of a request's
- * `Cookie` header is ours. Pure, and without a thought of the HTTP platform that carries it out.
+ * The rules of cookies, as pure functions: which attributes may be combined, how long a cookie lasts, and which values of a
+ * request's `Cookie` header have a given name. Knows nothing of the HTTP platform.
  */
 import * as Duration from "effect/Duration"
-
-/** The attributes of one cookie. @internal */
-export interface Attributes {
-  readonly domain?: string | undefined
-  readonly expires?: Date | undefined
-  readonly httpOnly?: boolean | undefined
-  readonly maxAge?: Duration.DurationInput | undefined
-  readonly partitioned?: boolean | undefined
-  readonly path?: string | undefined
-  readonly priority?: "low" | "medium" | "high" | undefined
-  readonly sameSite?: "lax" | "strict" | "none" | undefined
-  readonly secure?: boolean | undefined
-}
+import type { Attributes, Emission } from "../../State.js"
+import * as options from "../options.js"
 
 /** A broken rule: the option it is about, and what to write instead. @internal */
 export interface Problem {
@@ -29,8 +18,8 @@ export const maximumSize = 4096
 /** One attribute's value, in bytes; a browser ignores a longer one (RFC 6265bis section 5.6; S47). @internal */
 export const maximumAttributeSize = 1024
 
-/** The longest life a browser grants, in milliseconds (RFC 6265bis section 5.5; S48). @internal */
-export const maximumAge = Duration.toMillis(Duration.days(400))
+/** How many cookies of one name are looked at in one request. @internal */
+export const maximumValues = 16
 
 const nameForm = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const valueForm = /^[\x20-\x3a\x3c-\x7e]+$/
@@ -101,6 +90,29 @@ const checkText = (option: "domain" | "path", value: string | undefined, example
   return undefined
 }
 
+/** One label of a host name; the underscore is in use, though RFC 952 does not know it. */
+const label = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+
+/** Two labels or more. A browser ignores a dot in front of them. */
+const domainForm = new RegExp(`^\\.?(?:${label}\\.)+${label}$`, "i")
+
+/** A host whose last label is a number is an IPv4 address, to a browser (URL Standard, "ends in a number"). */
+const addressForm = /\.(?:\d+|0x[0-9a-f]*)$/i
+
+const longestHostName = 253
+
+const checkDomain = (domain: string | undefined): Problem | undefined =>
+  checkText("domain", domain, "example.com") ??
+    (domain === undefined ||
+        domainForm.test(domain) && !addressForm.test(domain) && domain.length <= longestHostName
+      ? undefined
+      : problem(
+        "domain",
+        `a browser takes no cookie with the domain ${quote(domain)}: write a host name with a dot in it and nothing ` +
+          `else, no scheme, no port, no list, no IP address, such as "example.com"; or leave domain out for a cookie ` +
+          "of this host alone"
+      ))
+
 const checkChoice = (option: string, value: unknown, choices: ReadonlyArray<string>): Problem | undefined =>
   value === undefined || choices.includes(value as string)
     ? undefined
@@ -112,7 +124,7 @@ const checkAge = (maxAge: Duration.DurationInput | undefined): Problem | undefin
   }
   const millis = Duration.decodeUnknown(maxAge)
   return millis._tag === "Some" && Duration.toMillis(millis.value) >= 1000 &&
-      Duration.toMillis(millis.value) <= maximumAge
+      Duration.toMillis(millis.value) <= options.longestLife
     ? undefined
     : problem(
       "maxAge",
@@ -128,7 +140,7 @@ const checkAge = (maxAge: Duration.DurationInput | undefined): Problem | undefin
  */
 export const check = (name: string, attributes: Attributes, room: number): Problem | undefined => {
   const first = checkName(name, room) ??
-    checkText("domain", attributes.domain, "example.com") ??
+    checkDomain(attributes.domain) ??
     checkText("path", attributes.path, "/app") ??
     checkChoice("sameSite", attributes.sameSite, ["lax", "strict", "none"]) ??
     checkChoice("priority", attributes.priority, ["low", "medium", "high"]) ??
@@ -201,24 +213,44 @@ export const merge = (configured: Attributes, response: Attributes | undefined):
   return { ...merged, secure: true, sameSite: response.partitioned === true ? "none" : merged.sameSite }
 }
 
+/** How long a cookie lasts by what was asked for, in milliseconds; `undefined` for one that ends with the browser. */
+const ageOf = (
+  configured: Attributes,
+  response: Attributes | undefined,
+  persistent: boolean
+): number | undefined => {
+  if (response !== undefined && ("maxAge" in response || response.expires !== undefined)) {
+    return response.maxAge === undefined ? undefined : Duration.toMillis(response.maxAge)
+  }
+  if (persistent) {
+    return options.longestLife
+  }
+  return configured.maxAge === undefined ? undefined : Duration.toMillis(configured.maxAge)
+}
+
 /**
- * What a cookie that is set carries at a given time. Its life is never longer than the session's, and is cut to whole
- * seconds (S22). Max-Age alone states it: every client of the last decade knows it, it doesn't depend on the client's
- * clock, and an Expires beside it would be ignored. A date that the app asked for stays one.
+ * What a cookie that is set carries. It never lasts longer than the session, and its age is cut to whole seconds (S22). That
+ * of a persistent session lasts until the session ends, whatever age is configured; only an age or a date given for this
+ * response says otherwise.
+ *
+ * Max-Age alone states the age: every client of the last decade knows it, it does not depend on the client's clock, and an
+ * Expires beside it would be ignored. A date that the app asked for stays a date.
  *
  * @internal
  */
-export const setting = (attributes: Attributes, now: number, endsAt: number, persistent: boolean): Attributes => {
-  const { expires, maxAge } = attributes
-  const dated = expires === undefined ? attributes : {
-    ...attributes,
-    expires: new Date(Math.min(expires.getTime(), endsAt))
+export const setting = (
+  configured: Attributes,
+  { attributes: response, endsAt, now, persistent }: Emission
+): Attributes => {
+  const merged = merge(configured, response)
+  const age = ageOf(configured, response, persistent)
+  return {
+    ...merged,
+    expires: merged.expires === undefined ? undefined : new Date(Math.min(merged.expires.getTime(), endsAt)),
+    maxAge: age === undefined
+      ? undefined
+      : Duration.seconds(Math.max(0, Math.floor(Math.min(age, endsAt - now) / 1000)))
   }
-  if (maxAge === undefined && (expires !== undefined || !persistent)) {
-    return dated
-  }
-  const age = Math.min(maxAge === undefined ? maximumAge : Duration.toMillis(maxAge), endsAt - now)
-  return { ...dated, maxAge: Duration.seconds(Math.max(0, Math.floor(age / 1000))) }
 }
 
 /** What the removal of the same cookie carries: all that identifies it, and an end in the past (S27). @internal */
@@ -256,12 +288,6 @@ const strip = (text: string, from: number, to: number): string => {
   return text.slice(start, skipBack(text, start, to))
 }
 
-/** Only the blanks of RFC 6265 are none of a name, or U+00A0 before one would get past its prefix. */
-const isNamed = (text: string, from: number, to: number, name: string): boolean => {
-  const start = skip(text, from, to)
-  return text.startsWith(name, start) && skipBack(text, start, to) === start + name.length
-}
-
 const unquote = (value: string): string =>
   value.length >= 2 && value.charCodeAt(0) === quotation && value.charCodeAt(value.length - 1) === quotation
     ? value.slice(1, -1)
@@ -278,19 +304,35 @@ const decode = (value: string): string => {
   }
 }
 
-/** The values of all cookies of a name, in the header's order (S51). @internal */
-export const values = (header: string, name: string): Array<string> => {
-  const found: Array<string> = []
-  let start = 0
-  while (start < header.length) {
+/**
+ * The values of the cookies of each name, in the header's order, no more than `maximumValues` of one name (S51). One pass
+ * over the header for all names, whose cost grows with the header's length alone: each search goes on where the last one
+ * ended.
+ *
+ * Blanks around a name are those of RFC 6265 and no others, or a name after a U+00A0 would get past its prefix.
+ *
+ * @internal
+ */
+export const values = (header: string, names: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
+  const found = names.map((): Array<string> => [])
+  let equals = -1
+  for (let start = 0; start < header.length;) {
+    if (equals < start) {
+      equals = header.indexOf("=", start)
+      if (equals === -1) {
+        break
+      }
+    }
     const semicolon = header.indexOf(";", start)
     const end = semicolon === -1 ? header.length : semicolon
-    const equals = header.indexOf("=", start)
-    if (equals === -1) {
-      break
-    }
-    if (equals < end && isNamed(header, start, equals, name)) {
-      found.push(decode(unquote(strip(header, equals + 1, end))))
+    if (equals < end) {
+      const from = skip(header, start, equals)
+      const length = skipBack(header, from, equals) - from
+      const index = names.findIndex((name) => name.length === length && header.startsWith(name, from))
+      const of = found[index]
+      if (of !== undefined && of.length < maximumValues) {
+        of.push(decode(unquote(strip(header, equals + 1, end))))
+      }
     }
     start = end + 1
   }

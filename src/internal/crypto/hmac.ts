@@ -1,22 +1,11 @@
 /**
- * HMAC-SHA256 signatures on any runtime: Node's synchronous one where the runtime has it, WebCrypto's otherwise. Secrets
- * come in unwrapped and are held in a closure.
+ * HMAC-SHA256 signatures on any runtime: Node's, which are synchronous, where the runtime has them, WebCrypto's otherwise.
+ * Secrets come in unwrapped and are held in a closure.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
-
-interface NodeCrypto {
-  readonly createHmac: (algorithm: "sha256", secret: string) => {
-    readonly update: (text: string, encoding: "utf8") => { readonly digest: (encoding: "base64") => string }
-  }
-}
-
-interface ProcessLike {
-  readonly getBuiltinModule?: (id: string) => unknown
-}
-
-const node = (globalThis as unknown as { readonly process?: ProcessLike }).process
-  ?.getBuiltinModule?.("node:crypto") as NodeCrypto | undefined
+import type { CryptoLike } from "./node.js"
+import { node, web } from "./node.js"
 
 /** From a text to its signature in base64 without padding, 43 characters. @internal */
 export type Sign = (text: string) => Effect.Effect<string>
@@ -27,8 +16,8 @@ export const length = 43
 const form = /^[A-Za-z0-9+/]{43}$/
 
 /** Signs by Node's module. @internal */
-export const signNode = (node: NodeCrypto) => (secret: string): Sign => (text) =>
-  Effect.sync(() => node.createHmac("sha256", secret).update(text, "utf8").digest("base64").slice(0, length))
+export const signNode = (crypto: CryptoLike) => (secret: string): Sign => (text) =>
+  Effect.sync(() => crypto.createHmac("sha256", secret).update(text).digest("base64").slice(0, length))
 
 /** Signs by WebCrypto; the key is imported once. @internal */
 export const signWeb = (secret: string): Sign => {
@@ -37,24 +26,24 @@ export const signWeb = (secret: string): Sign => {
   return (text) =>
     Effect.map(
       Effect.promise(async () => {
-        imported ??= crypto.subtle.importKey(
+        imported ??= web.subtle.importKey(
           "raw",
           encoder.encode(secret),
           { name: "HMAC", hash: "SHA-256" },
           false,
           ["sign"]
         )
-        return crypto.subtle.sign("HMAC", await imported, encoder.encode(text))
+        return web.subtle.sign("HMAC", await imported, encoder.encode(text))
       }),
       (signature) => Encoding.encodeBase64(new Uint8Array(signature)).slice(0, length)
     )
 }
 
 /** The runtime's best. @internal */
-export const sign: (secret: string) => Sign = node === undefined ? signWeb : signNode(node)
+export const sign: (secret: string) => Sign = node === undefined ? signWeb : signNode(node.crypto)
 
 /**
- * Whether two texts are the same, in a time that tells only the length of the expected one, which is no secret (S58).
+ * Whether two texts are the same, in a time that tells only the length of the expected one, which is no secret.
  *
  * @internal
  */

@@ -1,7 +1,7 @@
 /**
- * The part of Node's crypto and Buffer that sealing and signing stand on. Bun, Deno and most workers have it too. It is
- * looked up rather than imported, so that a bundle for a runtime without it still loads, and the layer says what is
- * missing.
+ * The one place that looks up the runtime's cryptography. `node` is Node's own, whose hash and ciphers are synchronous: Bun,
+ * Deno and most workers have it too. It is looked up rather than imported, so that a bundle for a runtime without it still
+ * loads. `web` is WebCrypto, which every runtime has and which answers by promise.
  */
 
 /** @internal */
@@ -20,6 +20,15 @@ export interface BufferLike {
   readonly from: (text: string, encoding: "base64url" | "utf8" | "hex" | "latin1") => Bytes
 }
 
+/** What `createHash` and `createHmac` answer with. @internal */
+export interface Digest {
+  readonly update: (data: string | Uint8Array) => Digest
+  readonly digest: {
+    (): Bytes
+    (encoding: "base64" | "base64url"): string
+  }
+}
+
 interface Cipher {
   readonly setAAD: (data: Uint8Array) => unknown
   readonly update: (data: Uint8Array) => Bytes
@@ -28,9 +37,10 @@ interface Cipher {
 
 /** @internal */
 export interface CryptoLike {
-  readonly createHmac: (algorithm: "sha256", key: Uint8Array) => {
-    readonly update: (data: Uint8Array) => { readonly digest: () => Bytes }
-  }
+  readonly createHash: (algorithm: "sha256") => Digest
+  /** Hashes in one call; from Node 20.12 on. */
+  readonly hash?: (algorithm: "sha256", text: string, encoding: "base64url") => string
+  readonly createHmac: (algorithm: "sha256", key: string | Uint8Array) => Digest
   readonly createCipheriv: (
     algorithm: "aes-256-gcm",
     key: Uint8Array,
@@ -42,7 +52,6 @@ export interface CryptoLike {
     iv: Uint8Array,
     options: { readonly authTagLength: number }
   ) => Cipher & { readonly setAuthTag: (tag: Uint8Array) => unknown }
-  readonly timingSafeEqual: (a: Uint8Array, b: Uint8Array) => boolean
 }
 
 /** @internal */
@@ -62,5 +71,8 @@ const load = (): Node | undefined => {
   return crypto === undefined || buffer === undefined ? undefined : { crypto, Buffer: buffer.Buffer }
 }
 
-/** What this runtime has of it. @internal */
+/** Node's cryptography, where this runtime has it. @internal */
 export const node: Node | undefined = load()
+
+/** WebCrypto. @internal */
+export const web: Crypto = globalThis.crypto

@@ -1,11 +1,23 @@
 /**
- * The calls of an express-session store as Effects, and what is kept in one that is no session: tombstones.
+ * The calls of an express-session store as Effects, and the tombstones in it, which are no sessions.
  */
 import * as Effect from "effect/Effect"
-import type { ExpressSessionStore } from "../../ExpressStore.js"
 import type { SessionId } from "../../SessionToken.js"
 import { untilOver } from "../runtime/keyedMutex.js"
 import { withExpiry } from "./record.js"
+
+/**
+ * What is used of a store written for `express-session`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ExpressSessionStore {
+  get(sid: string, callback: (error: unknown, session?: unknown) => void): unknown
+  set(sid: string, session: object, callback?: (error?: unknown) => void): unknown
+  destroy(sid: string, callback?: (error?: unknown) => void): unknown
+  touch?(sid: string, session: object, callback?: (error?: unknown) => void): unknown
+}
 
 /** @internal */
 export interface Calls {
@@ -54,38 +66,53 @@ export const make = (store: ExpressSessionStore): Calls => ({
 /** How long past its end a tombstone is left with the store, whose clock may differ. */
 const margin = 60_000
 
+/** What is remembered of a session that was ended here: until when, and the session id that a renewal gave it. @internal */
+export interface Tombstone {
+  readonly until: number
+  readonly successor?: string | undefined
+}
+
 /** A tombstone in the form of a session, since the store takes nothing else. @internal */
-export const tombstone = (until: number): object => ({
+export const encodeTombstone = ({ successor, until }: Tombstone): object => ({
   cookie: withExpiry({ originalMaxAge: margin, httpOnly: true, path: "/" }, until + margin),
-  endedUntil: until
+  endedUntil: until,
+  ...(successor === undefined ? undefined : { successor })
 })
 
-/** Whether what was found under a tombstone's name still counts. @internal */
-export const tombstoneCounts = (value: unknown, now: number): boolean => {
-  const until = (value as { readonly endedUntil?: unknown } | null | undefined)?.endedUntil
+/** The tombstone that was found under its name, if it still counts. @internal */
+export const decodeTombstone = (value: unknown, now: number): Tombstone | undefined => {
+  const { endedUntil: until, successor } = (value ?? {}) as {
+    readonly endedUntil?: unknown
+    readonly successor?: unknown
+  }
   return typeof until === "number" && now < until
+    ? { until, successor: typeof successor === "string" ? successor : undefined }
+    : undefined
 }
 
 /** The sessions that this process ended itself, for as long as their tombstones count. @internal */
 export interface Ended {
-  readonly has: (id: SessionId, now: number) => boolean
-  readonly add: (id: SessionId, until: number, now: number) => void
+  readonly get: (id: SessionId, now: number) => Tombstone | undefined
+  readonly add: (id: SessionId, tombstone: Tombstone, now: number) => void
 }
 
 /** @internal */
 export const makeEnded = (): Ended => {
-  const ended = new Map<SessionId, number>()
+  const ended = new Map<SessionId, Tombstone>()
   return {
-    has: (id, now) => now < (ended.get(id) ?? 0),
-    add: (id, until, now) => {
-      for (const [eldest, over] of ended) {
-        if (now < over) {
+    get: (id, now) => {
+      const found = ended.get(id)
+      return found !== undefined && now < found.until ? found : undefined
+    },
+    add: (id, tombstone, now) => {
+      for (const [eldest, { until }] of ended) {
+        if (now < until) {
           break
         }
         ended.delete(eldest)
       }
       ended.delete(id)
-      ended.set(id, until)
+      ended.set(id, tombstone)
     }
   }
 }

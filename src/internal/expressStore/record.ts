@@ -1,6 +1,6 @@
 /**
- * Between Express's form of a session, `{ cookie, ...data }`, and a record. What a record has and Express has no place for
- * travels in one key of ours, which Express keeps as it keeps any other. Nothing here calls a store.
+ * Turns Express's form of a session, `{ cookie, ...data }`, into a record and back. What Express has no place for is in one
+ * key of ours, which Express keeps as it keeps any other. Nothing here calls a store.
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"

@@ -5,7 +5,8 @@
  * whole one whatever it holds. Names are made of the session's id (a hash), numbers and our own random parts: nothing
  * that a client sent is ever part of a path.
  */
-import type * as Store from "../../Store.js"
+import type * as SessionToken from "../../SessionToken.js"
+import type * as Backend from "../../StoreBackend.js"
 
 /**
  * A session in its file. `touches` counts the touches since the last write: with the revision it names this very content
@@ -13,16 +14,15 @@ import type * as Store from "../../Store.js"
  *
  * @internal
  */
-export interface LiveFile extends Store.LiveEntry {
+export interface LiveFile extends Backend.LiveEntry {
   readonly nonce: string
   readonly touches: number
   readonly from: string | undefined
 }
 
-/** The file of a session that ended; `next` names the session that a renewal made of it. @internal */
-export interface TombstoneFile extends Store.Tombstone {
+/** The file of a session that ended. @internal */
+export interface TombstoneFile extends Backend.Tombstone {
   readonly nonce: string
-  readonly next: string | undefined
 }
 
 /** A file that can't be read as one of ours. @internal */
@@ -47,7 +47,7 @@ const decoder = new TextDecoder()
 
 /** @internal */
 export const encodeLive = (
-  entry: Store.LiveEntry,
+  entry: Backend.LiveEntry,
   nonce: string,
   touches: number,
   from?: string
@@ -58,14 +58,14 @@ export const encodeLive = (
   )
 
 /** @internal */
-export const encodeTombstone = (tombstone: Store.Tombstone, nonce: string, next?: string): Uint8Array =>
-  encoder.encode(`${magic} ${version} T ${nonce} ${next ?? "-"} ${tombstone.until}\n`)
+export const encodeTombstone = (tombstone: Backend.Tombstone, nonce: string): Uint8Array =>
+  encoder.encode(`${magic} ${version} T ${nonce} ${tombstone.successor ?? "-"} ${tombstone.until}\n`)
 
 const optional = (text: string): string | undefined => text === "-" ? undefined : text
 
 /**
  * Reads a file back. One written by a later release is given as an entry that the record's decoder refuses as newer, so
- * that it is left in peace.
+ * that it is left as it is.
  *
  * @internal
  */
@@ -91,7 +91,12 @@ export const decode = (bytes: Uint8Array): Content | CorruptFile => {
   }
   if (header[2] === "T" && header.length === 6) {
     const until = Number(header[5])
-    return Number.isNaN(until) ? corrupt : { _tag: "Tombstone", nonce, until, next: link }
+    return Number.isNaN(until) ? corrupt : {
+      _tag: "Tombstone",
+      nonce,
+      until,
+      successor: link as SessionToken.SessionId | undefined
+    }
   }
   return corrupt
 }

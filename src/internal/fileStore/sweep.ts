@@ -3,12 +3,12 @@
  * last one stopped. Knows nothing of how a file got there.
  */
 import type * as PlatformError from "@effect/platform/Error"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { Alarm } from "../runtime/deadlineIndex.js"
+import { grace, interval } from "../store/sweeping.js"
 import * as Format from "./format.js"
 import * as Swap from "./swap.js"
-
-/** How long a session is over before its file goes: clocks of several machines may differ by this much. */
-const grace = 60_000
 
 /** How old a temporary file or a lock must be to be no one's any more. */
 const stale = 600_000
@@ -18,6 +18,9 @@ const inspection = 86_400_000
 
 /** How many deadlines are remembered, so that the next pass need not read those files. */
 const capacity = 200_000
+
+/** How long a pass waits at most for the next one, since other processes write files too. */
+const longestSleep = 3_600_000
 
 /**
  * A pending session, read as what it is by now: live if the old id's tombstone names it, else not there.
@@ -30,11 +33,11 @@ export const resolve = (
   found: Format.Content | undefined
 ): Effect.Effect<Format.Content | undefined, PlatformError.PlatformError> =>
   found?._tag === "Entry" && found.from !== undefined
-    ? Effect.map(files.read(found.from), (old) => old?._tag === "Tombstone" && old.next === id ? found : undefined)
+    ? Effect.map(files.read(found.from), (old) => old?._tag === "Tombstone" && old.successor === id ? found : undefined)
     : Effect.succeed(found)
 
-/** Drops the mark of a pending session whose renewal was committed. */
-const finish = (files: Swap.Files, id: string) =>
+/** Drops the mark of a pending session whose renewal was committed. @internal */
+export const finish = (files: Swap.Files, id: string) =>
   files.swap(id, undefined, (found) => {
     const whole = found?._tag === "Corrupt" ? undefined : found
     return Effect.map(resolve(files, id, whole), (current): Swap.Decision<void> =>
@@ -49,22 +52,49 @@ const finish = (files: Swap.Files, id: string) =>
         : Swap.answer(undefined))
   })
 
-/**
- * A sweep that looks at no more than `limit` files and says how many it did: fewer at the end of a pass, so that the next
- * call begins another.
- *
- * @internal
- */
+/** @internal */
+export interface Sweep {
+  /**
+   * Looks at no more than `limit` files and says at how many it did: fewer at the end of a pass, so that the next call
+   * begins another.
+   */
+  readonly sweep: (limit: number, now: number) => Effect.Effect<number, PlatformError.PlatformError>
+  /** Waits until the earliest file that is known of is due, at most an hour. */
+  readonly untilDue: Effect.Effect<void>
+  /** Says that something that is about to be written ends at this time. */
+  readonly note: (until: number) => void
+}
+
+/** @internal */
 export const make = (
   files: Swap.Files,
   setAside: (id: string) => Effect.Effect<void, PlatformError.PlatformError>
-): (limit: number, now: number) => Effect.Effect<number, PlatformError.PlatformError> => {
+): Sweep => {
   let names: ReadonlyArray<string> | undefined
   let position = 0
   let deadlines = new Map<string, number>()
   let seen = new Map<string, number>()
+  /** The earliest end that is known of; until the first pass, none may be missed. */
+  let earliest = Number.NEGATIVE_INFINITY
+  /** The same of the pass that is under way. */
+  let following = Number.POSITIVE_INFINITY
+  let finishedAt = 0
+
+  const alarm = new Alarm(
+    () => Math.min(earliest + grace, finishedAt + longestSleep),
+    Duration.toMillis(interval)
+  )
+
+  const note = (until: number): void => {
+    following = Math.min(following, until)
+    if (until < earliest) {
+      earliest = until
+      alarm.ring()
+    }
+  }
 
   const remember = (id: string, deadline: number): void => {
+    following = Math.min(following, deadline)
     if (seen.size < capacity) {
       seen.set(id, deadline)
     }
@@ -84,7 +114,7 @@ export const make = (
       if (found._tag === "Tombstone") {
         return now < found.until + grace
           ? Effect.sync(() => remember(id, found.until))
-          : Effect.zipRight(found.next === undefined ? Effect.void : finish(files, found.next), deleted(id))
+          : Effect.zipRight(found.successor === undefined ? Effect.void : finish(files, found.successor), deleted(id))
       }
       // An id is drawn at random, so no one puts a new session in an expired one's place between this and the deletion.
       if (now >= found.deadline + grace) {
@@ -129,9 +159,10 @@ export const make = (
     }
   }
 
-  return (limit, now) =>
+  const sweep: Sweep["sweep"] = (limit, now) =>
     Effect.gen(function*() {
       if (names === undefined) {
+        following = Number.POSITIVE_INFINITY
         names = yield* files.list
         position = 0
         deadlines = seen
@@ -144,7 +175,11 @@ export const make = (
       }
       if (batch.length < limit) {
         names = undefined
+        earliest = following
+        finishedAt = now
       }
       return batch.length
     })
+
+  return { note, sweep, untilDue: alarm.untilDue }
 }

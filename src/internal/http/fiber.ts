@@ -1,159 +1,109 @@
 /**
- * All that is asked of the HTTP platform and of its fibers beyond their plain use, in one place, so that a later platform
- * is met here.
+ * Everything that depends on internals of @effect/platform or of the fiber runtime. Porting to Effect 4 starts here.
  */
 import * as HttpApp from "@effect/platform/HttpApp"
-import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import * as Respondable from "@effect/platform/HttpServerRespondable"
-import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Clock from "effect/Clock"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import type * as FiberId from "effect/FiberId"
+import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as Option from "effect/Option"
-import * as Tracer from "effect/Tracer"
-
-/** The key under which an error says how it is answered. @internal */
-export const respondable: typeof Respondable.symbol = Respondable.symbol
-
-/** The answer of an error that nobody handled: a bare status, so that nothing of the inside leaks. @internal */
-export const respondWith = (status: number): () => Effect.Effect<HttpServerResponse.HttpServerResponse> => {
-  const response = Effect.succeed(HttpServerResponse.empty({ status }))
-  return () => response
-}
+import type { Running } from "../runtime/caller.js"
 
 /**
- * A fiber's refs can be set from inside the fiber's own run; the interface leaves the method out. `Effect.locally` and
- * `FiberRef.update` do the same at several times the cost, which every request would pay: they compare the old context
- * with the new one, by hashes that both then carry.
+ * A fiber's refs can be set from inside the fiber's own run; its public type leaves the method out. `Effect.locally` and
+ * `HttpApp.appendPreResponseHandler` do the same at x0.1 to x0.18 of a bare request more, which every request would pay.
  */
 interface Settable {
-  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+  readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
 }
 
-type Running = Fiber.RuntimeFiber<unknown, unknown>
-
-type Locals = Map<FiberRef.FiberRef<unknown>, readonly [Entry, ...ReadonlyArray<Entry>]>
-type Entry = readonly [FiberId.Single, unknown]
-
-/** Whether a fiber hands out a copy of its refs, as Effect does to this day, and so one that nobody else holds. */
-let copies: boolean | undefined = undefined
-
-const ownRefs = (fiber: Running): FiberRefs.FiberRefs => {
-  const refs = fiber.getFiberRefs()
-  copies ??= fiber.getFiberRefs().locals !== refs.locals
-  return copies ? refs : FiberRefs.unsafeMake(new Map(refs.locals))
-}
-
-/** What a ref's stack of values becomes when a fiber sets it. */
-const put = <A>(refs: FiberRefs.FiberRefs, fiber: Running, ref: FiberRef.FiberRef<A>, value: A): void => {
-  const locals = refs.locals as Locals
-  const key = ref as FiberRef.FiberRef<unknown>
-  const id = fiber.id()
-  const stack = locals.get(key)
-  const below = stack === undefined ? [] : stack[0][0] === id ? stack.slice(1) : stack
-  locals.set(key, [[id, value], ...below])
-}
+const settable = (fiber: Running): Settable => fiber as unknown as Settable
 
 /**
- * Gives a request's fiber a service from here on, and a handler before its response. They are not taken back when the app
- * ends: whoever gave the fiber its request takes the context back that it stands in, and no type names the service by then.
+ * Gives a request's fiber a service from here on. It is not taken back when the app ends: whoever gave the fiber its
+ * request takes the context back that it stands in, and no type names the service by then.
  *
  * @internal
  */
-export const provideDirectly = <I, S>(
-  fiber: Running,
-  tag: Context.Tag<I, S>,
-  service: S,
-  handler?: HttpApp.PreResponseHandler
-): void => {
-  const refs = ownRefs(fiber)
-  const context = Context.add(fiber.currentContext, tag, service) as Context.Context<never>
-  put(refs, fiber, FiberRef.currentContext, context)
-  if (handler !== undefined) {
-    put(refs, fiber, HttpApp.currentPreResponseHandlers, appended(fiber, handler))
-  }
-  ;(fiber as unknown as Settable).setFiberRefs(refs)
-}
+export const provide = <I, S>(fiber: Running, tag: Context.Tag<I, S>, service: S): void =>
+  settable(fiber).setFiberRef(FiberRef.currentContext, Context.add(fiber.currentContext, tag, service))
 
-/**
- * The same request, which tells when its connection is asked to be upgraded: that answer is not the app's, no cookie gets
- * into it, and the handlers before the response run when the socket is closed.
- *
- * @internal
- */
-export const tellingUpgrade = (
-  request: HttpServerRequest.HttpServerRequest,
-  tell: () => void
-): HttpServerRequest.HttpServerRequest =>
-  Object.create(request, {
-    upgrade: { get: () => Effect.tap(request.upgrade, () => Effect.sync(tell)) },
-    modify: {
-      value: (options: Parameters<typeof request.modify>[0]) => tellingUpgrade(request.modify(options), tell)
-    }
-  }) as HttpServerRequest.HttpServerRequest
-
-/** The time by the clock of a running fiber, in milliseconds: `Clock.currentTimeMillis` without a step of the runtime. */
-export const nowOf = (fiber: Running): number =>
-  Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock).unsafeCurrentTimeMillis()
-
-const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
-/**
- * A store call at the time it is made, in a span where a tracer of the app's own takes spans: with the tracer that Effect
- * falls back on nobody ever sees one, and every call would pay for it.
- *
- * @internal
- */
-export const storeCall = <A, E, R>(
-  name: string,
-  id: string,
-  call: (now: number) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime<A, E, R>((fiber) => {
-    const called = call(nowOf(fiber))
-    return Context.get(fiber.getFiberRef(DefaultServices.currentServices), Tracer.Tracer) === untraced
-      ? called
-      : Effect.withSpan(called, name, { attributes: { "session.id": id }, captureStackTrace: false })
-  })
-
-const appended = (fiber: Running, handler: HttpApp.PreResponseHandler): Option.Option<HttpApp.PreResponseHandler> => {
+/** Puts a handler behind those that the platform runs before it sends a response. @internal */
+export const beforeResponse = (fiber: Running, handler: HttpApp.PreResponseHandler): void => {
   const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
-  return Option.some(
-    before._tag === "None"
-      ? handler
-      : (request, response) => Effect.flatMap(before.value(request, response), (response) => handler(request, response))
+  settable(fiber).setFiberRef(
+    HttpApp.currentPreResponseHandlers,
+    Option.some(before._tag === "None" ? handler : inOrder(before.value, handler))
   )
 }
 
-const listed = (value: string): ReadonlyArray<string> => value.split(",").map((item) => item.trim().toLowerCase())
+const inOrder =
+  (first: HttpApp.PreResponseHandler, second: HttpApp.PreResponseHandler): HttpApp.PreResponseHandler =>
+  (request, response) => Effect.flatMap(first(request, response), (response) => second(request, response))
 
-/** Adds to `Vary` the request headers that transports read (S56). @internal */
-export const vary = (
-  response: HttpServerResponse.HttpServerResponse,
-  transports: ReadonlyArray<{ readonly vary: ReadonlyArray<string> }>
-): HttpServerResponse.HttpServerResponse => {
-  const names = transports.length === 1 ? transports[0]?.vary ?? [] : transports.flatMap((transport) => transport.vary)
-  const before = response.headers["vary"]
-  const there = before === undefined ? [] : listed(before)
-  const added = there.includes("*") ? [] : names.filter((name) => !there.includes(name.toLowerCase()))
-  return added.length === 0
-    ? response
-    : HttpServerResponse.setHeader(
-      response,
-      "vary",
-      before === undefined ? added.join(", ") : [before, ...added].join(", ")
-    )
+/**
+ * An answer before the response, which must not fail: the platform would hang the client. What goes wrong is logged and
+ * answered with `otherwise`.
+ *
+ * @internal
+ */
+export const total = (
+  answer: (fiber: Running) => Effect.Effect<HttpServerResponse.HttpServerResponse>,
+  otherwise: (cause: Cause.Cause<unknown>) => Effect.Effect<HttpServerResponse.HttpServerResponse>
+): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
+  Effect.withFiberRuntime((fiber) => {
+    try {
+      const answered = answer(fiber)
+      return Exit.isExit(answered) && Exit.isSuccess(answered) ? answered : Effect.catchAllCause(answered, otherwise)
+    } catch (defect) {
+      return otherwise(Cause.die(defect))
+    }
+  })
+
+/**
+ * Tells when a request's connection is asked to be upgraded: that answer is not the app's, no cookie gets into it, and the
+ * handlers before the response run when the socket is closed. The request stays the same object, because the platform marks
+ * the object it finds in the fiber as answered, and answers one that is not marked once more.
+ *
+ * @internal
+ */
+export const onUpgrade = (request: HttpServerRequest.HttpServerRequest, tell: () => void): void => {
+  if (!Object.isExtensible(request)) {
+    return
+  }
+  const upgrade = Effect.tap(request.upgrade, () => Effect.sync(tell))
+  const { modify } = request
+  Object.defineProperties(request, {
+    upgrade: { configurable: true, get: () => upgrade },
+    modify: {
+      configurable: true,
+      value: (options: Parameters<typeof modify>[0]) => {
+        const modified = modify.call(request, options)
+        onUpgrade(modified, tell)
+        return modified
+      }
+    }
+  })
 }
 
-/** Keeps a response out of shared caches, unless the handler's own `Cache-Control` does (S57). @internal */
-export const noStore = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
-  const before = response.headers["cache-control"]
-  const kept = before !== undefined &&
-    listed(before).some((item) => item === "no-store" || item === "private")
-  return kept ? response : HttpServerResponse.setHeader(response, "cache-control", "no-store")
+/** The request that the server was given, which stays the same when a router modifies it. @internal */
+export const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
+  typeof request.source === "object" && request.source !== null ? request.source : request
+
+/** Set by the platform on a request when it begins to send the response. */
+const handled: unique symbol = Symbol.for("@effect/platform/HttpApp/handled")
+
+/**
+ * Whether the request that a fiber stands in was answered. A scope can close before that, if the app wraps a part of
+ * itself in `Effect.scoped`.
+ *
+ * @internal
+ */
+export const isAnswered = (fiber: Running): boolean => {
+  const context = fiber.currentContext as Context.Context<never>
+  const request = Context.getOption(context, HttpServerRequest.HttpServerRequest)
+  return request._tag === "None" || handled in request.value
 }

@@ -1,17 +1,19 @@
 /**
- * How a cookie or a header gets into a response of the platform, whatever its body is. A body that is itself a web
- * `Response` needs care: the platform writes its headers over those of that `Response` one by one, so that of several
- * cookies only the last is left, and none of the `Response`'s own; it can't write on one that `fetch` returned; and it
- * answers HEAD without any of them.
+ * Puts cookies and headers into a response of the platform, whatever its body is, and keeps secrets out of what a response
+ * prints.
+ *
+ * A body that is itself a web `Response` needs care: the platform writes its own headers over those of that `Response` one
+ * by one, so that of several cookies only the last is left, and none of the `Response`'s own; it can't write on one that
+ * `fetch` returned; and it answers HEAD without any of them.
  */
 import * as Cookies from "@effect/platform/Cookies"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as Attributes from "../cookie/rules.js"
+import type { Attributes } from "../../State.js"
 
 const header = "set-cookie"
 
-/** A platform cookie that prints no value: the platform's own shows it wherever a response is logged (S07). */
+/** A platform cookie that prints no value: the platform's own shows it wherever a response is printed (S07). */
 const Proto: object = Object.assign(Object.create(Object.getPrototypeOf(Cookies.unsafeMakeCookie("a", ""))), {
   toJSON(this: Cookies.Cookie) {
     return { _id: "@effect/platform/Cookies/Cookie", name: this.name, value: "<redacted>", options: this.options }
@@ -22,7 +24,7 @@ const makeCookie = (
   name: string,
   value: string,
   encoded: string,
-  options: Attributes.Attributes | undefined
+  options: Attributes | undefined
 ): Cookies.Cookie => Object.assign(Object.create(Proto), { name, value, valueEncoded: encoded, options })
 
 /** A Set-Cookie header as it is: what follows its name passes as the value, so that nothing of it is lost. */
@@ -77,6 +79,44 @@ export const unfold = (response: HttpServerResponse.HttpServerResponse): HttpSer
   return web instanceof Response && web.status >= 200 && !web.bodyUsed ? unfoldWeb(response, web) : response
 }
 
+/** The names of the headers that a response prints as `<redacted>`, on the response itself. */
+const secretHeaders: unique symbol = Symbol.for("effect-session/secretHeaders")
+
+interface Secretive {
+  readonly [secretHeaders]?: ReadonlySet<string>
+}
+
+const secretsOf = (response: HttpServerResponse.HttpServerResponse): ReadonlySet<string> | undefined =>
+  (response as Secretive)[secretHeaders]
+
+const ResponseProto = Object.getPrototypeOf(HttpServerResponse.empty()) as {
+  readonly toJSON: (
+    this: HttpServerResponse.HttpServerResponse
+  ) => { readonly headers: { readonly [name: string]: unknown } }
+}
+
+/** What the platform prints of a response, without the secrets. `inspect` and `toString` go through `toJSON` too. */
+function toJSON(this: HttpServerResponse.HttpServerResponse): unknown {
+  const printed = ResponseProto.toJSON.call(this)
+  const secrets = secretsOf(this)
+  return {
+    ...printed,
+    headers: Object.fromEntries(
+      Object.entries(printed.headers).map(([name, value]) => [name, secrets?.has(name) === true ? "<redacted>" : value])
+    )
+  }
+}
+
+/** Makes a response that nobody else holds yet print some headers as `<redacted>`. */
+const hide = (
+  response: HttpServerResponse.HttpServerResponse,
+  names: ReadonlySet<string> | undefined
+): HttpServerResponse.HttpServerResponse =>
+  names === undefined ? response : Object.defineProperties(response, {
+    [secretHeaders]: { value: names },
+    toJSON: { value: toJSON }
+  })
+
 /**
  * Puts a cookie into a response, in the place of any other of its name and beside all others (S54).
  *
@@ -87,14 +127,15 @@ export const setCookie = (
   name: string,
   value: string,
   encoded: string,
-  options: Attributes.Attributes
+  options: Attributes
 ): HttpServerResponse.HttpServerResponse => {
   const plain = unfold(response)
   const cookies = Cookies.setCookie(plain.cookies, makeCookie(name, value, encoded, options))
   const own = plain.headers[header]
-  return own !== undefined && own.trimStart().startsWith(`${name}=`)
+  const made = own !== undefined && own.trimStart().startsWith(`${name}=`)
     ? make(plain, Headers.remove(plain.headers, header), cookies, plain.body)
     : HttpServerResponse.replaceCookies(plain, cookies)
+  return hide(made, secretsOf(response))
 }
 
 /** Puts a header into a response, in the place of any other of its name. @internal */
@@ -102,4 +143,52 @@ export const setHeader = (
   response: HttpServerResponse.HttpServerResponse,
   name: string,
   value: string
-): HttpServerResponse.HttpServerResponse => HttpServerResponse.setHeader(unfold(response), name, value)
+): HttpServerResponse.HttpServerResponse =>
+  hide(HttpServerResponse.setHeader(unfold(response), name, value), secretsOf(response))
+
+/**
+ * The same for a secret, which is sent in clear but prints as `<redacted>`. The functions of this module and of
+ * `headers.ts` keep it so; the platform makes a response of its own of each change, which prints it again.
+ *
+ * @internal
+ */
+export const setSecretHeader = (
+  response: HttpServerResponse.HttpServerResponse,
+  name: string,
+  value: string
+): HttpServerResponse.HttpServerResponse =>
+  hide(
+    HttpServerResponse.setHeader(unfold(response), name, value),
+    new Set([...secretsOf(response) ?? [], name])
+  )
+
+/** Headers that describe the body, or how long the response may be kept. */
+const ofBody: ReadonlyArray<string> = [
+  "accept-ranges",
+  "cache-control",
+  "content-disposition",
+  "content-encoding",
+  "content-language",
+  "content-length",
+  "content-location",
+  "content-range",
+  "content-type",
+  "etag",
+  "expires",
+  "last-modified"
+]
+
+/**
+ * The same response with another status and without its body. It keeps the headers and cookies that others put there, such
+ * as those of CORS and of another session, and loses those that describe the body.
+ *
+ * @internal
+ */
+export const replaceBody = (
+  response: HttpServerResponse.HttpServerResponse,
+  status: number
+): HttpServerResponse.HttpServerResponse => {
+  const plain = unfold(response)
+  const headers = Headers.remove(plain.headers, ofBody)
+  return hide(HttpServerResponse.empty({ status, headers, cookies: plain.cookies }), secretsOf(response))
+}

@@ -6,62 +6,19 @@ import * as Duration from "effect/Duration"
 import * as SessionRecord from "../../SessionRecord.js"
 import type { SessionId } from "../../SessionToken.js"
 import { tombstoneTimeToLive } from "../../Store.js"
-
-/** How far apart deadlines may lie and still be swept together, in milliseconds. */
-const bucketWidth = 60_000
-
-/** How many ids lie in one array at most: one of a million stops everything when it grows, and once more when it is swept. */
-const chunkSize = 4096
-
-const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
+import { BoundedMap } from "../runtime/boundedMap.js"
+import { chunkSize, DeadlineIndex } from "../runtime/deadlineIndex.js"
+import { grace } from "../store/sweeping.js"
 
 const timeToLive = Duration.toMillis(tombstoneTimeToLive)
 
-/** Ids by the minute that they are due in. */
-class Due {
-  private readonly buckets = new Map<number, Array<Array<SessionId>>>()
-  size = 0
-
-  add(id: SessionId, deadline: number): void {
-    const bucket = bucketOf(deadline)
-    const chunks = this.buckets.get(bucket)
-    const chunk = chunks?.at(-1)
-    if (chunks === undefined) {
-      this.buckets.set(bucket, [[id]])
-    } else if (chunk === undefined || chunk.length === chunkSize) {
-      chunks.push([id])
-    } else {
-      chunk.push(id)
-    }
-    this.size += 1
-  }
-
-  /** Takes at most so many ids, of those that are due at `now` or of any, and says how many. */
-  take(limit: number, now: number, each: (id: SessionId) => void): number {
-    let taken = 0
-    for (const [bucket, chunks] of this.buckets) {
-      if ((bucket + 1) * bucketWidth > now) {
-        continue
-      }
-      for (let ids = chunks.at(-1); ids !== undefined; ids = chunks.at(-1)) {
-        while (taken < limit && ids.length > 0) {
-          this.size -= 1
-          taken += 1
-          each(ids.pop() as SessionId)
-        }
-        if (ids.length > 0) {
-          return taken
-        }
-        chunks.pop()
-      }
-      this.buckets.delete(bucket)
-    }
-    return taken
-  }
-}
-
 /** Up to how many ids may be filed beside those of sessions that are there. */
 const slack = 4 * chunkSize
+
+interface Tombstone {
+  readonly until: number
+  readonly successor: SessionId | undefined
+}
 
 /**
  * Sessions by id, in order of use where a capacity asks for it, and their ids again by deadline. A deadline that moves
@@ -72,29 +29,38 @@ const slack = 4 * chunkSize
  * @internal
  */
 export class Sessions {
-  private readonly records = new Map<SessionId, SessionRecord.SessionRecord>()
-  private readonly tombstones = new Map<SessionId, number>()
-  private due = new Due()
+  private readonly records: BoundedMap<SessionId, SessionRecord.SessionRecord>
+  private readonly tombstones = new Map<SessionId, Tombstone>()
+  private readonly dueTombstones = new DeadlineIndex<SessionId>()
+  private due = new DeadlineIndex<SessionId>()
   /** What is being filed anew. */
-  private before: Due | undefined = undefined
+  private before: DeadlineIndex<SessionId> | undefined = undefined
 
-  constructor(private readonly capacity: number) {}
+  constructor(
+    capacity: number,
+    /** Told when `next` becomes earlier. */
+    private readonly onEarlier: () => void = () => {}
+  ) {
+    this.records = new BoundedMap(capacity)
+  }
+
+  /** When a sweep has something to do next, in milliseconds since the epoch. */
+  get next(): number {
+    return grace + Math.min(this.due.next, this.dueTombstones.next, this.before?.next ?? Number.POSITIVE_INFINITY)
+  }
 
   live(id: SessionId, now: number): SessionRecord.SessionRecord | undefined {
-    const record = this.records.get(id)
+    const record = this.records.peek(id)
     if (record === undefined || SessionRecord.isExpired(record, now)) {
       return undefined
     }
-    if (this.capacity !== Number.POSITIVE_INFINITY) {
-      this.records.delete(id)
-      this.records.set(id, record)
-    }
+    this.records.used(id, record)
     return record
   }
 
   isSuperseded(id: SessionId, now: number): boolean {
-    const until = this.tombstones.get(id)
-    return until !== undefined && now < until
+    const tombstone = this.tombstones.get(id)
+    return tombstone !== undefined && now < tombstone.until
   }
 
   isTaken(id: SessionId, now: number): boolean {
@@ -102,59 +68,67 @@ export class Sessions {
   }
 
   insert(id: SessionId, record: SessionRecord.SessionRecord): void {
-    // one that was there has expired, and its place in the order of use with it
-    this.records.delete(id)
     this.records.set(id, record)
     this.file(id, record)
-    if (this.records.size > this.capacity) {
-      for (const eldest of this.records.keys()) {
-        this.records.delete(eldest)
-        break
-      }
-    }
     this.refile()
   }
 
   /** Puts a record in the place of one that lives. */
   replace(id: SessionId, record: SessionRecord.SessionRecord): void {
-    this.records.set(id, record)
+    this.records.replace(id, record)
   }
 
-  bury(id: SessionId, now: number): void {
+  /** Leaves a tombstone in the place of a session, with the id of the one that a renewal makes of it. */
+  bury(id: SessionId, now: number, successor?: SessionId): void {
+    const until = now + timeToLive
     this.records.delete(id)
-    this.tombstones.set(id, now + timeToLive)
+    this.tombstones.set(id, { until, successor })
+    if (this.dueTombstones.add(id, until)) {
+      this.onEarlier()
+    }
+  }
+
+  /**
+   * Ends a session, expired or not: a clock a few seconds behind would revive it. Answers with the session that a
+   * renewal made of it, where that is what is remembered.
+   */
+  remove(id: SessionId, now: number): SessionId | undefined {
+    if (this.records.peek(id) !== undefined) {
+      this.bury(id, now)
+      return undefined
+    }
+    const tombstone = this.tombstones.get(id)
+    return tombstone !== undefined && now < tombstone.until ? tombstone.successor : undefined
   }
 
   sweep(limit: number, now: number): number {
-    let done = 0
-    for (const [id, until] of this.tombstones) {
-      // left by a clock that was ahead, one says nothing of those behind it
-      if (until - now > timeToLive) {
-        continue
+    const over = now - grace
+    let done = this.dueTombstones.take(limit, over, (id) => {
+      const tombstone = this.tombstones.get(id)
+      // one left anew under the same id is filed at its own time
+      if (tombstone !== undefined && over >= tombstone.until) {
+        this.tombstones.delete(id)
       }
-      if (now < until || done === limit) {
-        break
-      }
-      this.tombstones.delete(id)
-      done++
-    }
-    const settle = (id: SessionId): void => this.settle(id, now)
-    done += this.due.take(limit - done, now, settle)
-    return this.before === undefined ? done : done + this.before.take(limit - done, now, settle)
+    })
+    const settle = (id: SessionId): void => this.settle(id, over)
+    done += this.due.take(limit - done, over, settle)
+    return this.before === undefined ? done : done + this.before.take(limit - done, over, settle)
   }
 
   private file(id: SessionId, record: SessionRecord.SessionRecord): void {
-    this.due.add(id, SessionRecord.endsAt(record))
+    if (this.due.add(id, SessionRecord.endsAt(record))) {
+      this.onEarlier()
+    }
   }
 
   private refile(): void {
     if (this.before === undefined && this.due.size > 2 * this.records.size + slack) {
       this.before = this.due
-      this.due = new Due()
+      this.due = new DeadlineIndex()
     }
     if (this.before !== undefined) {
       this.before.take(4, Number.POSITIVE_INFINITY, (id) => {
-        const record = this.records.get(id)
+        const record = this.records.peek(id)
         if (record !== undefined) {
           this.file(id, record)
         }
@@ -165,12 +139,12 @@ export class Sessions {
     }
   }
 
-  private settle(id: SessionId, now: number): void {
-    const record = this.records.get(id)
+  private settle(id: SessionId, over: number): void {
+    const record = this.records.peek(id)
     if (record === undefined) {
       return
     }
-    if (SessionRecord.isExpired(record, now)) {
+    if (SessionRecord.isExpired(record, over)) {
       this.records.delete(id)
     } else {
       this.file(id, record)

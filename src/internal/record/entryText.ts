@@ -1,26 +1,30 @@
 /**
  * The one text form of what a backend keeps under a key, for stores whose backend holds a single text: the stamp on a
  * first line of its own, so that a revision is compared without a look at the body, then the body. A text of a later
- * version of this form reads as a body of a later version, and is left in peace as such.
+ * version of this form reads as a body of a later version, and is left as it is. A tombstone of a renewal names the
+ * session that took its place on a second line, which releases that do not know of it pass over.
  */
-import type * as Store from "../../Store.js"
+import type * as SessionToken from "../../SessionToken.js"
+import type * as Backend from "../../StoreBackend.js"
 
 const version = 1
 
 const anyVersion = /^[st](\d{1,9}) /
 const head = /^([st])\d{1,9}((?: [\d.e+-]{1,32}){1,3})\n/
 
+const id = /^[A-Za-z0-9_-]{43}$/
+
 /** The text of an entry. The inverse of `fromText`. @internal */
-export const toText = (entry: Store.Entry): string =>
+export const toText = (entry: Backend.Entry): string =>
   entry._tag === "Entry"
     ? `s${version} ${entry.revision} ${entry.touchedAt} ${entry.deadline}\n${entry.body}`
-    : `t${version} ${entry.until}\n`
+    : `t${version} ${entry.until}\n${entry.successor ?? ""}`
 
 /**
  * An entry that no revision matches and that never expires, so that what can't be read takes its key and is answered by
  * what the record's decoder says of its body.
  */
-const opaque = (body: string): Store.LiveEntry => ({
+const opaque = (body: string): Backend.LiveEntry => ({
   _tag: "Entry",
   revision: -1,
   touchedAt: 0,
@@ -29,7 +33,7 @@ const opaque = (body: string): Store.LiveEntry => ({
 })
 
 /** The entry of a text, whatever the text. @internal */
-export const fromText = (text: string): Store.Entry => {
+export const fromText = (text: string): Backend.Entry => {
   const written = Number(anyVersion.exec(text)?.[1])
   if (written > version) {
     return opaque(`{"v":${written}}`)
@@ -41,7 +45,10 @@ export const fromText = (text: string): Store.Entry => {
   const [line, kind, rest = ""] = found
   const [first = Number.NaN, second = Number.NaN, third = Number.NaN] = rest.slice(1).split(" ").map(Number)
   if (kind === "t") {
-    return { _tag: "Tombstone", until: first }
+    const successor = text.slice(line.length)
+    return id.test(successor)
+      ? { _tag: "Tombstone", until: first, successor: successor as SessionToken.SessionId }
+      : { _tag: "Tombstone", until: first }
   }
   return Number.isFinite(first) && Number.isFinite(second) && Number.isFinite(third)
     ? { _tag: "Entry", revision: first, touchedAt: second, deadline: third, body: text.slice(line.length) }

@@ -1,39 +1,12 @@
 /**
- * The few Redis commands a session store needs, over any of the clients people have. Clients are typed by their shape, so
- * that neither package has to be installed. Knows nothing of sessions, nor of what its scripts do.
+ * The few Redis commands that a session store needs, by any client of either package. Knows nothing of sessions, nor of
+ * what its scripts do.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Schedule from "effect/Schedule"
-
-/**
- * What is used of a client of the package `redis`, version 5 or newer: `createClient`, `createClientPool`,
- * `createCluster` and `createSentinel` all make one.
- *
- * @since 0.1.0
- * @category models
- */
-export interface NodeRedis {
-  readonly get: (key: string) => Promise<unknown>
-  readonly eval: (script: string, options: { keys: Array<string>; arguments: Array<string> }) => Promise<unknown>
-  readonly evalSha: (sha1: string, options: { keys: Array<string>; arguments: Array<string> }) => Promise<unknown>
-  /** Whether a command is sent at once, where the client says so: nothing is queued then. */
-  readonly isReady?: boolean
-  /** Where there, an interrupted command that is still queued is not sent. */
-  readonly withAbortSignal?: (signal: AbortSignal) => Pick<NodeRedis, "eval" | "evalSha" | "get">
-}
-
-/**
- * What is used of a client of the package `ioredis`, version 5 or newer: `new Redis` (Sentinel too) and `new Cluster`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface IoRedis {
-  readonly get: (key: string) => Promise<unknown>
-  readonly eval: (script: string, numberOfKeys: number, ...keysAndArguments: Array<string>) => Promise<unknown>
-  readonly evalsha: (sha1: string, numberOfKeys: number, ...keysAndArguments: Array<string>) => Promise<unknown>
-}
+import { digestWeb } from "../crypto/hash.js"
+import type { IoRedis, NodeRedis } from "./clients.js"
 
 /** A script and its name on the server. @internal */
 export interface Script {
@@ -52,10 +25,7 @@ export interface Commands {
 
 /** Names a script as the server will, once, so that no trip is spent on loading it. @internal */
 export const script = (source: string): Effect.Effect<Script> =>
-  Effect.map(
-    Effect.promise(() => globalThis.crypto.subtle.digest("SHA-1", new TextEncoder().encode(source))),
-    (digest) => ({ source, sha1: Encoding.encodeHex(new Uint8Array(digest)) })
-  )
+  Effect.map(digestWeb("SHA-1", source), (digest) => ({ source, sha1: Encoding.encodeHex(digest) }))
 
 /**
  * What may be kept of a client's error: name and message. ioredis hangs the command's arguments on it, and those hold a

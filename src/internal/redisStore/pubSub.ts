@@ -3,54 +3,17 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { IoRedisPubSub, NodeRedisPubSub } from "./clients.js"
 
-/**
- * What is used of a client of the package `redis`, version 5 or newer.
- *
- * @since 0.1.0
- * @category models
- */
-export interface NodeRedis {
-  readonly publish: (channel: string, message: string) => Promise<unknown>
-  readonly duplicate: () => NodeRedisSubscriber
-  readonly sendCommand: unknown
-  readonly isOpen: boolean
-}
+export type { IoRedisPubSub, NodeRedisPubSub }
 
-interface NodeRedisSubscriber {
-  readonly on: (event: "error", listener: (error: unknown) => void) => unknown
-  readonly connect: () => Promise<unknown>
-  readonly subscribe: (channel: string, listener: (message: string) => void) => Promise<unknown>
-  readonly destroy: () => void
-}
-
-/**
- * What is used of a client of the package `ioredis`, version 5 or newer.
- *
- * @since 0.1.0
- * @category models
- */
-export interface IoRedis {
-  readonly publish: (channel: string, message: string) => Promise<unknown>
-  readonly duplicate: () => IoRedisSubscriber
-}
-
-interface IoRedisSubscriber {
-  readonly on: {
-    (event: "message", listener: (channel: string, message: string) => void): unknown
-    (event: "error", listener: (error: Error) => void): unknown
-  }
-  readonly subscribe: (channel: string) => Promise<unknown>
-  readonly disconnect: () => void
-}
-
-const isNodeRedis = (client: NodeRedis | IoRedis): client is NodeRedis => "isOpen" in client
+const isNodeRedis = (client: NodeRedisPubSub | IoRedisPubSub): client is NodeRedisPubSub => "isOpen" in client
 
 const attempt = <A>(f: () => Promise<A>): Effect.Effect<A, unknown> =>
   Effect.tryPromise({ try: f, catch: (cause) => cause })
 
 /** @internal */
-export const channel = (client: NodeRedis | IoRedis, name: string) => ({
+export const channel = (client: NodeRedisPubSub | IoRedisPubSub, name: string) => ({
   publish: (message: string) => attempt(() => client.publish(name, message)),
   messages: Stream.asyncPush<string, unknown>((emit) =>
     isNodeRedis(client)

@@ -1,25 +1,31 @@
 /**
- * How a session lies in a Redis string, and the scripts that compare and set it there. Knows nothing of clients or keys.
+ * The text under which Redis keeps a session, and the scripts that compare and set it. Knows nothing of clients or keys.
  *
- * A session is a head of fixed width and the encoded body after it:
+ * A session is a head of fixed width with the encoded body behind it; a tombstone is a head alone:
  *
  *     S <revision> <touchedAt> <deadline> <writer> <body>
  *     T <until>
+ *     T <until> <successor>
  *
- * numbers in 16 digits, the writer in 12 characters. One string rather than a hash: it takes 80 to 300 bytes less a
- * session, a read is one GET of one reply, a script looks at the head without moving the body, and a touch overwrites two
- * numbers in place. The writer names the call that wrote the session: a client that sends a call again after a cut
- * connection, not knowing that it was carried out, is told so, not that somebody else was faster.
+ * Numbers have 16 digits, the writer 12 characters, the successor's id 43. One string rather than a hash: a session takes
+ * 80 to 300 bytes less, a read is one GET of one reply, a script looks at the head without moving the body, and a touch
+ * overwrites two numbers in place. The writer names the call that wrote the session. A client that sends a call again
+ * after a cut connection does not know whether it was carried out; by the writer's name it is told that it was, and not
+ * that somebody else was faster.
  */
 import * as Encoding from "effect/Encoding"
-import type * as Store from "../../Store.js"
+import type { SessionId } from "../../SessionToken.js"
+import type { Entry, LiveEntry, Tombstone } from "../../StoreBackend.js"
 import { randomBytes } from "../crypto/hash.js"
 
 const width = 16
 const bodyAt = 66
 
+/** How long a tombstone is that names a successor. */
+const tombstoneLength = 62
+
 const live = /^S (\d{16}) (\d{16}) (\d{16}) [\w-]{12} /
-const tombstone = /^T (\d{16})$/
+const tombstone = /^T (\d{16})(?: ([\w-]{43}))?$/
 const laterLayout = /^[A-Z]\d* /
 
 /** A number in the width of the head: whole milliseconds, and what a double holds exactly. @internal */
@@ -27,16 +33,17 @@ export const digits = (value: number): string =>
   String(Math.max(0, Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER))).padStart(width, "0")
 
 /** A session as text, under a writer's name of its own. @internal */
-export const encode = (entry: Store.LiveEntry): string => {
+export const encode = (entry: LiveEntry): string => {
   const writer = Encoding.encodeBase64Url(randomBytes(9))
   return `S ${digits(entry.revision)} ${digits(entry.touchedAt)} ${digits(entry.deadline)} ${writer} ${entry.body}`
 }
 
 /** @internal */
-export const encodeTombstone = (entry: Store.Tombstone): string => `T ${digits(entry.until)}`
+export const encodeTombstone = ({ successor, until }: Tombstone): string =>
+  successor === undefined ? `T ${digits(until)}` : `T ${digits(until)} ${successor}`
 
 /** What no reader can make sense of; taken, so that nothing overwrites it. @internal */
-export const unreadable: Store.LiveEntry = {
+export const unreadable: LiveEntry = {
   _tag: "Entry",
   revision: 0,
   touchedAt: 0,
@@ -45,10 +52,10 @@ export const unreadable: Store.LiveEntry = {
 }
 
 /** One of a later release, which its readers will want to find where it was: a body of a version far ahead. */
-const later: Store.LiveEntry = { ...unreadable, body: JSON.stringify({ v: Number.MAX_SAFE_INTEGER }) }
+const later: LiveEntry = { ...unreadable, body: JSON.stringify({ v: Number.MAX_SAFE_INTEGER }) }
 
 /** @internal */
-export const decode = (text: string): Store.Entry => {
+export const decode = (text: string): Entry => {
   const head = live.exec(text)
   if (head !== null) {
     return {
@@ -59,9 +66,9 @@ export const decode = (text: string): Store.Entry => {
       body: text.slice(bodyAt)
     }
   }
-  const buried = tombstone.exec(text)
-  if (buried !== null) {
-    return { _tag: "Tombstone", until: Number(buried[1]) }
+  const ended = tombstone.exec(text)
+  if (ended !== null) {
+    return { _tag: "Tombstone", until: Number(ended[1]), successor: ended[2] as SessionId | undefined }
   }
   return !text.startsWith("S ") && laterLayout.test(text) ? later : unreadable
 }
@@ -84,6 +91,8 @@ local function writer(found) return string.sub(found, 54, 65) end
 local function session(found) return string.sub(found, 1, 2) == 'S ' end
 local function live(found) return session(found) and now < deadline(found) end
 local function ours(found, written) return session(found) and writer(found) == writer(written) end
+local function tombstone(found) return string.sub(found, 1, 2) == 'T ' end
+local function ends(found) return tonumber(string.sub(found, 3, 18)) or math.huge end
 `
 
 /** KEYS: the key. ARGV: now, the session, its time to live. @internal */
@@ -91,9 +100,8 @@ export const insert = `${prelude}
 local found = head(KEYS[1])
 if ours(found, ARGV[2]) then return '${done}' end
 if found ~= '' then
-  local over = session(found) and not live(found)
-  if string.sub(found, 1, 2) == 'T ' then over = (tonumber(string.sub(found, 3, 18)) or math.huge) <= now end
-  if not over then return '${taken}' end
+  local expired = session(found) and not live(found) or tombstone(found) and ends(found) <= now
+  if not expired then return '${taken}' end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return '${done}'`
@@ -134,14 +142,19 @@ end
 return '${done}'`
 
 /**
- * KEYS: the key. ARGV: now, the tombstone, its time to live. A full server refuses even the small tombstone in a large
- * session's place; a logout that frees memory must not fail for want of it, so then the session is deleted outright.
+ * KEYS: the key. ARGV: now, the tombstone, its time to live. Answers the successor's id where a tombstone that counts names
+ * one. A session gives way whether or not it has expired by this clock: another process's may be behind. A full server
+ * refuses even the small tombstone in a large session's place; a logout that frees memory must not fail for want of it, so
+ * then the session is deleted outright.
  * @internal
  */
 export const remove = `${prelude}
-if live(head(KEYS[1])) then
+local found = head(KEYS[1])
+if session(found) then
   local kept = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   if kept.err then redis.call('DEL', KEYS[1]) end
+elseif tombstone(found) and now < ends(found) and string.len(found) == ${tombstoneLength} then
+  return string.sub(found, 20)
 end
 return '${done}'`
 

@@ -1,110 +1,92 @@
 /**
- * Store calls in a fiber of their own: started at once, so that a store that answers synchronously costs neither a
- * suspension nor a timer, and bounded in time once they suspend. Interrupting who waits does not interrupt the call.
- */
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
-import * as RuntimeFlags from "effect/RuntimeFlags"
-import * as Store from "../../Store.js"
-
-/** @internal */
-export type Caller = Fiber.RuntimeFiber<unknown, unknown>
-
-/** What a store call failed of: its defect is a failure like any other, whose meaning is the policy's to say. @internal */
-export const failureOf = <E>(cause: Cause.Cause<E>, method: string): E | Store.StoreError =>
-  Option.getOrElse(
-    Cause.failureOption(cause),
-    () => new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
-  )
-
-/**
- * Turns what a store call does wrong into its error: a defect, an interruption that it makes of itself, or a throw before
- * there is an effect at all.
+ * Calls with a time limit, in a fiber of their own. Interrupting who waits for a call does not interrupt the call.
  *
- * @internal
+ * `outcome(start(caller, call, limit, late))` is
+ * `Effect.timeoutFail(Effect.disconnect(call), { duration: limit, onTimeout: late })`, which makes three fibers a call where
+ * this makes two, and none that outlives a call that ends at once.
  */
-export const contained = <A, E>(
-  method: string,
-  call: () => Effect.Effect<A, E>
-): Effect.Effect<A, E | Store.StoreError> => {
-  try {
-    const effect = call()
-    return Exit.isExit(effect) && Exit.isSuccess(effect)
-      ? effect
-      : Effect.catchAllCause(effect, (cause) => Effect.fail(failureOf(cause, method)))
-  } catch (defect) {
-    return Effect.fail(failureOf(Cause.die(defect), method))
-  }
-}
-
-/** Those of any fiber but for the runtime's own metrics, which cost more than the call of a store in memory. */
-const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
+import type { Running } from "./caller.js"
 
 /** A call that was started: its outcome, as soon as there is one. @internal */
 export class Started<A, E> {
-  private waiting: Array<(exit: Exit.Exit<A, E>) => void> = []
+  private waiting: Array<() => void> = []
 
   constructor(public exit: Exit.Exit<A, E> | undefined) {}
 
   /** The first outcome counts. */
-  settle(exit: Exit.Exit<A, E>): void {
+  complete(exit: Exit.Exit<A, E>): void {
     if (this.exit === undefined) {
       this.exit = exit
-      this.waiting.forEach((tell) => tell(exit))
+      this.waiting.forEach((tell) => tell())
       this.waiting = []
     }
   }
 
   /** Told at once where the outcome is there, and in the order of asking otherwise. */
-  whenDone(tell: (exit: Exit.Exit<A, E>) => void): void {
+  whenDone(tell: () => void): void {
     if (this.exit === undefined) {
       this.waiting.push(tell)
     } else {
-      tell(this.exit)
+      tell()
     }
   }
 }
 
+/** Runs effects in fibers of their own, with the services and fiber refs of the caller. */
+const forkFrom = (caller: Running) =>
+  Runtime.runFork(Runtime.make({
+    context: caller.currentContext,
+    fiberRefs: caller.getFiberRefs(),
+    runtimeFlags: Runtime.defaultRuntimeFlags
+  }))
+
+/** Runs an effect that nobody waits for. @internal */
+export const fork = (caller: Running, effect: Effect.Effect<unknown>): void => {
+  forkFrom(caller)(effect)
+}
+
 /**
- * Starts a call. Its time is kept by a second fiber, which costs less than a race of the two: `Effect.timeout` makes
- * three.
+ * Starts a call. After `limit` milliseconds its outcome is what `late` fails with, and the call is interrupted.
  *
  * @internal
  */
-export const start = <A, E>(
-  caller: Caller,
+export const start = <A, E, E2>(
+  caller: Running,
   call: Effect.Effect<A, E>,
-  timeout: number,
-  method: string,
-  reason: () => "Contention" | "Timeout" = () => "Timeout"
-): Started<A, E | Store.StoreError> => {
-  const fork = Runtime.runFork(Runtime.make({
-    context: caller.currentContext,
-    fiberRefs: caller.getFiberRefs(),
-    runtimeFlags
-  }))
+  limit: number,
+  late: () => E2
+): Started<A, E | E2> => {
+  const fork = forkFrom(caller)
   const fiber = fork(call)
-  const started = new Started<A, E | Store.StoreError>(fiber.unsafePoll() ?? undefined)
+  const started = new Started<A, E | E2>(fiber.unsafePoll() ?? undefined)
   if (started.exit !== undefined) {
     return started
   }
-  // failed by the runtime, which puts its own copy in the place of an error that knows no span yet
-  const late = Effect.suspend(() => Effect.fail(new Store.StoreError({ reason: reason(), method })))
-  const timer = fork(Effect.map(Effect.zipRight(Effect.sleep(timeout), Effect.exit(late)), (exit) => {
-    started.settle(exit)
+  // Failed by the runtime, which puts its own copy in the place of an error that knows no span yet.
+  const failed = Effect.suspend(() => Effect.fail(late()))
+  const timer = fork(Effect.map(Effect.zipRight(Effect.sleep(limit), Effect.exit(failed)), (exit) => {
+    started.complete(exit)
     fiber.unsafeInterruptAsFork(caller.id())
   }))
   fiber.addObserver((exit) => {
     timer.unsafeInterruptAsFork(caller.id())
-    started.settle(exit)
+    started.complete(exit)
   })
   return started
 }
 
-/** The outcome of a started call, at once where there is one. @internal */
+/**
+ * Waits for the outcome, by a promise that is made in the waiter's own run: on Cloudflare Workers a request hangs if its
+ * fiber is resumed from within another request's.
+ *
+ * @internal
+ */
 export const outcome = <A, E>(started: Started<A, E>): Effect.Effect<A, E> =>
-  started.exit ?? Effect.async((resume) => started.whenDone(resume))
+  started.exit ?? Effect.async<A, E>((resume) => {
+    void new Promise<void>((resolve) => started.whenDone(resolve)).then(() => {
+      resume(started.exit!)
+    })
+  })

@@ -3,8 +3,8 @@
  * written down in `SealedStore`. Knows nothing of sessions: it seals a stamp of fixed size with a text behind it.
  */
 import { randomBytes } from "../crypto/hash.js"
-import type { MasterKey } from "../crypto/masterKeys.js"
 import type { Bytes, Node } from "../crypto/node.js"
+import type { MasterKey } from "./masterKeys.js"
 
 /** What is sealed: times in milliseconds since the epoch. @internal */
 export interface Content {

@@ -1,346 +1,352 @@
 /**
- * The commit of a session: what `draft.ts` says is owed, carried out on a store, and what the store's answer means for
- * the session. Knows nothing of turns, of time limits, of how an app's transaction ends, or of the response.
+ * The carrying-out of a commit: the planned write becomes one store call, and the store's answer becomes the next state.
+ * Knows nothing of turns, of time limits, of how an app's transaction ends, or of the response.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import { HeadSent, SessionGone } from "../../SessionError.js"
-import { endsAt, type SessionRecord } from "../../SessionRecord.js"
+import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
 import * as Store from "../../Store.js"
-import * as platform from "../http/fiber.js"
-import { own } from "../record/record.js"
+import type { Running } from "../runtime/caller.js"
+import { nowOf } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
 import * as metrics from "../runtime/metrics.js"
-import type * as Lanes from "./commitQueue.js"
 import * as Draft from "./draft.js"
 import * as lifetime from "./lifetime.js"
-import type { Intent, Working } from "./state.js"
+import type { Planned } from "./model.js"
+import type { Write } from "./plan.js"
+import { nothing, toRecord } from "./plan.js"
+import type { SessionState } from "./state.js"
 import { sameToken } from "./state.js"
-import * as calls from "./storeCalls.js"
+import { contained } from "./storeCalls.js"
 
 /** A commit as it was asked for. @internal */
-export interface Order<B> extends Intent {
+export interface Request<B> {
   /** By the handler, so that what can't be done is its typed error. */
   readonly explicit: boolean
-  /** Inside an app's own transaction, which holds what it read: a conflict is the app's to solve, by running it anew. */
-  readonly single: boolean
-  /** The last update, whose answer is the one that landed. */
+  /** Keep a new session even if nothing is in it. */
+  readonly keepEmpty: boolean
+  /** Carry out a removal alone. */
+  readonly discarding: boolean
+  /** The last update, whose answer is the one that is saved. */
   readonly last: ((draft: Draft.Draft) => readonly [B, Draft.Draft]) | undefined
 }
 
 /** @internal */
 export type CommitError = Store.StoreError | SessionGone | HeadSent
 
-/** @internal */
-export const explicitly = {
+/** By the handler. @internal */
+export const explicit = {
   explicit: true,
   keepEmpty: false,
   discarding: false,
-  single: false,
   last: undefined
 } as const
 
-/** At the end of a request. @internal */
-export const automatic = (discarding: boolean): Order<void> => discarding ? discardingOrder : keepingOrder
+/** At the end of the request. @internal */
+export const automatic = (discarding: boolean): Request<void> => discarding ? discardingRequest : keepingRequest
 
-const keepingOrder: Order<void> = { ...explicitly, explicit: false }
-const discardingOrder: Order<void> = { ...keepingOrder, discarding: true }
+const keepingRequest: Request<void> = { ...explicit, explicit: false }
+const discardingRequest: Request<void> = { ...keepingRequest, discarding: true }
+
+/** One commit under way. @internal */
+export class Run<B> {
+  /** The write that was tried last. */
+  write: Write = nothing
+  conflicted = false
+  /** Inside a transaction of the app's own, which holds what it read: the app solves a conflict by running it again. */
+  inTransaction = false
+  /** What the commits that wait behind this one go on from. */
+  left: SessionRecord.SessionRecord | undefined = undefined
+
+  constructor(readonly state: SessionState, readonly caller: Running, readonly request: Request<B>) {}
+}
+
+type Committing<B> = Effect.Effect<B, CommitError>
 
 /** How often a token is drawn for a session, when the drawn one is taken. */
 const maximumDraws = 3
 
-const repeating = new Store.StoreError({
-  reason: "Unavailable",
-  method: "create",
-  description: "every token that was drawn is taken: the generator of tokens repeats itself"
-})
+const repeating = () =>
+  new Store.StoreError({
+    reason: "Unavailable",
+    method: "create",
+    description: "every token that was drawn is taken: the generator of tokens repeats itself"
+  })
 
-const changedMeanwhile = new Store.StoreError({
-  reason: "Contention",
-  method: "commit",
-  description: "another request changed the session first: run the transaction that this commit is part of again"
-})
+const changedMeanwhile = () =>
+  new Store.StoreError({
+    reason: "Contention",
+    method: "commit",
+    description: "another request changed the session first: run the transaction that this commit is part of again"
+  })
 
-/** A commit whose turn has come: it begins from what the one ahead left. @internal */
-export const carryOut = <B>(working: Working, order: Order<B>, lane: Lanes.Lane): Effect.Effect<B, CommitError> => {
-  const base = working.base
-  const ahead = lane.landed
-  // After a `destroy` what was left is of the session that ended.
-  const same = ahead !== undefined && base?._tag === "Live" && working.ends === 0
-  if (same && ahead.record.revision > base.record.revision) {
-    working.rebase(base.token, ahead.record)
-  }
-  return attempt(working, order, lane)
+/** What is to be written, as things are now. @internal */
+export const planned = <B>({ caller, request, state }: Run<B>): Planned<B> => {
+  const now = nowOf(caller)
+  const { open } = state
+  const [answer, draft] = request.last === undefined ? [undefined as B, open.draft] : request.last(open.draft)
+  return { open, draft, answer, now, write: state.plan(draft, request, now) }
 }
 
-/** Carries out what is owed, again after each conflict, until nothing is. @internal */
-export const attempt = <B>(
-  working: Working,
-  order: Order<B>,
-  lane: Lanes.Lane | undefined,
-  tries = 1
-): Effect.Effect<B, CommitError> =>
-  Effect.withFiberRuntime<B, CommitError>((fiber) => attemptAt(working, order, lane, platform.nowOf(fiber), tries))
-
-/** One attempt, and what it looks at. */
-interface Attempt<B> {
-  readonly working: Working
-  readonly order: Order<B>
-  readonly lane: Lanes.Lane | undefined
-  readonly now: number
-  readonly tries: number
-  readonly owed: Draft.Owed
-  /** What is written, and how many of the updates led to it. */
-  readonly draft: Draft.Draft
-  readonly count: number
-  /** How often the session was destroyed when it began. */
-  readonly ends: number
-  readonly answer: B
-}
-
-type Carried<B> = Effect.Effect<B, CommitError>
-
-/** The same at a time that is known: at once, as far as the store answers at once. @internal */
-export const attemptAt = <B>(
-  working: Working,
-  order: Order<B>,
-  lane: Lanes.Lane | undefined,
-  now: number,
-  tries = 1
-): Carried<B> => {
-  const [answer, draft] = order.last === undefined ? [undefined as B, working.draft] : order.last(working.draft)
-  const owed = working.owed(draft, order, now)
-  working.attempting = owed
-  const attempt: Attempt<B> = {
-    working,
-    order,
-    lane,
-    now,
-    tries,
-    owed,
-    draft,
-    count: working.updates.length,
-    ends: working.ends,
-    answer
-  }
-  const base = working.base ?? Draft.fresh
-  switch (owed._tag) {
+/** Carries out what is planned, and plans again after each conflict, until nothing is left to write. @internal */
+export const carryOut = <B>(run: Run<B>, plan: Planned<B>, tries = 1): Committing<B> => {
+  const { base } = plan.open
+  run.write = plan.write
+  switch (plan.write._tag) {
     case "Nothing":
-      return nothing(attempt, base)
+      return keepNothing(run, plan)
     case "Remove":
-      return remove(attempt)
+      return remove(run, plan)
     case "Create":
-      return create(attempt)
+      return create(run, plan, tries)
     default:
       if (base._tag !== "Live") {
-        return Exit.succeed(answer)
+        return Exit.succeed(plan.answer)
       }
-      switch (owed._tag) {
+      switch (plan.write._tag) {
         case "Update":
-          return update(attempt, base)
+          return update(run, plan, base, tries)
         case "Renew":
-          return renew(attempt, base)
+          return renew(run, plan, base, tries)
         case "Touch":
-          return touch(attempt, base, owed.deadline)
+          return touch(run, plan, base, plan.write.deadline)
       }
   }
 }
 
-const again = <B>({ lane, order, tries, working }: Attempt<B>): Carried<B> => attempt(working, order, lane, tries + 1)
+const retry = <B>(run: Run<B>, tries: number): Committing<B> => carryOut(run, planned(run), tries + 1)
 
-const nothing = <B>({ answer, draft, order, working }: Attempt<B>, base: Draft.Base): Carried<B> => {
-  if (base._tag === "Detached") {
-    working.draft = draft
-  } else if (base._tag === "Ended" && order.explicit) {
-    return Effect.fail(new SessionGone())
+const call = <B, A>(
+  { state }: Run<B>,
+  { now }: Planned<B>,
+  f: (store: Store.Store, call: Store.Call) => Effect.Effect<A, Store.StoreError>
+): Effect.Effect<A, Store.StoreError> => contained("commit", () => f(state.environment.store, state.call(now)))
+
+const keepNothing = <B>({ request, state }: Run<B>, plan: Planned<B>): Committing<B> => {
+  const { answer, draft, open: { base } } = plan
+  switch (base._tag) {
+    case "Detached":
+      if (request.explicit && base.failure !== undefined) {
+        return Effect.fail(base.failure)
+      }
+      state.detached(draft)
+      return Exit.succeed(answer)
+    case "Ended":
+      return request.explicit ? Effect.fail(new SessionGone()) : Exit.succeed(answer)
+    case "Live":
+      // An update that changed nothing is over with: a socket may make one for each message.
+      if (request.explicit && plan.open.pending !== undefined) {
+        state.settled(plan)
+      }
+      return Exit.succeed(answer)
+    case "Fresh":
+      return Exit.succeed(answer)
   }
-  return Exit.succeed(answer)
 }
 
-const remove = <B>(attempt: Attempt<B>): Carried<B> => {
-  const { now, owed, working } = attempt
-  const removals = Effect.forEach(working.removing, (token) => calls.remove(working, token, now), { discard: true })
-  return Effect.flatMap(removals, () => {
-    working.removing = []
-    working.did = owed
-    return Effect.zipRight(metrics.destroyed, again(attempt))
+const remove = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
+  const { removing } = plan.open
+  const removals = removing.reduce<Effect.Effect<void, Store.StoreError>>(
+    (before, token) => andThen(before, () => call(run, plan, (store, call) => store.remove(token, call))),
+    Exit.void
+  )
+  return andThen(removals, () => {
+    run.state.removed(removing)
+    metrics.destroyed(run.caller)
+    return retry(run, 0)
   })
 }
 
-const create = <B>(attempt: Attempt<B>): Carried<B> => {
-  const { answer, draft, now, tries, working } = attempt
-  if (working.headSent) {
+const create = <B>(run: Run<B>, plan: Planned<B>, tries: number): Committing<B> => {
+  const { caller, state } = run
+  const { draft, now } = plan
+  if (state.headSent) {
     return Effect.fail(new HeadSent())
   }
-  const record = Draft.toRecord(Draft.fresh, draft, now, working.environment.policy, false)
-  return andThen(calls.create(working, working.nextToken(), record, now), (result): Carried<B> => {
+  const next = state.nextToken()
+  const record = toRecord(Draft.fresh, draft, now, state.environment.policy, false)
+  return andThen(call(run, plan, (store, call) => store.create(next, record, call)), (result): Committing<B> => {
     switch (result._tag) {
       case "Created":
-        return counted(metrics.created, landed(attempt, result.token, record))
+        metrics.created(caller)
+        return committedUnder(run, plan, next, result.token, record)
       case "Exists":
-        working.next = undefined
-        return tries < maximumDraws ? again(attempt) : Effect.fail(repeating)
+        state.taken()
+        return tries < maximumDraws ? retry(run, tries) : Effect.fail(repeating())
       case "NotKept":
-        working.base = Draft.detached
-        working.draft = draft
-        return Exit.succeed(answer)
+        state.detached(draft)
+        return Exit.succeed(plan.answer)
     }
   })
 }
 
-const update = <B>(attempt: Attempt<B>, base: Draft.Live): Carried<B> => {
-  const { answer, draft, now, order, working } = attempt
-  const { policy } = working.environment
+const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: number): Committing<B> => {
+  const { state } = run
+  const { draft, now } = plan
+  const { policy } = state.environment
   const { revision } = base.record
   const age = lifetime.ageOf(now, base.record, policy)
-  const moved = age._tag === "Touch" || draft.bound !== undefined
-  // Where the client is told how long it lives (S22), the record does not run ahead of what the client was told.
-  const deadline = moved || !working.carriesExpiry(base.record) ? undefined : endsAt(base.record)
-  const record = Draft.toRecord(base, draft, now, policy, false, deadline)
-  return andThen(calls.update(working, base.token, revision, record, now), (result): Carried<B> => {
+  const moved = age._tag === "Touch" || draft.bounds !== undefined
+  // Where the client is told how long the session lives, the record does not outlive what the client was told.
+  const deadline = moved || !state.carriesExpiry(base.record) ? undefined : SessionRecord.endsAt(base.record)
+  const record = toRecord(base, draft, now, policy, false, deadline)
+  const updating = call(run, plan, (store, call) => store.update(base.token, revision, record, call))
+  return andThen(updating, (result): Committing<B> => {
     switch (result._tag) {
-      case "Updated":
-        return landed(
-          attempt,
-          result.token,
-          withRevision(record, result.revision),
-          moved && working.carriesExpiry(record)
-        )
+      case "Updated": {
+        const written = withRevision(record, result.revision)
+        run.left = written
+        // A client that was told how long the session lives is told as well that it no longer is.
+        const told = state.carriesExpiry(base.record) || state.carriesExpiry(record)
+        return committed(run, plan, result.token, written, moved && told)
+      }
       case "Conflict":
-        return conflicted(attempt, base.token, result.record)
+        return conflicted(run, plan, base.token, result.record, tries)
       case "Gone":
-        working.base = Draft.ended
-        return order.explicit ? Effect.fail(new SessionGone()) : Effect.as(lost(working), answer)
+        return gone(run, plan)
     }
   })
 }
 
-const renew = <B>(attempt: Attempt<B>, base: Draft.Live): Carried<B> => {
-  const { draft, now, working } = attempt
-  if (working.headSent) {
+const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: number): Committing<B> => {
+  const { caller, state } = run
+  const { draft, now } = plan
+  if (state.headSent) {
     return Effect.fail(new HeadSent())
   }
-  const next = working.nextToken()
-  const record = Draft.toRecord(base, draft, now, working.environment.policy, true)
-  const call = calls.renew(working, base.token, base.record.revision, next, record, now)
-  return andThen(call, (result): Carried<B> => {
+  const next = state.nextToken()
+  const record = toRecord(base, draft, now, state.environment.policy, true)
+  const renewing = call(
+    run,
+    plan,
+    (store, call) => store.renew(base.token, base.record.revision, next, record, call)
+  )
+  return andThen(renewing, (result): Committing<B> => {
     switch (result._tag) {
       case "Updated":
-        return counted(metrics.renewed, landed(attempt, result.token, withRevision(record, result.revision)))
+        metrics.renewed(caller)
+        return committedUnder(run, plan, next, result.token, withRevision(record, result.revision))
       case "Conflict":
-        return conflicted(attempt, base.token, result.record)
+        return conflicted(run, plan, base.token, result.record, tries)
       case "Gone":
         // A login: it begins a session of this request's own updates, whatever became of the old one.
-        working.beginAnew()
-        return again(attempt)
+        if (!state.overtook(plan)) {
+          state.restart()
+        }
+        return retry(run, tries)
     }
   })
 }
 
-const touch = <B>(attempt: Attempt<B>, base: Draft.Live, deadline: number): Carried<B> => {
-  const { answer, now, working } = attempt
-  return andThen(
-    calls.touch(working, base.token, base.record.revision, deadline, now),
-    (result): Carried<B> =>
-      result._tag === "Touched"
-        ? landed(
-          attempt,
-          result.token,
-          own(base.record, { deadline, touchedAt: now }),
-          working.carriesExpiry(base.record)
-        )
-        : Exit.succeed(answer)
-  )
+const touch = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, deadline: number): Committing<B> => {
+  const { state } = run
+  const touching = call(run, plan, (store, call) => store.touch(base.token, base.record.revision, deadline, call))
+  return andThen(touching, (result): Committing<B> =>
+    // A longer life that another token would carry can't be told any more: the client's own is as good as it was.
+    result._tag === "Gone" || state.headSent && !sameToken(base.token, result.token)
+      ? Exit.succeed(plan.answer)
+      : committed(
+        run,
+        plan,
+        result.token,
+        SessionRecord.own(base.record, { deadline, touchedAt: plan.now }),
+        state.carriesExpiry(base.record)
+      ))
 }
 
-const withRevision = (record: SessionRecord, revision: number): SessionRecord =>
-  record.revision === revision ? record : own(record, { revision })
+const withRevision = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
+  record.revision === revision ? record : SessionRecord.own(record, { revision })
 
-/** What was done is noted before it is counted, so that nothing comes between the store's answer and the note. */
-const counted = <B>(count: Effect.Effect<void>, carried: Carried<B>): Carried<B> => Effect.zipRight(count, carried)
-
-const conflicted = <B>(attempt: Attempt<B>, token: SessionToken.Token, record: SessionRecord): Carried<B> =>
-  attempt.order.single ? refused(attempt, token, record) : replayed(attempt, token, record)
-
-const replayed = <B>(attempt: Attempt<B>, token: SessionToken.Token, record: SessionRecord): Carried<B> => {
-  const { ends, working } = attempt
-  working.conflicted = true
-  if (ends === working.ends) {
-    working.rebase(token, record)
-  }
-  return Effect.zipRight(metrics.conflict, again(attempt))
-}
-
-/**
- * A conflict inside a transaction of the app's own: what was to be committed fails as by a rollback, its updates with
- * it. Run anew, the transaction finds the fresh record and makes them again.
- */
-const refused = <B>(
-  { count, ends, working }: Attempt<B>,
+/** Another request saved first. */
+const conflicted = <B>(
+  run: Run<B>,
+  plan: Planned<B>,
   token: SessionToken.Token,
-  record: SessionRecord
-): Carried<B> => {
-  if (ends === working.ends) {
-    working.refuse(token, record, count)
+  record: SessionRecord.SessionRecord,
+  tries: number
+): Committing<B> => {
+  const { caller, state } = run
+  run.conflicted = true
+  metrics.conflict(caller)
+  const overtaken = state.overtook(plan)
+  if (run.inTransaction) {
+    if (!overtaken) {
+      state.drop(plan, token, record)
+    }
+    return Effect.fail(changedMeanwhile())
   }
-  return Effect.zipRight(metrics.conflict, Effect.fail(changedMeanwhile))
+  if (!overtaken) {
+    state.rebase(token, record)
+  }
+  return retry(run, tries)
 }
 
-/**
- * What was written is now what the session rests on; updates made meanwhile stay ahead of it. A token that is new to the
- * client is delivered, and one that it has where `following` says that its expiry moves.
- */
-const landed = <B>(
-  attempt: Attempt<B>,
+const gone = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
+  const { request, state } = run
+  if (!state.overtook(plan)) {
+    state.ended()
+  }
+  return request.explicit ? Effect.fail(new SessionGone()) : Effect.as(dropChanges(run), plan.answer)
+}
+
+/** Changes to a session that has ended are dropped: it stays ended. @internal */
+export const dropChanges = <B>({ caller, state }: Run<B>): Effect.Effect<void> => {
+  state.gone()
+  metrics.gone(caller)
+  return Effect.logDebug("changes to a session that has ended were dropped: it was destroyed, renewed or expired")
+}
+
+/** A store whose token is the data names the session by the token that was drawn for it. */
+const committedUnder = <B>(
+  run: Run<B>,
+  plan: Planned<B>,
+  drawn: SessionToken.Token,
   token: SessionToken.Token,
-  record: SessionRecord,
-  following = false
-): Carried<B> => {
-  const { answer, count, ends, lane, owed, working } = attempt
-  if (ends !== working.ends) {
-    // Destroyed while it was being written: what landed is removed as well.
-    working.removing = [...working.removing, token]
-    return again(attempt)
-  }
-  const arrived = working.base?._tag === "Live" ? working.base.token : undefined
-  const changedToken = arrived === undefined || !sameToken(arrived, token)
-  if (changedToken && working.headSent) {
-    return Effect.fail(new HeadSent())
-  }
-  if (changedToken && Redacted.value(token).length > working.binding.limit) {
-    return Effect.fail(
-      new Store.StoreError({
-        reason: "TooLarge",
-        method: "commit",
-        description: `the token takes ${Redacted.value(token).length} bytes, ${working.binding.limit} fit`
-      })
+  record: SessionRecord.SessionRecord
+): Committing<B> =>
+  sameToken(drawn, token)
+    ? committed(run, plan, token, record, false)
+    : andThen(
+      SessionToken.toId(drawn),
+      (id) => committed(run, plan, token, SessionRecord.own(record, { id }), false)
     )
+
+/** What was written is now what the session rests on; a token that the client does not have is delivered. */
+const committed = <B>(
+  run: Run<B>,
+  plan: Planned<B>,
+  token: SessionToken.Token,
+  record: SessionRecord.SessionRecord,
+  expiryMoves: boolean
+): Committing<B> => {
+  const { state } = run
+  if (state.overtook(plan)) {
+    state.removes(token)
+    return retry(run, 0)
   }
-  const drawn = working.next
-  const settle = (record: SessionRecord): Carried<B> => {
-    working.written(owed, count)
-    working.rebase(token, record)
-    if (owed._tag === "Update" && lane !== undefined) {
-      lane.landed = { record }
-    }
-    if (following || changedToken) {
-      working.delivery = { token, record }
-    }
-    return Exit.succeed(answer)
+  const { base } = state.open
+  const isNew = base._tag !== "Live" || !sameToken(base.token, token)
+  const problem = isNew ? undeliverable(state, token) : undefined
+  if (problem !== undefined) {
+    return Effect.fail(problem)
   }
-  // A store whose token is the data names the session by the token that was drawn for it.
-  return drawn !== undefined && (owed._tag === "Create" || owed._tag === "Renew") && !sameToken(drawn, token)
-    ? andThen(SessionToken.toId(drawn), (id) => settle(own(record, { id })))
-    : settle(record)
+  const outdated = base._tag === "Live" && state.transport?.outdated?.(base.token) === true
+  state.committed(plan, token, record, isNew || expiryMoves || outdated)
+  return Exit.succeed(plan.answer)
 }
 
-/** Changes to a session that is over: it stays gone. @internal */
-export const lost = (working: Working): Effect.Effect<void> => {
-  working.did = { _tag: "Gone" }
-  return Effect.zipRight(
-    metrics.gone,
-    Effect.logDebug("changes to a session that is over were dropped: it was destroyed, renewed or expired")
-  )
+const undeliverable = (state: SessionState, token: SessionToken.Token): CommitError | undefined => {
+  if (state.headSent) {
+    return new HeadSent()
+  }
+  const { limit } = state.call(0)
+  const { length } = Redacted.value(token)
+  return length <= limit ? undefined : new Store.StoreError({
+    reason: "TooLarge",
+    method: "commit",
+    description: `the token takes ${length} bytes, ${limit} fit`
+  })
 }

@@ -1,74 +1,53 @@
 /**
- * Commits of one session in one process go one after another, and each tells the next what it left: so N writers cost
- * about N store calls, where N conflicting ones would cost N squared.
+ * Commits that rest on one token go one after another within this process, and each tells the next what it left: so N
+ * writers cost about N store calls, where N conflicting ones would cost N squared.
  */
 import * as Effect from "effect/Effect"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { Store } from "../../Store.js"
+import * as KeyedMutex from "../runtime/keyedMutex.js"
 
 /** @internal */
-export interface Lane {
-  /** What the commit ahead left. */
-  landed: { readonly record: SessionRecord } | undefined
+export interface CommitQueue {
+  /** Whether a commit of this key is under way, so that another one has to wait for its turn. */
+  readonly isBusy: (key: string) => boolean
+  /**
+   * Runs a commit when its turn has come. It is told what the one ahead left, if it had to wait for one, and answers what
+   * it leaves itself by `leave`.
+   */
+  readonly run: <A, E>(
+    key: string,
+    commit: (ahead: SessionRecord | undefined, leave: (record: SessionRecord) => void) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E>
 }
 
-interface Open extends Lane {
-  /** Those who wait for their turn. Made when the first has to. */
-  turns: Effect.Semaphore | undefined
-  /** The commits that are under way or wait. */
-  users: number
+const make = (): CommitQueue => {
+  const mutex = KeyedMutex.make()
+  const left = new Map<string, SessionRecord>()
+  return {
+    isBusy: mutex.isHeld,
+    run: (key, commit) =>
+      Effect.ensuring(
+        mutex.run([key], () => commit(left.get(key), (record) => left.set(key, record))),
+        Effect.sync(() => {
+          if (!mutex.isHeld(key)) {
+            left.delete(key)
+          }
+        })
+      )
+  }
 }
 
-const lanes = new WeakMap<Store, Map<unknown, Open>>()
+/** A queue belongs to a store: two stores may give their sessions the same tokens. */
+const queues = new WeakMap<Store, CommitQueue>()
 
-const lanesOf = (store: Store): Map<unknown, Open> => {
-  const known = lanes.get(store)
+/** @internal */
+export const queueOf = (store: Store): CommitQueue => {
+  const known = queues.get(store)
   if (known !== undefined) {
     return known
   }
-  const made = new Map<unknown, Open>()
-  lanes.set(store, made)
+  const made = make()
+  queues.set(store, made)
   return made
-}
-
-/** Runs a commit when those of the same key that came before it are done. @internal */
-export const inTurn = <A, E>(
-  store: Store,
-  key: unknown,
-  commit: (lane: Lane) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Effect.suspend(() => {
-    const open = lanesOf(store)
-    const lane = open.get(key)
-    if (lane !== undefined) {
-      return behind(open, key, lane, commit)
-    }
-    const made: Open = { turns: undefined, landed: undefined, users: 1 }
-    open.set(key, made)
-    return Effect.onExit(commit(made), () => {
-      leave(open, key, made)
-      return made.turns === undefined ? Effect.void : made.turns.release(1)
-    })
-  })
-
-const behind = <A, E>(
-  open: Map<unknown, Open>,
-  key: unknown,
-  lane: Open,
-  commit: (lane: Lane) => Effect.Effect<A, E>
-): Effect.Effect<A, E> => {
-  // the one ahead holds the only turn, and releases it when it is done
-  const turns = lane.turns ??= Effect.unsafeMakeSemaphore(0)
-  lane.users += 1
-  return Effect.ensuring(
-    turns.withPermits(1)(Effect.suspend(() => commit(lane))),
-    Effect.sync(() => leave(open, key, lane))
-  )
-}
-
-const leave = (open: Map<unknown, Open>, key: unknown, lane: Open): void => {
-  lane.users -= 1
-  if (lane.users === 0) {
-    open.delete(key)
-  }
 }

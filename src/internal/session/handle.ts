@@ -1,60 +1,52 @@
 /**
- * One session in one request, as handlers hold it: a `Ref`, and the verbs behind the functions of `Session`. What it
- * became is in `working.ts`, how it is loaded in `load.ts`, when it is committed in `order.ts`. Knows transports only to
- * name them: what becomes of the response is the middleware's.
+ * One session in one request, as handlers hold it: a `Ref` over its data, and the verbs behind the functions of `Session`.
+ * What it is by now is in `state.ts`; how it is loaded, committed and finished is in the files of those names.
  */
-import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Exit from "effect/Exit"
 import { NodeInspectSymbol } from "effect/Inspectable"
+import * as Option from "effect/Option"
 import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
-import { SessionDataError, SessionGone } from "../../SessionError.js"
+import { SessionGone } from "../../SessionError.js"
 import type { Data } from "../../SessionRecord.js"
+import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
 import type * as State from "../../State.js"
 import type * as Store from "../../Store.js"
-import * as platform from "../http/fiber.js"
-import * as Json from "../record/json.js"
+import { longestLife } from "../options.js"
+import type { Running } from "../runtime/caller.js"
+import { nowOf } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
-import * as metrics from "../runtime/metrics.js"
-import * as bounded from "../runtime/timeout.js"
 import type { CommitError } from "./commit.js"
-import { automatic, explicitly } from "./commit.js"
-import * as Draft from "./draft.js"
-import { ready } from "./load.js"
-import { finish, order, warnWhenUnsaved } from "./schedule.js"
-import type { Delivery, Environment, Outcome } from "./state.js"
-import { nothing, Working } from "./state.js"
+import { automatic, explicit, Run } from "./commit.js"
+import type * as Draft from "./draft.js"
+import { withData } from "./draft.js"
+import { FieldNotes } from "./fieldNotes.js"
+import { load, ready, reload } from "./load.js"
+import type { Environment, Info, Outcome, Response } from "./model.js"
+import { nothing } from "./plan.js"
+import { finish, watchFiber, watchScope } from "./requestEnd.js"
+import { commit } from "./schedule.js"
+import { SessionState } from "./state.js"
 import { settled } from "./transactions.js"
 
-export type { Caller } from "../runtime/timeout.js"
-export type { CommitError } from "./commit.js"
-export type { Delivery, Environment, Outcome } from "./state.js"
+export type { Environment } from "./model.js"
 
 /** What a response says of its session. @internal */
-export interface Verdict {
+export interface Verdict extends Pick<Response, "attributes" | "delivery" | "disclosed" | "expiring" | "failure"> {
   /** The transports that were read to find the session, for `Vary`. */
   readonly consulted: ReadonlyArray<State.Transport>
   /** The transport that answers. */
   readonly transport: State.Transport | undefined
-  /** The token to put into the response. */
-  readonly delivery: Delivery | undefined
-  /** The client is to forget its token. */
-  readonly expiring: boolean
-  readonly attributes: State.Attributes | undefined
-  /** The token was given to the handler, who may have put it into the body. */
-  readonly disclosed: boolean
-  /** Why the commit failed. */
-  readonly failure: Cause.Cause<unknown> | undefined
 }
 
 const refVariance = { _A: (value: Data) => value } as unknown as Ref.Ref.Variance<Data>[Ref.RefTypeId]
 
 /** @internal */
-export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> {
+export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Data> {
   get [Ref.RefTypeId](): Ref.Ref.Variance<Data>[Ref.RefTypeId] {
     return refVariance
   }
@@ -62,24 +54,66 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
     return Readable.TypeId
   }
 
-  private made: Working | undefined = undefined
-  private over = false
+  private made: SessionState | undefined = undefined
+  private untouchedUntilSent = false
+  private notes: FieldNotes | undefined = undefined
 
-  private disclosed = false
-
-  /** Most requests to a site never touch their session: what one is made of is asked for when it is touched. */
+  /** Most requests never touch their session: what one needs is asked for at the first touch. */
   constructor(private readonly environment: () => Environment) {
     super()
   }
 
-  private get working(): Working {
+  get state(): SessionState {
     if (this.made === undefined) {
-      this.made = new Working(this.environment())
-      if (this.over) {
-        this.made.left()
+      this.made = new SessionState(this.environment())
+      if (this.untouchedUntilSent) {
+        this.made.send()
       }
     }
     return this.made
+  }
+
+  /** Notes that a field can't decode the value under its key. */
+  undecodable(key: string): void {
+    this.notes ??= new FieldNotes()
+    this.notes.undecodable(key)
+  }
+
+  /** What is noted and not reported, if anything is. */
+  get unreported(): FieldNotes | undefined {
+    return this.notes?.isEmpty === false ? this.notes : undefined
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- loading
+
+  /** Goes on from the loaded session, loading it if nothing did. Dies if it can't be loaded. */
+  within<A, E>(caller: Running, f: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
+    const { value } = this.state
+    if (value._tag === "Open" && value.base._tag !== "Detached" && value.provisional.length === 0) {
+      return f()
+    }
+    const { state } = this
+    const opening = andThen(this.loaded(caller), () => state.isProvisional ? settled(state) : Exit.void)
+    return Exit.isExit(opening) && Exit.isSuccess(opening)
+      ? f()
+      : Effect.matchEffect(opening, { onFailure: Effect.die, onSuccess: f })
+  }
+
+  /** Loads the session if nothing did. */
+  private loaded(caller: Running): Effect.Effect<void, Store.StoreError> {
+    const { state } = this
+    if (state.value._tag === "Untouched") {
+      watchFiber(state)
+    }
+    return ready(state, caller)
+  }
+
+  private entered<A, E>(f: (caller: Running) => Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.withFiberRuntime<A, E>((caller) => this.within(caller, () => f(caller)))
+  }
+
+  get load(): Effect.Effect<Data, Store.StoreError> {
+    return Effect.withFiberRuntime<Data, Store.StoreError>((caller) => Effect.map(this.loaded(caller), () => this.data))
   }
 
   // ---------------------------------------------------------------------------------------------------------- the Ref
@@ -90,76 +124,234 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
 
   /** The data as it is now, once the session is loaded. */
   get data(): Data {
-    return this.working.draft.data
+    return this.state.open.draft.data
   }
 
+  /** An effect of the session is its data, as of any `Ref`. */
   override commit(): Effect.Effect<Data> {
     return this.get
   }
 
   modify<B>(f: (data: Data) => readonly [B, Data]): Effect.Effect<B> {
+    return Effect.withFiberRuntime((caller) => this.change(caller, this.overData(f)))
+  }
+
+  updateAndGet(f: (data: Data) => Data): Effect.Effect<Data> {
     return Effect.withFiberRuntime((caller) =>
       this.change(caller, (draft) => {
-        const [answer, data] = f(draft.data)
-        return [answer, this.withData(draft, data)]
+        const updated = withData(draft, f(draft.data), this.maxSize)
+        return [updated.data, updated]
       })
     )
   }
 
+  /** A change of the data as one of the draft. */
+  overData<B>(f: (data: Data) => readonly [B, Data]): (draft: Draft.Draft) => readonly [B, Draft.Draft] {
+    return (draft) => {
+      const [answer, data] = f(draft.data)
+      return [answer, withData(draft, data, this.maxSize)]
+    }
+  }
+
+  get maxSize(): number {
+    return this.state.environment.policy.maxSize
+  }
+
   /** Updates the draft and remembers how. */
-  change<B>(caller: bounded.Caller, f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
-    return this.within(caller, () => this.watched(this.working.update(f)))
+  change<B>(caller: Running, f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
+    return this.within(caller, () => this.changed(this.state.update(f)))
   }
 
-  /** After the last commit has begun, sees to it that what nothing saves is told. */
-  private watched<A>(answer: A): Effect.Effect<A> {
-    return this.working.finishing ? Effect.as(warnWhenUnsaved(this.working), answer) : Exit.succeed(answer)
+  /** What is changed after the last commit is saved by an explicit one, or by nothing, which is then said. */
+  private changed<A>(answer: A): Effect.Effect<A> {
+    return this.state.closing ? Effect.as(watchScope(this.state), answer) : Exit.succeed(answer)
   }
 
-  /** The draft with other data: adopted, and within the policy's size. */
-  withData(draft: Draft.Draft, data: unknown): Draft.Draft {
-    if (data === draft.data) {
-      return draft
-    }
-    const adopted = adopt(data)
-    const { maxSize } = this.working.environment.policy
-    if (Json.size(adopted) > maxSize) {
-      throw new SessionDataError({
-        reason: "TooLarge",
-        path: "",
-        problem: `larger than the ${maxSize} characters that SessionPolicy's maxSize allows`
-      })
-    }
-    return { ...draft, data: adopted }
-  }
+  // -------------------------------------------------------------------------------------------------------- the verbs
 
-  /** Keys of values that their fields can't decode, not told yet. */
-  misfits: ReadonlyArray<string> = noMisfits
-  private knownMisfits: ReadonlyArray<string> = noMisfits
-
-  noteMisfit(key: string): void {
-    if (!this.knownMisfits.includes(key)) {
-      this.knownMisfits = [...this.knownMisfits, key]
-      this.misfits = [...this.misfits, key]
-    }
-  }
-
-  /** Once a request and key, however often it is read. */
-  get tellMisfits(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const { misfits } = this
-      this.misfits = noMisfits
-      return Effect.forEach(misfits, (key) =>
-        Effect.zipRight(
-          metrics.rejected("invalid field"),
-          Effect.annotateLogs(
-            Effect.logWarning("a session's value does not fit its field's schema, and counts as missing"),
-            "session.field",
-            key
-          )
-        ), { discard: true })
+  get id(): Effect.Effect<SessionToken.SessionId> {
+    return this.entered(() => {
+      const { base, renewal } = this.state.open
+      return base._tag === "Live" && renewal === undefined
+        ? idOf(base)
+        : SessionToken.toId(this.state.nextToken())
     })
   }
+
+  get isNew(): Effect.Effect<boolean> {
+    return this.entered(() => Exit.succeed(this.state.open.incarnation.origin !== "Arrived"))
+  }
+
+  get info(): Effect.Effect<Info> {
+    return this.entered(() =>
+      andThen(this.id, (id) => {
+        const { base, incarnation } = this.state.open
+        const record: Partial<SessionRecord.SessionRecord> = base._tag === "Live" ? base.record : {}
+        return Exit.succeed({
+          id,
+          isNew: incarnation.origin !== "Arrived",
+          persistent: record.persistent === true,
+          subject: Option.fromNullable(record.subject),
+          label: Option.fromNullable(record.label),
+          authenticatedAt: Option.fromNullable(record.authenticatedAt),
+          createdAt: Option.fromNullable(record.createdAt),
+          touchedAt: Option.fromNullable(record.touchedAt),
+          endsAt: base._tag === "Live" ? Option.some(SessionRecord.endsAt(base.record)) : Option.none(),
+          expiresAt: Option.fromNullable(record.expiresAt)
+        })
+      })
+    )
+  }
+
+  get renew(): Effect.Effect<void> {
+    return this.entered(() => this.changed(this.state.renew()))
+  }
+
+  get destroy(): Effect.Effect<void> {
+    return this.entered(() => this.changed(this.state.destroy()))
+  }
+
+  get ignoreChanges(): Effect.Effect<void> {
+    return Effect.sync(() => this.state.ignoreChanges())
+  }
+
+  expireIn(duration: Duration.DurationInput): Effect.Effect<void> {
+    return Effect.withFiberRuntime((caller) => {
+      const idle = Math.min(Duration.toMillis(duration), longestLife)
+      if (!(idle > 0)) {
+        return Effect.dieMessage("Session.expireIn: write a duration above zero; Session.destroy ends a session now")
+      }
+      const end = nowOf(caller) + idle
+      const bounds = { deadline: end, expiresAt: end, idle, persistent: true }
+      return this.change(caller, (draft) => [undefined, { ...draft, bounds }])
+    })
+  }
+
+  get expireByPolicy(): Effect.Effect<void> {
+    return Effect.withFiberRuntime((caller) => {
+      const { idleTimeout, lifetime } = this.state.environment.policy
+      const now = nowOf(caller)
+      const bounds = {
+        deadline: now + Math.min(idleTimeout, lifetime),
+        expiresAt: now + lifetime,
+        idle: idleTimeout,
+        persistent: false
+      }
+      return this.change(caller, (draft) => [undefined, { ...draft, bounds: draft.persistent ? bounds : undefined }])
+    })
+  }
+
+  get save(): Effect.Effect<void, CommitError> {
+    return this.committing({ ...explicit, keepEmpty: true })
+  }
+
+  transaction<B>(
+    f: (draft: Draft.Draft) => readonly [B, Draft.Draft]
+  ): Effect.Effect<B, Store.StoreError | SessionGone> {
+    return Effect.catchTag(
+      this.committing({ ...explicit, last: f }),
+      "HeadSent",
+      () => Effect.fail(new SessionGone())
+    )
+  }
+
+  /** Commits now, as it is asked for. */
+  committing<B>(request: Run<B>["request"]): Effect.Effect<B, CommitError> {
+    return Effect.withFiberRuntime<B, CommitError>((caller) =>
+      andThen(this.loaded(caller), () => commit(new Run(this.state, caller, request), undefined))
+    )
+  }
+
+  get reload(): Effect.Effect<Data, Store.StoreError | SessionGone> {
+    return Effect.withFiberRuntime<Data, Store.StoreError | SessionGone>((caller) => {
+      const { state } = this
+      const { value } = state
+      const failed = value._tag === "Failed" || value._tag === "Open" && value.base._tag === "Detached"
+      const loaded = failed ? load(state, caller) : this.loaded(caller)
+      return andThen(loaded, () => settled(state)).pipe(
+        Effect.zipRight(reload(state, caller)),
+        Effect.map(() => this.data)
+      )
+    })
+  }
+
+  get token(): Effect.Effect<SessionToken.Token, CommitError> {
+    return Effect.flatMap(this.save, () => {
+      const { base } = this.state.open
+      if (base._tag !== "Live") {
+        return Effect.fail(new SessionGone())
+      }
+      this.state.disclose()
+      return Effect.succeed(base.token)
+    })
+  }
+
+  get outcome(): Effect.Effect<Outcome> {
+    return Effect.withFiberRuntime((caller) =>
+      Effect.map(Effect.ignore(settled(this.state)), () => this.outcomeAt(caller))
+    )
+  }
+
+  private outcomeAt(caller: Running): Outcome {
+    const { state } = this
+    const { ignoring, outcome } = state.response
+    const write = state.value._tag !== "Open" || state.closing
+      ? nothing
+      : state.plan(state.value.draft, automatic(ignoring), nowOf(caller))
+    return write._tag === "Nothing" ? outcome ?? write : write
+  }
+
+  setAttributes(attributes: State.Attributes): Effect.Effect<void> {
+    return Effect.sync(() => this.state.setAttributes(attributes))
+  }
+
+  /** This response's attributes so far. */
+  get emissionAttributes(): State.Attributes | undefined {
+    return this.state.response.attributes
+  }
+
+  /** The transports that were read to find the session. */
+  get consulted(): ReadonlyArray<State.Transport> {
+    return this.state.consulted
+  }
+
+  // -------------------------------------------------------------------------------------------------- outside a request
+
+  /** Makes a session that was seeded for a test one that the request came with. */
+  get arrive(): Effect.Effect<void> {
+    return Effect.sync(() => this.state.arrive())
+  }
+
+  // -------------------------------------------------------------------------------------------------- the request's end
+
+  /** Whether anything asked for the session, so that the response depends on it. */
+  get touched(): boolean {
+    return this.made !== undefined && this.made.value._tag !== "Untouched"
+  }
+
+  /** The commit at the end of the request. */
+  finish(caller: Running, status: number): Effect.Effect<void> {
+    return finish(this.state, caller, status)
+  }
+
+  /** What the response is to say of the session, once it was committed. */
+  get verdict(): Verdict {
+    const { consulted, response: { attributes, delivery, disclosed, expiring, failure }, transport } = this.state
+    return { consulted, transport, attributes, delivery, disclosed, expiring, failure }
+  }
+
+  /** The connection is upgraded: what is changed from here on is still saved, but no token reaches the client. */
+  leaveUpgraded(): void {
+    this.state.upgrade()
+  }
+
+  /** The head leaves, and nothing asked for the session by then. */
+  leaveUntouched(): void {
+    this.untouchedUntilSent = true
+    this.made?.send()
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- printing
 
   override toString(): string {
     return `Session(${this.printableId})`
@@ -174,221 +366,19 @@ export class SessionRef extends Effectable.Class<Data> implements Ref.Ref<Data> 
   }
 
   private get printableId(): string {
-    return this.working.base?._tag === "Live" ? this.working.knownId ?? "" : "none"
-  }
-
-  // --------------------------------------------------------------------------------------------------------- the load
-
-  /** Whether anything asked for the session, so that the response depends on it. */
-  get touched(): boolean {
-    return this.made?.asked === true
-  }
-
-  /** The transports that were read to find the session, for `Vary`. */
-  get consulted(): ReadonlyArray<State.Transport> {
-    return this.working.consulted
-  }
-
-  /** What the response is to say of the session, once it was committed. */
-  get verdict(): Verdict {
-    const { attributes, commitFailure, consulted, delivery, expiring, transport } = this.working
-    return { consulted, transport, delivery, expiring, attributes, disclosed: this.disclosed, failure: commitFailure }
-  }
-
-  /** Goes on from the loaded session, loading it first if nothing did; dies of a load that failed. */
-  within<A, E>(caller: bounded.Caller, f: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
-    const { working } = this
-    if (working.base !== undefined && working.loadFailure === undefined && working.provisional.length === 0) {
-      return f()
-    }
-    const found = andThen(ready(working, caller), () => settled(working))
-    return Exit.isExit(found) && Exit.isSuccess(found)
-      ? f()
-      : Effect.matchEffect(found, { onFailure: Effect.die, onSuccess: f })
-  }
-
-  private entered<A, E>(f: () => Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.withFiberRuntime<A, E>((caller) => this.within(caller, f))
-  }
-
-  /** The load, its failure typed. */
-  get load(): Effect.Effect<Data, Store.StoreError> {
-    return Effect.withFiberRuntime<Data, Store.StoreError>((caller) =>
-      Effect.map(ready(this.working, caller), () => this.working.draft.data)
-    )
-  }
-
-  // -------------------------------------------------------------------------------------------------------- the verbs
-
-  get id(): Effect.Effect<SessionToken.SessionId> {
-    return this.entered(() => {
-      const base = this.working.base
-      if (base?._tag === "Live" && !this.working.renewing) {
-        return base.record.id !== undefined ? Effect.succeed(base.record.id) : SessionToken.toId(base.token)
-      }
-      return SessionToken.toId(this.working.nextToken())
-    })
-  }
-
-  get isNew(): Effect.Effect<boolean> {
-    return this.entered(() => Exit.succeed(!this.working.arrivedLive))
-  }
-
-  get renew(): Effect.Effect<void> {
-    return this.entered(() => this.watched(this.working.renew()))
-  }
-
-  get destroy(): Effect.Effect<void> {
-    return this.entered(() => this.watched(this.working.destroy()))
-  }
-
-  get ignoreChanges(): Effect.Effect<void> {
-    return Effect.sync(() => {
-      this.working.ignoring = true
-    })
-  }
-
-  expireIn(duration: Duration.DurationInput): Effect.Effect<void> {
-    return Effect.withFiberRuntime((caller) => {
-      const idle = Math.min(Duration.toMillis(duration), longestBound)
-      if (!(idle > 0)) {
-        return Effect.dieMessage("Session.expireIn: write a duration above zero; Session.destroy ends a session now")
-      }
-      const bound = { at: platform.nowOf(caller) + idle, idle }
-      return this.change(caller, (draft) => [undefined, { ...draft, bound }])
-    })
-  }
-
-  get save(): Effect.Effect<void, CommitError> {
-    return Effect.asVoid(order(this.working, { ...explicitly, keepEmpty: true }))
-  }
-
-  transaction<B>(
-    f: (draft: Draft.Draft) => readonly [B, Draft.Draft]
-  ): Effect.Effect<B, Store.StoreError | SessionGone> {
-    return Effect.catchTag(
-      order(this.working, { ...explicitly, last: f }),
-      "HeadSent",
-      () => Effect.fail(new SessionGone())
-    )
-  }
-
-  get reload(): Effect.Effect<Data, Store.StoreError | SessionGone> {
-    return Effect.withFiberRuntime<Data, Store.StoreError | SessionGone>((caller) => {
-      const { policy, store } = this.working.environment
-      this.working.forgetFailure()
-      const again: Effect.Effect<Data, Store.StoreError | SessionGone> = Effect.suspend(
-        (): Effect.Effect<Data, Store.StoreError | SessionGone> => {
-          const base = this.working.base
-          if (base?._tag === "Ended") {
-            return Effect.fail(new SessionGone())
-          }
-          if (base?._tag !== "Live") {
-            return Effect.succeed(this.working.draft.data)
-          }
-          const call = bounded.contained("reload", () => store.load(base.token, this.working.binding))
-          return Effect.flatMap(
-            bounded.outcome(bounded.start(caller, call, policy.storeTimeout, "reload")),
-            (found): Effect.Effect<Data, Store.StoreError | SessionGone> => {
-              // Destroyed, renewed or written meanwhile: what was found is of before.
-              if (this.working.base !== base) {
-                return again
-              }
-              if (found._tag !== "Live") {
-                this.working.base = Draft.ended
-                return Effect.fail(new SessionGone())
-              }
-              this.working.rebase(base.token, found.record)
-              return Effect.succeed(this.working.draft.data)
-            }
-          )
-        }
-      )
-      return Effect.zipRight(Effect.zipRight(ready(this.working, caller), settled(this.working)), again)
-    })
-  }
-
-  get token(): Effect.Effect<SessionToken.Token, CommitError> {
-    return Effect.flatMap(this.save, () => {
-      if (this.working.base?._tag !== "Live") {
-        return Effect.fail(new SessionGone())
-      }
-      this.disclosed = true
-      return Effect.succeed(this.working.base.token)
-    })
-  }
-
-  get outcome(): Effect.Effect<Outcome> {
-    return Effect.clockWith((clock) =>
-      Effect.map(
-        Effect.ignore(settled(this.working)),
-        () => {
-          const owed = this.working.base === undefined || this.working.finishing
-            ? nothing
-            : this.working.owed(this.working.draft, automatic(this.working.ignoring), clock.unsafeCurrentTimeMillis())
-          return owed._tag === "Nothing" ? this.working.did ?? owed : owed
-        }
-      )
-    )
-  }
-
-  /** Makes a session that was seeded for a test one that the request came with. */
-  get forgetSeed(): Effect.Effect<void> {
-    return Effect.sync(() => {
-      this.working.arrivedLive = true
-      this.working.did = undefined
-    })
-  }
-
-  setAttributes(attributes: State.Attributes): Effect.Effect<void> {
-    return Effect.sync(() => {
-      this.working.attributes = { ...this.working.attributes, ...attributes }
-    })
-  }
-
-  /** This response's attributes so far. */
-  get emissionAttributes(): State.Attributes | undefined {
-    return this.working.attributes
-  }
-
-  // ------------------------------------------------------------------------------------------------------- the commit
-
-  /** The commit at the end of the request. */
-  finish(caller: bounded.Caller, status: number): Effect.Effect<void> {
-    return finish(caller, this.working, status)
-  }
-
-  /** The connection is upgraded: what is written from here on is still saved, but no token reaches the client. */
-  leaveUpgraded(): void {
-    this.working.headSent = true
-  }
-
-  /** The head leaves, and nothing asked for the session by then. */
-  leaveUntouched(): void {
-    this.over = true
-    this.made?.left()
+    const { value } = this.state
+    return value._tag === "Open" && value.base._tag === "Live"
+      ? value.base.record.id ?? SessionToken.unsafeToId(value.base.token) ?? ""
+      : "none"
   }
 }
 
-const noMisfits: ReadonlyArray<string> = []
-
-/** The longest a cookie can be kept (RFC 6265bis), and so a session's bound. */
-const longestBound = Duration.toMillis(Duration.days(400))
-
-const adopt = (data: unknown): Data => {
-  try {
-    return Json.adoptObject(data)
-  } catch (error) {
-    if (error instanceof Json.NotJson) {
-      throw new SessionDataError({ reason: "NotJson", path: error.path, problem: `${error.problem} is not JSON` })
-    }
-    throw error
-  }
-}
+const idOf = ({ record, token }: Draft.Live): Effect.Effect<SessionToken.SessionId> =>
+  record.id !== undefined ? Effect.succeed(record.id) : SessionToken.toId(token)
 
 /** The session behind the `Ref` of a tag. @internal */
-export const fromRef = (ref: Ref.Ref<Data>): Effect.Effect<SessionRef> =>
-  ref instanceof SessionRef
+export const fromRef = (ref: Ref.Ref<Data>): Effect.Effect<SessionHandle> =>
+  ref instanceof SessionHandle
     ? Effect.succeed(ref)
     : Effect.dieMessage(
       "this Ref is not a session: provide one by HttpMiddleware.session, or by Session.layerTest in a test"

@@ -1,136 +1,188 @@
 /**
- * The load behind the first touch of a session: which token the request carries, what the store knows of it, and the
- * one report of a load that failed. Knows nothing of handlers, updates or commits.
+ * The load behind the first touch of a session: which token the request carries, and what the store knows of it. Every
+ * fiber of the request shares one load, and its failure is remembered. Knows nothing of handlers, updates or commits.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { SessionGone } from "../../SessionError.js"
 import type * as SessionToken from "../../SessionToken.js"
-import * as Store from "../../Store.js"
-import { afterwards, andThen } from "../runtime/exit.js"
+import type * as State from "../../State.js"
+import type * as Store from "../../Store.js"
+import type { Running } from "../runtime/caller.js"
+import { nowOf } from "../runtime/caller.js"
+import { afterExit, andThen } from "../runtime/exit.js"
 import * as metrics from "../runtime/metrics.js"
-import * as bounded from "../runtime/timeout.js"
+import * as Timeout from "../runtime/timeout.js"
 import * as Draft from "./draft.js"
-import type { Found, Working } from "./state.js"
-import { sameToken } from "./state.js"
-import * as calls from "./storeCalls.js"
+import type { SessionState } from "./state.js"
+import { callOf, nothingCarried, sameToken } from "./state.js"
+import { contained, late, report } from "./storeCalls.js"
 
-/** The most tokens of one request that are looked up. */
+/** The most tokens of one request that are looked up, and the most that are looked at. */
 const maximumCandidates = 4
+const maximumLookedAt = 16
 
-/** Loads the session, if nothing did, and waits for it. @internal */
-export const ready = (working: Working, caller: bounded.Caller): Effect.Effect<void, Store.StoreError> => {
-  if (working.loader !== undefined || working.base !== undefined || working.loadFailure !== undefined) {
-    return loaded(working)
+type Loading = Effect.Effect<void, Store.StoreError>
+
+/** Waits until the session is loaded, loading it if nothing did. @internal */
+export const ready = (state: SessionState, caller: Running): Loading => {
+  const { value } = state
+  switch (value._tag) {
+    case "Open":
+    case "Failed":
+      return answer(state)
+    case "Loading":
+      return awaited(state, value.load)
+    case "Untouched":
+      return load(state, caller)
   }
-  working.asked = true
-  if (working.atOnce) {
-    return afterwards(bounded.contained("load", () => find(working, caller)), (exit) => {
-      settle(working, exit)
-      return loaded(working)
-    })
-  }
-  const loader = bounded.start(
-    caller,
-    bounded.contained("load", () => find(working, caller)),
-    working.environment.policy.storeTimeout,
-    "load"
-  )
-  working.loader = loader
-  loader.whenDone((exit) => settle(working, exit))
-  return loaded(working)
 }
 
-const settle = (working: Working, exit: Exit.Exit<Found, Store.StoreError>): void => {
-  if (working.base !== undefined || working.loadFailure !== undefined) {
-    return
+/** Loads the session, whatever was known of it. @internal */
+export const load = (state: SessionState, caller: Running): Loading => {
+  const finding = contained("load", () => find(state, caller))
+  if (Exit.isExit(finding)) {
+    complete(state, finding as Exit.Exit<Draft.Base, Store.StoreError>)
+    return answer(state)
   }
+  const started = Timeout.start(caller, finding, state.environment.policy.storeTimeout, () => late("load"))
+  state.loads(started)
+  started.whenDone(() => complete(state, started.exit!))
+  return awaited(state, started)
+}
+
+const complete = (state: SessionState, exit: Exit.Exit<Draft.Base, Store.StoreError>): void => {
   if (Exit.isSuccess(exit)) {
-    working.found(exit.value)
-    return
+    state.found(exit.value)
+  } else {
+    state.notFound(Option.getOrElse(Cause.failureOption(exit.cause), () => late("load")))
   }
-  working.notFound(Option.getOrElse(
-    Cause.failureOption(exit.cause),
-    () => new Store.StoreError({ reason: "Unavailable", method: "load" })
-  ))
 }
 
-/** Counts and logs a store's failure. @internal */
-export const report = (error: Store.StoreError, what: string): Effect.Effect<void> =>
-  Effect.zipRight(metrics.storeFailed(error.method), Effect.logError(what, Cause.fail(error)))
+const awaited = (state: SessionState, load: Timeout.Started<Draft.Base, Store.StoreError>): Loading =>
+  afterExit(Timeout.outcome(load), () => answer(state))
 
-/** Waits for the load; its failure is reported once, however many wait. */
-const loaded = (working: Working): Effect.Effect<void, Store.StoreError> => {
-  const { loader } = working
-  return loader === undefined || loader.exit !== undefined
-    ? answer(working)
-    : Effect.flatMap(Effect.exit(bounded.outcome(loader)), () => answer(working))
+const answer = (state: SessionState): Loading => {
+  const { value } = state
+  if (value._tag === "Failed") {
+    return Effect.zipRight(report(value.failure, "the session could not be loaded"), Effect.fail(value.failure))
+  }
+  return value._tag === "Open" && value.base._tag === "Detached" && value.base.failure !== undefined
+    ? report(value.base.failure, "the session could not be loaded, and the request goes on without it")
+    : Exit.void
 }
 
-const answer = (working: Working): Effect.Effect<void, Store.StoreError> => {
-  const failure = working.loadFailure
-  if (failure === undefined) {
-    return Exit.void
-  }
-  const told = working.base === undefined ? Effect.fail(failure) : Effect.void
-  return Effect.suspend(() => {
-    if (working.failureReported) {
-      return told
+/**
+ * Reads the session anew and makes the unsaved updates on top, and reads again if the session changed meanwhile: what was
+ * found is then of before.
+ *
+ * @internal
+ */
+export const reload = (state: SessionState, caller: Running): Effect.Effect<void, Store.StoreError | SessionGone> =>
+  Effect.suspend((): Effect.Effect<void, Store.StoreError | SessionGone> => {
+    const { policy, store } = state.environment
+    const { base } = state.open
+    if (base._tag !== "Live") {
+      return base._tag === "Ended" ? Effect.fail(new SessionGone()) : Effect.void
     }
-    working.failureReported = true
-    return Effect.zipRight(report(failure, "the session could not be loaded"), told)
+    const call = contained("reload", () => store.load(base.token, state.call(nowOf(caller))))
+    const found = Timeout.outcome(Timeout.start(caller, call, policy.storeTimeout, () => late("reload")))
+    return Effect.flatMap(found, (found) => {
+      if (state.open.base !== base) {
+        return reload(state, caller)
+      }
+      if (found._tag !== "Live") {
+        state.ended()
+        return Effect.fail(new SessionGone())
+      }
+      state.rebase(base.token, found.record)
+      return Effect.void
+    })
   })
+
+type Finding = Effect.Effect<Draft.Base, Store.StoreError>
+
+/** What the request's token turns out to be. */
+const find = (state: SessionState, caller: Running): Finding => {
+  const { source } = state.environment
+  if (source === undefined) {
+    return Exit.succeed(Draft.fresh)
+  }
+  return Redacted.isRedacted(source)
+    ? findGiven(state, source, caller, 0)
+    : findCarried(state, source, caller, 0)
 }
 
-/** The first transport that carries a token of this store's form, and what its tokens name. */
-const find = (working: Working, caller: bounded.Caller, carrier = 0): Effect.Effect<Found, Store.StoreError> => {
-  const { request, store, transports } = working.environment
-  const transport = transports[carrier]
-  if (transport === undefined || request === undefined) {
-    return Exit.succeed({ base: Draft.fresh, carrier: 0 })
+type Request = Parameters<State.Transport["extract"]>[0]
+
+/** The first transport that carries a token of this store's form decides. */
+const findCarried = (state: SessionState, request: Request, caller: Running, index: number): Finding => {
+  const { store, transports } = state.environment
+  const transport = transports[index]
+  if (transport === undefined) {
+    return Exit.succeed(Draft.fresh)
   }
   return andThen(transport.extract(request), (tokens) => {
+    const next = (): Finding => findCarried(state, request, caller, index + 1)
     if (tokens.length === 0) {
-      return find(working, caller, carrier + 1)
+      return next()
     }
-    const accepted = candidatesOf(tokens, store)
-    working.candidates = accepted
-    working.carrier = carrier
-    return accepted.length === 0
-      ? Effect.zipRight(metrics.rejected("malformed"), find(working, caller, carrier + 1))
-      : lookUp(working, caller, accepted, carrier, 0, false)
+    const candidates = candidatesOf(tokens, store)
+    state.looksAt({ transport: candidates.length === 0 ? 0 : index, candidates, any: true })
+    return candidates.length === 0
+      ? Effect.zipRight(metrics.rejected("malformed"), Effect.suspend(next))
+      : lookUp(state, caller, candidates, transport, 0, false)
   })
+}
+
+/** A token that was given by hand may have come by any of the transports. */
+const findGiven = (state: SessionState, token: SessionToken.Token, caller: Running, index: number): Finding => {
+  const { store, transports } = state.environment
+  const transport = transports[index]
+  if (transport === undefined || !store.accepts(token)) {
+    state.looksAt(nothingCarried)
+    return Exit.succeed(Draft.ended)
+  }
+  state.looksAt({ transport: index, candidates: [token], any: true })
+  return andThen(store.load(token, callOf(transport, nowOf(caller))), (found) =>
+    found._tag === "Live"
+      ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
+      : findGiven(state, token, caller, index + 1))
 }
 
 const lookUp = (
-  working: Working,
-  caller: bounded.Caller,
+  state: SessionState,
+  caller: Running,
   tokens: ReadonlyArray<SessionToken.Token>,
-  carrier: number,
+  transport: State.Transport,
   index: number,
   superseded: boolean
-): Effect.Effect<Found, Store.StoreError> => {
+): Finding => {
   const token = tokens[index]
   if (token === undefined) {
     return Effect.as(
       metrics.rejected(superseded ? "superseded" : "unknown"),
-      { base: superseded ? Draft.ended : Draft.fresh, carrier }
+      superseded ? Draft.ended : Draft.fresh
     )
   }
-  return andThen(calls.load(working, token, carrier, caller), (found) =>
+  // The time is asked for here, because a token may have taken its time to arrive.
+  return andThen(state.environment.store.load(token, callOf(transport, nowOf(caller))), (found) =>
     found._tag === "Live"
-      ? Exit.succeed({ base: { _tag: "Live", token, record: found.record }, carrier })
-      : lookUp(working, caller, tokens, carrier, index + 1, superseded || found._tag === "Superseded"))
+      ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
+      : lookUp(state, caller, tokens, transport, index + 1, superseded || found._tag === "Superseded"))
 }
 
-/** A form of a megabyte can carry tens of thousands: no more are compared than are looked up. */
+/** A form can carry tens of thousands of tokens, and a store may take its time to look at one. */
 const candidatesOf = (
   tokens: ReadonlyArray<SessionToken.Token>,
   store: Store.Store
 ): ReadonlyArray<SessionToken.Token> => {
   const candidates: Array<SessionToken.Token> = []
-  for (const token of tokens) {
+  for (let index = 0; index < tokens.length && index < maximumLookedAt; index++) {
+    const token = tokens[index]!
     if (store.accepts(token) && !candidates.some((other) => sameToken(other, token))) {
       candidates.push(token)
       if (candidates.length === maximumCandidates) {

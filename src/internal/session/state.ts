@@ -1,319 +1,424 @@
 /**
- * What one request has made of its session by now, and how that changes: the record it rests on, the draft and the
- * updates ahead of it, what is to be removed, renewed and delivered. Every change is made at once, and nothing here
- * performs anything. Knows nothing of when a store is called, or of what becomes of the response.
+ * Every change of what a request knows of its session (one tagged value, see `model.ts`) and of what its response will say
+ * of it (a second value). Each change computes the next value first and assigns it last, so that one that throws (an update
+ * of the app's own may) leaves everything as it was.
+ *
+ * Nothing here performs anything: stores are called in `load.ts` and `commit.ts`.
  */
-import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
-import type * as SessionPolicy from "../../SessionPolicy.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
 import type * as State from "../../State.js"
 import type * as Store from "../../Store.js"
 import type { Started } from "../runtime/timeout.js"
-import { operationsOf } from "../store/synchronous.js"
 import * as Draft from "./draft.js"
-
-/** What a session is given of its surroundings. @internal */
-export interface Environment {
-  readonly store: Store.Store
-  readonly policy: SessionPolicy.Policy
-  readonly generator: (size: number) => Uint8Array
-  readonly transports: ReadonlyArray<State.Transport>
-  readonly request: HttpServerRequest.HttpServerRequest | undefined
-  readonly scope: Scope.Scope | undefined
-}
-
-/** What the commit will do, or did. @internal */
-export type Outcome =
-  | Draft.Owed
-  | { readonly _tag: "Gone" }
-  | { readonly _tag: "RolledBack" }
-  | { readonly _tag: "Failed"; readonly cause: Cause.Cause<unknown> }
-
-/** What the client is to be told. @internal */
-export interface Delivery {
-  readonly token: SessionToken.Token
-  readonly record: SessionRecord
-}
-
-/** What the load found. @internal */
-export interface Found {
-  readonly base: Draft.Base
-  /** The transport that carried the token, and that answers. */
-  readonly carrier: number
-}
-
-/** What of an asked commit bears on what is owed. @internal */
-export interface Intent {
-  /** Keep a new session even when nothing is in it. */
-  readonly keepEmpty: boolean
-  /** Carry out a removal alone. */
-  readonly discarding: boolean
-}
-
-/** What a commit took with it. @internal */
-interface Before {
-  readonly base: Draft.Base | undefined
-  readonly removing: ReadonlyArray<SessionToken.Token>
-  readonly delivery: Delivery | undefined
-}
-
-/** A commit inside a transaction of the app's own that was open when it was made. @internal */
-export interface Provisional {
-  readonly key: object
-  /** Whether it landed with the transaction. */
-  readonly landed: Effect.Effect<boolean, Store.StoreError>
-  /** What the session rested on before. */
-  readonly before: Before
-}
-
-const unbound: Store.Binding = { audience: "", limit: Number.POSITIVE_INFINITY }
+import type { Carried, Environment, Incarnation, Open, Planned, Provisional, Response, Value } from "./model.js"
+import type { Write } from "./plan.js"
+import * as Plan from "./plan.js"
 
 /** @internal */
-export const nothing: Draft.Owed = { _tag: "Nothing" }
+export const nothingCarried: Carried = { transport: 0, candidates: [], any: false }
+
+let incarnations = 0
+
+const incarnationOf = (origin: Incarnation["origin"]): Incarnation => ({ origin, name: `new ${++incarnations}` })
+
+const untouched: Value = { _tag: "Untouched" }
+
+const silent: Response = {
+  phase: "Handling",
+  ignoring: false,
+  attributes: undefined,
+  delivery: undefined,
+  expiring: false,
+  disclosed: false,
+  failure: undefined,
+  watched: false,
+  outcome: undefined
+}
+
+const none: ReadonlyArray<never> = []
+
+const opened = (base: Draft.Base, pending: Draft.Pending, origin: Incarnation["origin"]): Open => ({
+  _tag: "Open",
+  incarnation: incarnationOf(origin),
+  base,
+  draft: Draft.replay(pending, Draft.draftOf(base)),
+  pending,
+  renewal: undefined,
+  next: undefined,
+  removing: none,
+  provisional: none
+})
+
+/** The same session on another base, with the updates that are not saved made again on top. */
+const rebased = (open: Open, base: Draft.Base, pending: Draft.Pending): Open => ({
+  ...open,
+  base,
+  pending,
+  draft: Draft.replay(pending, Draft.draftOf(base))
+})
 
 /** @internal */
 export const sameToken = (a: SessionToken.Token, b: SessionToken.Token): boolean =>
   a === b || Redacted.value(a) === Redacted.value(b)
 
 /** @internal */
-export class Working {
-  /** Whether anything asked for the session, so that the response depends on it. */
-  asked = false
-  loader: Started<Found, Store.StoreError> | undefined = undefined
-  loadFailure: Store.StoreError | undefined = undefined
-  failureReported = false
-  carrier = 0
-  /** The tokens of the request that this store may have made. */
-  candidates: ReadonlyArray<SessionToken.Token> = []
-  arrivedLive = false
-
-  /** What the session rests on, once it is known. */
-  base: Draft.Base | undefined = undefined
-  draft: Draft.Draft = Draft.empty
-  /** What led from the base to the draft. */
-  updates: Array<Draft.Update> = []
-  /** The token of the session that will begin. */
-  next: SessionToken.Token | undefined = undefined
-  renewing = false
-  removing: ReadonlyArray<SessionToken.Token> = []
-  ignoring = false
-  provisional: ReadonlyArray<Provisional> = []
-
-  attributes: State.Attributes | undefined = undefined
-  did: Outcome | undefined = undefined
-  /** The last commit has begun: what is written from here on is saved by an explicit one alone. */
-  finishing = false
-  headSent = false
-  /** A warning of what is unsaved is due when the request ends. */
-  warning = false
-  /** Raised by every `destroy`, so that a commit under way can tell that it was overtaken. */
-  ends = 0
-  /** Where the commits of this request queue, the same for all of them. */
-  lane: unknown = undefined
-  attempting: Draft.Owed = nothing
+export class SessionState {
+  private state: Value = untouched
+  private carried: Carried = nothingCarried
+  private said: Response = silent
   /** The newest commit that was started for the handler, who may have stopped waiting for it. */
-  underway: Effect.Effect<unknown, unknown> | undefined = undefined
-  conflicted = false
+  private started: Effect.Effect<unknown, unknown> | undefined = undefined
 
-  /** The token to put into the response. */
-  delivery: Delivery | undefined = undefined
-  /** The client is to forget its token. */
-  expiring = false
-  /** Why the commit failed. */
-  commitFailure: Cause.Cause<unknown> | undefined = undefined
-
-  /** The store's operations, where it answers at once. */
-  readonly synchronous: Store.Synchronous | undefined
-
-  constructor(readonly environment: Environment) {
-    this.synchronous = operationsOf(environment.store)
-  }
+  constructor(readonly environment: Environment) {}
 
   // ------------------------------------------------------------------------------------------------------ what it is
 
+  get value(): Value {
+    return this.state
+  }
+
+  get response(): Response {
+    return this.said
+  }
+
+  get underway(): Effect.Effect<unknown, unknown> | undefined {
+    return this.started
+  }
+
+  /** The loaded session. Only where one has waited for the load. */
+  get open(): Open {
+    if (this.state._tag !== "Open") {
+      throw new Error("effect-session: the session was used before it was loaded")
+    }
+    return this.state
+  }
+
   /** The transport that answers. */
   get transport(): State.Transport | undefined {
-    return this.environment.transports[this.carrier]
+    return this.environment.transports[this.carried.transport]
   }
 
-  /** The transports that were read to find the session. */
+  /** The transports that were read to find the session: all of them, where none carried a token. */
   get consulted(): ReadonlyArray<State.Transport> {
-    // Where none carried a token, all of them were asked for one.
-    const found = this.base !== undefined && this.candidates.length > 0
-    return this.environment.transports.slice(0, found ? this.carrier + 1 : undefined)
+    const { transports } = this.environment
+    const found = this.state._tag === "Open" && this.carried.candidates.length > 0
+    return found ? transports.slice(0, this.carried.transport + 1) : transports
   }
 
-  get binding(): Store.Binding {
-    return this.transport ?? unbound
+  /** What a store is told of a call for this session. */
+  call(now: number): Store.Call {
+    return callOf(this.transport, now)
   }
 
-  /** Whether neither store nor transports suspend: then a fiber and a timer of their own are spared. */
-  get atOnce(): boolean {
-    return this.synchronous !== undefined &&
-      this.environment.transports.every((transport) => transport.synchronous === true)
+  /** Whether the response head has left, so that no new token reaches the client. */
+  get headSent(): boolean {
+    const { phase } = this.said
+    return phase === "Upgraded" || phase === "Sent" || phase === "Over"
   }
 
-  /** The public id, where it is known without hashing anything. */
-  get knownId(): string | undefined {
-    return this.base?._tag === "Live" ? this.base.record.id ?? SessionToken.unsafeToId(this.base.token) : undefined
+  /** Whether the commit at the end of the request has begun. */
+  get closing(): boolean {
+    const { phase } = this.said
+    return phase === "Committing" || phase === "Sent" || phase === "Over"
   }
 
-  owed(draft: Draft.Draft, intent: Intent, now: number): Draft.Owed {
-    return Draft.decide(
+  /** Whether commits were made inside transactions of the app's own whose end is not known. */
+  get isProvisional(): boolean {
+    return this.state._tag === "Open" && this.state.provisional.length > 0
+  }
+
+  /** Whether the handler's changes would be lost if the request ended now. */
+  get unsaved(): boolean {
+    const { state } = this
+    return state._tag === "Open" && !this.said.ignoring &&
+      (state.removing.length > 0 || state.renewal !== undefined || Draft.isChanged(state.base, state.draft))
+  }
+
+  /** Whether changes were made to a session that has ended, and are dropped. */
+  get dropsChanges(): boolean {
+    const { state } = this
+    return state._tag === "Open" && !this.said.ignoring && state.base._tag === "Ended" &&
+      Draft.isChanged(Draft.ended, state.draft)
+  }
+
+  /** Whether the client is told how long the session lives, so that a longer life has to be told to it. */
+  carriesExpiry(record: SessionRecord): boolean {
+    const { attributes } = this.said
+    return this.transport?.persistent === true || record.persistent === true ||
+      attributes?.maxAge !== undefined || attributes?.expires !== undefined
+  }
+
+  /** What a commit would write now. */
+  plan(
+    draft: Draft.Draft,
+    intent: { readonly keepEmpty: boolean; readonly discarding: boolean },
+    now: number
+  ): Write {
+    const { base, incarnation, removing, renewal } = this.open
+    return Plan.plan(
       {
-        base: this.base ?? Draft.fresh,
+        base,
         draft,
-        removing: this.removing.length > 0,
-        renewing: this.renewing,
+        removing: removing.length > 0,
+        renewing: renewal !== undefined,
         discarding: intent.discarding,
-        explicit: intent.keepEmpty && !this.expiring
+        keepEmpty: intent.keepEmpty && incarnation.origin !== "AfterDestroy"
       },
       now,
       this.environment.policy
     )
   }
 
-  get unsaved(): boolean {
-    return this.base !== undefined && !this.ignoring &&
-      (this.removing.length > 0 || this.renewing || Draft.isChanged(this.base, this.draft))
-  }
-
-  get lostNothing(): boolean {
-    return this.ignoring || this.base?._tag !== "Ended" || !Draft.isChanged(Draft.ended, this.draft)
-  }
-
-  /** Whether a longer life is to be told to the client. */
-  carriesExpiry(record: SessionRecord): boolean {
-    return this.transport?.persistent === true || record.persistent === true ||
-      this.attributes?.maxAge !== undefined || this.attributes?.expires !== undefined
-  }
-
   // -------------------------------------------------------------------------------------------------------- the load
 
-  found({ base, carrier }: Found): void {
-    this.carrier = carrier
-    this.arrivedLive = base._tag === "Live"
-    this.base = base
-    this.draft = Draft.replay(this.updates, Draft.draftOf(base))
+  looksAt(carried: Carried): void {
+    this.carried = carried
+  }
+
+  loads(load: Started<Draft.Base, Store.StoreError>): void {
+    this.state = { _tag: "Loading", load, pending: this.pending }
+  }
+
+  found(base: Draft.Base): void {
+    this.state = opened(base, this.pending, base._tag === "Live" ? "Arrived" : "Begun")
   }
 
   notFound(failure: Store.StoreError): void {
-    this.loadFailure = failure
-    if (this.environment.policy.onStoreFailure === "anonymous") {
-      this.base = Draft.detached
-    }
+    this.state = this.environment.policy.onStoreFailure === "anonymous"
+      ? opened({ _tag: "Detached", failure }, this.pending, "Begun")
+      : { _tag: "Failed", failure }
   }
 
-  /** Lets a load that failed be tried again. */
-  forgetFailure(): void {
-    if (this.loadFailure !== undefined) {
-      this.loader = undefined
-      this.base = undefined
-      this.loadFailure = undefined
-      this.failureReported = false
-    }
+  private get pending(): Draft.Pending {
+    return this.state._tag === "Loading" || this.state._tag === "Open" ? this.state.pending : undefined
   }
 
   // ------------------------------------------------------------------------------------------------------- the verbs
 
   update<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): B {
-    const [answer, draft] = f(this.draft)
-    this.draft = draft
-    this.updates.push((draft) => f(draft)[1])
+    const { open } = this
+    const [answer, draft] = f(open.draft)
+    this.state = { ...open, draft, pending: Draft.append(open.pending, (draft) => f(draft)[1]) }
     return answer
   }
 
   renew(): void {
-    if (!this.renewing) {
-      this.renewing = true
-      this.next = undefined
+    const { open } = this
+    this.state = {
+      ...open,
+      draft: Draft.renewed(open.draft),
+      pending: Draft.append(open.pending, Draft.renewed),
+      renewal: open.renewal ?? {},
+      next: open.renewal === undefined ? undefined : open.next
     }
-    this.draft = Draft.renewed(this.draft)
-    this.updates.push(Draft.renewed)
   }
 
   destroy(): void {
-    this.ends += 1
-    if (this.base?._tag === "Live") {
-      this.removing = [...this.removing, this.base.token]
-    } else if (this.loadFailure !== undefined) {
-      this.removing = this.candidates
+    const { open } = this
+    const { base } = open
+    const removing = base._tag === "Live"
+      ? [...open.removing, base.token]
+      : base._tag === "Detached" && base.failure !== undefined
+      ? this.carried.candidates
+      : open.removing
+    // A request without a token must not remove the cookie of a login that arrives meanwhile, nor must a superseded one.
+    const expiring = this.said.expiring || (this.carried.any && base._tag !== "Ended")
+    this.state = {
+      ...opened(base._tag === "Live" ? Draft.fresh : base, undefined, "AfterDestroy"),
+      removing,
+      provisional: open.provisional
     }
-    if (this.base?._tag !== "Ended") {
-      this.expiring = true
-    }
-    if (this.base?._tag === "Live") {
-      this.base = Draft.fresh
-    }
-    this.arrivedLive = false
-    this.delivery = undefined
-    this.draft = Draft.empty
-    this.updates = []
-    this.renewing = false
-    this.next = undefined
+    this.said = { ...this.said, expiring, delivery: undefined }
   }
 
   /** The token of the session that will begin: the same until it did. */
   nextToken(): SessionToken.Token {
-    if (this.next === undefined) {
-      const kin = this.base?._tag === "Live" ? this.base.token : undefined
-      this.next = SessionToken.draw(this.environment.generator, kin)
+    const { open } = this
+    if (open.next !== undefined) {
+      return open.next
     }
-    return this.next
+    const predecessor = open.base._tag === "Live" ? open.base.token : undefined
+    const next = SessionToken.draw(this.environment.generator, predecessor)
+    this.state = { ...open, next }
+    return next
+  }
+
+  ignoreChanges(): void {
+    this.said = { ...this.said, ignoring: true }
+  }
+
+  disclose(): void {
+    this.said = { ...this.said, disclosed: true }
+  }
+
+  setAttributes(attributes: State.Attributes): void {
+    this.said = { ...this.said, attributes: { ...this.said.attributes, ...attributes } }
+  }
+
+  /** Makes a session that was seeded for a test one that the request came with. */
+  arrive(): void {
+    this.state = { ...this.open, incarnation: incarnationOf("Arrived") }
+    this.said = { ...this.said, outcome: undefined }
   }
 
   // ------------------------------------------------------------------------------------------------------ the commit
 
-  /** The head left. */
-  left(): void {
-    this.finishing = true
-    this.headSent = true
+  starts(commit: Effect.Effect<unknown, unknown>): void {
+    this.started = commit
   }
 
-  /** Puts all that was not written on top of what another request left, or of what was written. */
-  rebase(token: SessionToken.Token, record: SessionRecord): void {
-    this.base = { _tag: "Live", token, record }
-    this.draft = Draft.replay(this.updates, Draft.fromRecord(record))
-  }
-
-  /** A login on a session that ended: it begins one of this request's own updates, whatever became of the old one. */
-  beginAnew(): void {
-    this.base = Draft.ended
-    this.draft = Draft.replay(this.updates, Draft.empty)
-  }
-
-  /** The first `count` updates were written. */
-  written(owed: Draft.Owed, count: number): void {
-    this.updates = this.updates.slice(count)
-    if (owed._tag === "Create" || owed._tag === "Renew") {
-      this.renewing = false
-      this.next = undefined
+  /** What was written is what the session rests on; updates made meanwhile stay on top of it. */
+  committed<B>(
+    { open: began, write }: Planned<B>,
+    token: SessionToken.Token,
+    record: SessionRecord,
+    deliver: boolean
+  ): void {
+    const { open } = this
+    const begun = write._tag === "Create" || write._tag === "Renew"
+    this.state = {
+      ...rebased(open, { _tag: "Live", token, record }, Draft.since(open.pending, began.pending)),
+      renewal: begun && open.renewal === began.renewal ? undefined : open.renewal,
+      next: begun ? undefined : open.next
     }
-    this.did = owed
+    this.said = { ...this.said, outcome: write, delivery: deliver ? { token, record } : this.said.delivery }
   }
 
-  /** The first `count` updates fail as by a rollback, and are not made again on what another request left. */
-  refuse(token: SessionToken.Token, record: SessionRecord, count: number): void {
-    this.updates = this.updates.slice(count)
-    this.renewing = false
-    this.rebase(token, record)
-    this.did = { _tag: "RolledBack" }
+  /** Whether the session that a commit began with was destroyed meanwhile. */
+  overtook<B>({ open }: Planned<B>): boolean {
+    return this.open.incarnation !== open.incarnation
+  }
+
+  /** Another request saved first: all that is not saved is made again on what it left. */
+  rebase(token: SessionToken.Token, record: SessionRecord): void {
+    const { open } = this
+    this.state = rebased(open, { _tag: "Live", token, record }, open.pending)
+  }
+
+  /** Nothing was to be written: updates that came to nothing are forgotten. */
+  settled<B>({ open: began }: Planned<B>): void {
+    const { open } = this
+    this.state = { ...open, pending: Draft.since(open.pending, began.pending) }
+  }
+
+  /** The store keeps nothing: the data lives as long as the request. */
+  detached(draft: Draft.Draft): void {
+    this.state = { ...this.open, base: Draft.detached, draft }
+  }
+
+  /** The token that was drawn is taken. */
+  taken(): void {
+    this.state = { ...this.open, next: undefined }
+  }
+
+  /** The session ended while the request ran. */
+  ended(): void {
+    this.state = { ...this.open, base: Draft.ended }
+  }
+
+  /** A renewal of a session that has ended: it begins one of this request's own updates. */
+  restart(): void {
+    const { open } = this
+    this.state = rebased(open, Draft.ended, open.pending)
+  }
+
+  /** These tokens' sessions were removed. */
+  removed(tokens: ReadonlyArray<SessionToken.Token>): void {
+    const { open } = this
+    this.state = { ...open, removing: open.removing.filter((token) => !tokens.includes(token)) }
+    this.said = { ...this.said, outcome: { _tag: "Remove" } }
+  }
+
+  /** A session that was destroyed while it was being written is removed as well. */
+  removes(token: SessionToken.Token): void {
+    const { open } = this
+    this.state = { ...open, removing: [...open.removing, token] }
+  }
+
+  // ------------------------------------------------------------------------------------------------ app transactions
+
+  provisional(provisional: Provisional): void {
+    const { open } = this
+    this.state = { ...open, provisional: [...open.provisional, provisional] }
+  }
+
+  /** The transactions were committed. */
+  confirm(): void {
+    this.state = { ...this.open, provisional: none }
+  }
+
+  /** What a transaction was to save fails as by a rollback, its updates with it, and is not made again. */
+  drop<B>({ open: began }: Planned<B>, token: SessionToken.Token, record: SessionRecord): void {
+    const { open } = this
+    this.state = {
+      ...rebased(open, { _tag: "Live", token, record }, Draft.since(open.pending, began.pending)),
+      renewal: undefined
+    }
+    this.said = { ...this.said, outcome: { _tag: "RolledBack" } }
   }
 
   /** Takes the newest provisional commit back. */
-  takeBack(before: Before): void {
-    this.provisional = this.provisional.slice(0, -1)
-    this.base = before.base
-    this.removing = before.removing
-    this.delivery = before.delivery
-    this.renewing = false
-    this.next = undefined
-    this.draft = Draft.replay(this.updates, Draft.draftOf(this.base ?? Draft.fresh))
-    this.did = { _tag: "RolledBack" }
+  rollBack({ before }: Provisional): void {
+    const { open } = this
+    this.state = {
+      ...rebased(before.open, before.open.base, open.pending),
+      renewal: undefined,
+      next: undefined,
+      provisional: open.provisional.slice(0, -1)
+    }
+    this.said = { ...this.said, outcome: { _tag: "RolledBack" }, delivery: before.delivery }
+  }
+
+  // ------------------------------------------------------------------------------------------------- the request's end
+
+  /** The connection was upgraded: that answer is not the app's, and no token gets into it. */
+  upgrade(): void {
+    this.said = { ...this.said, phase: "Upgraded" }
+  }
+
+  /** The last commit begins. */
+  close(): void {
+    this.said = { ...this.said, phase: this.said.phase === "Upgraded" ? "Sent" : "Committing" }
+  }
+
+  /** The head leaves. */
+  send(): void {
+    this.said = { ...this.said, phase: "Sent" }
+  }
+
+  watch(): void {
+    this.said = { ...this.said, watched: true }
+  }
+
+  /** The request is over: nothing comes after that could save what is changed now. */
+  end(): void {
+    this.said = { ...this.said, phase: "Over" }
+  }
+
+  /** Changes to a session that has ended were dropped. */
+  gone(): void {
+    this.said = { ...this.said, outcome: { _tag: "Gone" } }
+  }
+
+  /** The last commit failed. While the record may be there, the client needs its token to try again. */
+  fail(cause: Cause.Cause<unknown>): void {
+    const removing = this.state._tag === "Open" && this.state.removing.length > 0
+    this.said = {
+      ...this.said,
+      failure: cause,
+      outcome: { _tag: "Failed", cause },
+      expiring: this.said.expiring && !removing
+    }
   }
 }
+
+/** What a store is told of a call for a token that a transport carries. @internal */
+export const callOf = (transport: State.Transport | undefined, now: number): Store.Call => ({
+  now,
+  audience: transport?.audience ?? "",
+  limit: transport?.limit ?? Number.POSITIVE_INFINITY
+})

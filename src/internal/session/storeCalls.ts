@@ -1,94 +1,44 @@
 /**
- * How the middleware calls a store: at once where the store answers at once, as an effect otherwise. Either way a defect
- * of the store is a failure like any other, whose meaning is the policy's to say.
+ * How the middleware calls a store: whatever a call does wrong is a `StoreError`, and every failure is reported once.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as SessionRecord from "../../SessionRecord.js"
-import type * as SessionToken from "../../SessionToken.js"
+import * as Option from "effect/Option"
 import * as Store from "../../Store.js"
-import * as platform from "../http/fiber.js"
-import { type Caller, contained, failureOf } from "../runtime/timeout.js"
-import type { Working } from "./state.js"
+import { logOnce } from "../http/respondable.js"
+import * as metrics from "../runtime/metrics.js"
 
-const atOnce = <A>(method: string, call: () => A): Effect.Effect<A, Store.StoreError> => {
-  try {
-    return Exit.succeed(call())
-  } catch (error) {
-    return Effect.fail(Store.isStoreError(error) ? error : failureOf(Cause.die(error), method))
-  }
-}
+const failureOf = <E>(cause: Cause.Cause<E>, method: string): E | Store.StoreError =>
+  Option.getOrElse(
+    Cause.failureOption(cause),
+    () => new Store.StoreError({ reason: "Unavailable", method, cause: Cause.squash(cause) })
+  )
 
 /**
- * Not contained: a load is, as a whole. The time is that of the call, for a token may take its time to arrive.
+ * Calls a store. A defect, an interruption of its own making, or a throw before there is an effect at all fails like a
+ * backend that is down. A success that is there at once stays an `Exit`.
  *
  * @internal
  */
-export const load = (
-  { environment: { store, transports }, synchronous }: Working,
-  token: SessionToken.Token,
-  carrier: number,
-  caller: Caller
-): Effect.Effect<Store.Loaded, Store.StoreError> =>
-  synchronous === undefined
-    ? store.load(token, transports[carrier])
-    : atOnce("load", () => synchronous.load(token, platform.nowOf(caller)))
+export const contained = <A, E>(
+  method: string,
+  call: () => Effect.Effect<A, E>
+): Effect.Effect<A, E | Store.StoreError> => {
+  try {
+    const effect = call()
+    return Exit.isExit(effect) && Exit.isSuccess(effect)
+      ? effect
+      : Effect.catchAllCause(effect, (cause) => Effect.fail(failureOf(cause, method)))
+  } catch (defect) {
+    return Effect.fail(Store.isStoreError(defect) ? defect : failureOf(Cause.die(defect), method))
+  }
+}
 
-/** @internal */
-export const create = (
-  { binding, environment: { store }, synchronous }: Working,
-  token: SessionToken.Token,
-  record: SessionRecord.SessionRecord,
-  now: number
-): Effect.Effect<Store.Created, Store.StoreError> =>
-  synchronous === undefined
-    ? contained("commit", () => store.create(token, record, binding))
-    : atOnce("commit", () => synchronous.create(token, record, now))
+/** A call that took longer than the policy allows. @internal */
+export const late = (method: string, reason: "Contention" | "Timeout" = "Timeout"): Store.StoreError =>
+  new Store.StoreError({ reason, method })
 
-/** @internal */
-export const update = (
-  { binding, environment: { store }, synchronous }: Working,
-  token: SessionToken.Token,
-  revision: number,
-  record: SessionRecord.SessionRecord,
-  now: number
-): Effect.Effect<Store.Updated, Store.StoreError> =>
-  synchronous === undefined
-    ? contained("commit", () => store.update(token, revision, record, binding))
-    : atOnce("commit", () => synchronous.update(token, revision, record, now))
-
-/** @internal */
-export const renew = (
-  { binding, environment: { store }, synchronous }: Working,
-  token: SessionToken.Token,
-  revision: number,
-  next: SessionToken.Token,
-  record: SessionRecord.SessionRecord,
-  now: number
-): Effect.Effect<Store.Updated, Store.StoreError> =>
-  synchronous === undefined
-    ? contained("commit", () => store.renew(token, revision, next, record, binding))
-    : atOnce("commit", () => synchronous.renew(token, revision, next, record, now))
-
-/** @internal */
-export const touch = (
-  { binding, environment: { store }, synchronous }: Working,
-  token: SessionToken.Token,
-  revision: number,
-  deadline: number,
-  now: number
-): Effect.Effect<Store.Touched, Store.StoreError> =>
-  synchronous === undefined
-    ? contained("commit", () => store.touch(token, revision, deadline, binding))
-    : atOnce("commit", () => synchronous.touch(token, revision, deadline, now))
-
-/** @internal */
-export const remove = (
-  { binding, environment: { store }, synchronous }: Working,
-  token: SessionToken.Token,
-  now: number
-): Effect.Effect<void, Store.StoreError> =>
-  synchronous === undefined
-    ? contained("commit", () => store.remove(token, binding))
-    : atOnce("commit", () => synchronous.remove(token, now))
+/** Counts and logs a store's failure, once however many meet it. @internal */
+export const report = (error: Store.StoreError, message: string): Effect.Effect<void> =>
+  logOnce(error, message, metrics.storeFailed(error.method))

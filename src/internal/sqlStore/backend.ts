@@ -1,6 +1,6 @@
 /**
- * A session store's operations in each SQL dialect. One row a session: a live one has a body, a tombstone has none, and
- * `deadline` is the time until which either counts. Knows nothing of tokens or of HTTP.
+ * A session store's operations in each SQL dialect. A session is one row: a live one has a body, a tombstone has none and
+ * may name its `successor`; `deadline` is the time until which either counts. Knows nothing of tokens or of HTTP.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Statement from "@effect/sql/Statement"
@@ -9,11 +9,19 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as SessionRecord from "../../SessionRecord.js"
-import * as Store from "../../Store.js"
+import type { SessionId } from "../../SessionToken.js"
+import type * as Store from "../../Store.js"
+import * as StoreBackend from "../../StoreBackend.js"
 import * as crypto from "../crypto/hash.js"
+import { grace } from "../store/sweeping.js"
 import * as Sql from "./statements.js"
 
-/** What can be bound to a column of the app's own. @internal */
+/**
+ * What can be kept in a column of the app's own, as far as the driver takes it for the column's type.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Primitive = string | number | bigint | boolean | Date | null
 
 /** @internal */
@@ -27,20 +35,23 @@ export interface Setup {
 
 interface Row {
   readonly body: string | null
+  readonly successor: string | null
   readonly revision: unknown
   readonly touched_at: unknown
   readonly deadline: unknown
 }
 
 /** A BIGINT comes as a number, a bigint or a string, by driver and its settings; all of these times fit a number. */
-const entryOf = (row: Row): Store.Entry =>
-  row.body === null ? { _tag: "Tombstone", until: Number(row.deadline) } : {
-    _tag: "Entry",
-    body: row.body,
-    revision: Number(row.revision),
-    touchedAt: Number(row.touched_at),
-    deadline: Number(row.deadline)
-  }
+const entryOf = (row: Row): StoreBackend.Entry =>
+  row.body === null
+    ? { _tag: "Tombstone", until: Number(row.deadline), successor: row.successor as SessionId ?? undefined }
+    : {
+      _tag: "Entry",
+      body: row.body,
+      revision: Number(row.revision),
+      touchedAt: Number(row.touched_at),
+      deadline: Number(row.deadline)
+    }
 
 /** Times are kept in whole milliseconds, and never later than they were given. */
 const whole = Math.floor
@@ -51,7 +62,7 @@ const markTimeToLive = 3_600_000
 type Transaction = Store.Transaction<Sql.SqlFailure>
 
 /** @internal */
-export interface Backend extends Store.Backend {
+export interface Backend extends StoreBackend.Backend {
   readonly transaction: Effect.Effect<Option.Option<Transaction>>
 }
 
@@ -69,7 +80,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
   const json = sql.literal(dialect === "pg" ? "::json" : "")
   const bigint = sql.literal(dialect === "pg" ? "::bigint" : "")
 
-  const extras = (entry: Store.LiveEntry): ReadonlyArray<Assignment> => {
+  const extras = (entry: StoreBackend.LiveEntry): ReadonlyArray<Assignment> => {
     if (columns.length === 0) {
       return []
     }
@@ -80,7 +91,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     ])
   }
 
-  const values = (id: string, entry: Store.LiveEntry): Statement.Fragment =>
+  const values = (id: string, entry: StoreBackend.LiveEntry): Statement.Fragment =>
     sql.csv([
       sql`${id}`,
       sql`${entry.body}${json}`,
@@ -90,7 +101,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       ...extras(entry).map(([_, value]) => value)
     ])
 
-  const assignments = (entry: Store.LiveEntry): Statement.Fragment =>
+  const assignments = (entry: StoreBackend.LiveEntry): Statement.Fragment =>
     sql.csv([
       sql`body = ${entry.body}${json}`,
       sql`revision = ${entry.revision}`,
@@ -100,9 +111,10 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     ])
 
   /** A tombstone holds nothing of the session, in the app's columns neither. */
-  const burial = (tombstone: Store.Tombstone): Statement.Fragment =>
+  const ending = (tombstone: StoreBackend.Tombstone): Statement.Fragment =>
     sql.csv([
       sql`body = NULL`,
+      sql`successor = ${tombstone.successor ?? null}`,
       sql`deadline = ${whole(tombstone.until)}`,
       ...columns.map(([name]) => sql`${sql.literal(Sql.quote(dialect, name))} = NULL`)
     ])
@@ -125,48 +137,54 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       sql`UPDATE ${table} SET ${assigned} WHERE ${where} RETURNING 1 AS hit`
     )
 
-  const select = (where: Statement.Fragment, lock: string): Effect.Effect<Option.Option<Store.Entry>, Sql.SqlFailure> =>
+  const select = (
+    where: Statement.Fragment,
+    lock: string
+  ): Effect.Effect<Option.Option<StoreBackend.Entry>, Sql.SqlFailure> =>
     Effect.map(
       Sql.rows(
-        sql<Row>`SELECT ${bodyColumn}, revision, touched_at, deadline FROM ${table} WHERE ${where}${sql.literal(lock)}`
+        sql<Row>`SELECT ${bodyColumn}, successor, revision, touched_at, deadline FROM ${table} WHERE ${where}${
+          sql.literal(lock)
+        }`
       ),
       (found) => Option.map(Option.fromNullable(found[0]), entryOf)
     )
 
   /**
-   * Why nothing was replaced. MySQL reads with a lock: in a transaction under REPEATABLE READ a plain read would answer
-   * with the record that the transaction saw first, not with the one that stood in the way. The UPDATE has the lock
-   * already.
+   * What an UPDATE did not meet. MySQL reads it with a lock: in a transaction under REPEATABLE READ a plain read would
+   * answer with what the transaction saw first, not with what stood in the way. The UPDATE has the lock already.
    */
-  const refusal = (id: string, now: number): Effect.Effect<Store.Replaced, Sql.SqlFailure> =>
+  const obstacle = (id: string): Effect.Effect<StoreBackend.Entry | undefined, Sql.SqlFailure> =>
+    Effect.map(select(sql`id = ${id}`, dialect === "mysql" ? " FOR UPDATE" : ""), Option.getOrUndefined)
+
+  /** Why nothing was replaced. */
+  const refusal = (id: string, now: number): Effect.Effect<StoreBackend.Replaced, Sql.SqlFailure> =>
     Effect.map(
-      select(sql`id = ${id}`, dialect === "mysql" ? " FOR UPDATE" : ""),
-      (found) => {
-        const entry = Option.getOrUndefined(found)
-        return Store.isLive(entry, now) ? Store.changed(entry) : Store.absent
-      }
+      obstacle(id),
+      (entry) => StoreBackend.isLive(entry, now) ? StoreBackend.changed(entry) : StoreBackend.absent
     )
 
-  const insertion = (id: string, entry: Store.LiveEntry): Statement.Statement<object> =>
+  const insertion = (id: string, entry: StoreBackend.LiveEntry): Statement.Statement<object> =>
     sql`INSERT INTO ${table} (${names}) VALUES (${values(id, entry)})`
 
-  /** Takes over the row of a session or tombstone that no longer counts, and no other. */
   const excluded = sql.literal(
     ["body", "revision", "touched_at", "deadline", ...columns.map(([name]) => Sql.quote(dialect, name))]
       .map((name) => `${name} = EXCLUDED.${name}`).join(", ")
   )
 
-  const insert = (id: string, entry: Store.LiveEntry, now: number): Effect.Effect<boolean, Sql.SqlFailure> =>
+  /** Takes over the row of a session or tombstone that no longer counts, and no other. */
+  const insert = (id: string, entry: StoreBackend.LiveEntry, now: number): Effect.Effect<boolean, Sql.SqlFailure> =>
     dialect === "mysql"
       ? Effect.catchIf(
         Effect.as(Sql.affected(insertion(id, entry)), true),
         (error) => error.kind === "Duplicate",
-        () => update(assignments(entry), sql`id = ${id} AND deadline <= ${whole(now)}`)
+        () => update(sql`${assignments(entry)}, successor = NULL`, sql`id = ${id} AND deadline <= ${whole(now)}`)
       )
       : Effect.map(
         Sql.rows(
           sql`INSERT INTO ${table} AS present (${names}) VALUES (${values(id, entry)})
-            ON CONFLICT (id) DO UPDATE SET ${excluded} WHERE present.deadline <= ${whole(now)} RETURNING 1 AS hit`
+            ON CONFLICT (id) DO UPDATE SET ${excluded}, successor = NULL
+              WHERE present.deadline <= ${whole(now)} RETURNING 1 AS hit`
         ),
         (found) => found.length > 0
       )
@@ -185,14 +203,28 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     )
   }
 
-  type Rename = Store.Backend["rename"]
+  const remove = (
+    id: string,
+    tombstone: StoreBackend.Tombstone,
+    now: number
+  ): Effect.Effect<SessionId | undefined, Sql.SqlFailure> =>
+    Effect.flatMap(
+      update(ending(tombstone), sql`id = ${id} AND body IS NOT NULL`),
+      (hit) =>
+        hit ? Effect.succeed(undefined) : Effect.map(
+          obstacle(id),
+          (entry) => entry?._tag === "Tombstone" && now < entry.until ? entry.successor : undefined
+        )
+    )
+
+  type Rename = StoreBackend.Backend["rename"]
 
   /** One statement, so one step and one round trip. */
   const renamePg = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
     Effect.map(
       Sql.rows(
         sql`WITH ended AS (
-            UPDATE ${table} SET ${burial(tombstone)} WHERE ${isLiveAt(key.id, revision, now)} RETURNING 1 AS hit
+            UPDATE ${table} SET ${ending(tombstone)} WHERE ${isLiveAt(key.id, revision, now)} RETURNING 1 AS hit
           )
           INSERT INTO ${table} (${names}) SELECT ${values(next.id, entry)} FROM ended RETURNING 1 AS hit`
       ),
@@ -204,7 +236,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
    * makes a tombstone of it. Were the second to meet one, its id would become NULL, and the whole statement fails.
    */
   const renameSqlite = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) => {
-    const buried = sql.csv([
+    const ended = sql.csv([
       sql`${key.id}`,
       sql`NULL`,
       sql`0`,
@@ -215,10 +247,10 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     return Effect.map(
       Sql.rows(
         sql`INSERT INTO ${table} (${names})
-          SELECT * FROM (VALUES (${buried}), (${values(next.id, entry)}))
+          SELECT * FROM (VALUES (${ended}), (${values(next.id, entry)}))
             WHERE EXISTS (SELECT 1 FROM ${table} WHERE ${isLiveAt(key.id, revision, now)})
           ON CONFLICT (id) DO UPDATE SET id = CASE WHEN EXCLUDED.id = ${key.id} THEN EXCLUDED.id END, ${
-          burial(tombstone)
+          ending(tombstone)
         }
           RETURNING 1 AS hit`
       ),
@@ -229,7 +261,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
   const renameMysql = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
     sql.withTransaction(
       Effect.tap(
-        update(burial(tombstone), isLiveAt(key.id, revision, now)),
+        update(ending(tombstone), isLiveAt(key.id, revision, now)),
         (hit) => hit ? Sql.affected(insertion(next.id, entry)) : Effect.void
       )
     ).pipe(Effect.mapError((error) => error instanceof Sql.SqlFailure ? error : Sql.failure(error, [])))
@@ -237,7 +269,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
   const rename = { pg: renamePg, sqlite: renameSqlite, mysql: renameMysql }[dialect]
 
   const swept = (limit: number, now: number): Effect.Effect<number, Sql.SqlFailure> => {
-    const due = sql`deadline <= ${whole(now)} ORDER BY deadline LIMIT ${sql.literal(String(limit))}`
+    const due = sql`deadline <= ${whole(now - grace)} ORDER BY deadline LIMIT ${sql.literal(String(limit))}`
     switch (dialect) {
       case "mysql":
         return Sql.affected(sql`DELETE FROM ${table} WHERE ${due}`)
@@ -270,7 +302,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
    * that waits while the transaction is open, then meets the mark, or takes its place. A place once taken answers the
    * same ever after.
    */
-  const landed = (id: string): Effect.Effect<boolean, Sql.SqlFailure> =>
+  const committed = (id: string): Effect.Effect<boolean, Sql.SqlFailure> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const probe = sql<{ readonly revision: unknown }>`${markRow(id, asked, now)}`
       const revision = sql<{ readonly revision: unknown }>`SELECT revision FROM ${table} WHERE id = ${id}`
@@ -291,7 +323,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
   const mark: Transaction["mark"] = Effect.flatMap(Clock.currentTimeMillis, (now) => {
     // a colon is in no session's id
     const id = `mark:${Encoding.encodeBase64Url(crypto.randomBytes(24))}`
-    return Effect.as(Sql.affected(sql`${markRow(id, marked, now)}`), Sql.persistently(landed(id)))
+    return Effect.as(Sql.affected(sql`${markRow(id, marked, now)}`), Sql.persistently(committed(id)))
   })
 
   return {
@@ -302,18 +334,18 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       Sql.persistently(
         Effect.flatMap(
           update(assignments(entry), isLiveAt(key.id, revision, now)),
-          (hit) => hit ? Effect.succeed(Store.replaced) : refusal(key.id, now)
+          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : refusal(key.id, now)
         )
       ),
     rename: (key, revision, next, entry, tombstone, now) =>
       Sql.persistently(
         Effect.flatMap(
           rename(key, revision, next, entry, tombstone, now),
-          (hit) => hit ? Effect.succeed(Store.replaced) : refusal(key.id, now)
+          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : refusal(key.id, now)
         )
       ),
     extend: (key, revision, deadline, now) => Sql.persistently(extend(key.id, revision, deadline, now)),
-    remove: (key, tombstone, now) => Sql.persistently(Effect.asVoid(update(burial(tombstone), isLive(key.id, now)))),
+    remove: (key, tombstone, now) => Sql.persistently(remove(key.id, tombstone, now)),
     sweep: (limit, now) => Sql.persistently(swept(limit, now))
   }
 }

@@ -1,18 +1,24 @@
 /**
- * What every SQL dialect needs alike: names that are checked and quoted, failures that repeat nothing of what was bound,
- * and whether the caller is in a transaction of its own. Knows nothing of what a session is.
+ * What all SQL dialects need: names that are checked and quoted, failures that repeat nothing of what was bound, and
+ * whether the caller is in a transaction of its own. Knows nothing of what a session is.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
-import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import type { Checked } from "../options.js"
+import { invalid } from "../options.js"
 
-/** The dialects spoken here; MariaDB counts as MySQL. @internal */
+/**
+ * The SQL of a database: `mysql` is MariaDB's too.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Dialect = "pg" | "sqlite" | "mysql"
 
 /** Quotes an identifier, whatever is in it. @internal */
@@ -37,12 +43,13 @@ export const checkName = (
   path: ReadonlyArray<string>,
   name: string,
   longest: number = longestName
-): Either.Either<string, ConfigError.ConfigError> => {
-  const wrong = (problem: string) => Either.left(ConfigError.InvalidData([...path], problem))
+): Checked<string> => {
   if (typeof name !== "string" || name === "" || name.includes("\0")) {
-    return wrong("write a name of at least one character, without U+0000")
+    return invalid(path, "write a name of at least one character, without U+0000")
   }
-  return utf8.encode(name).length > longest ? wrong(`write a name of at most ${longest} bytes`) : Either.right(name)
+  return utf8.encode(name).length > longest
+    ? invalid(path, `write a name of at most ${longest} bytes`)
+    : Either.right(name)
 }
 
 /**

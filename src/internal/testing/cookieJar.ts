@@ -1,7 +1,10 @@
 /**
  * A browser's cookies, as RFC 6265bis (section 5) has it keep and send them: a pure value, for tests of what a client would
- * do. Every request counts as same-site, and there is no list of public suffixes.
+ * do. Every request counts as same-site, and there is no list of public suffixes. At the end, a client that is no more
+ * than its last request: it keeps cookies by their names until they end, and sends again the headers that a transport
+ * names.
  */
+import type * as State from "../../State.js"
 
 /** @internal */
 export interface JarCookie {
@@ -138,3 +141,49 @@ export const header = (jar: Jar, url: URL, now: number): string =>
     .sort((a, b) => b.path.length - a.path.length)
     .map(({ name, value }) => name === "" ? value : `${name}=${value}`)
     .join("; ")
+
+/** When a Set-Cookie header says that its cookie ends; `undefined` for one of the browser's session. @internal */
+export const endOf = (line: string, now: number): number | undefined =>
+  expiryOf(attributesOf(line.split(";").slice(1)), now)
+
+/** The cookies that a request carries, by name. @internal */
+export const cookiesOf = (request: Request): Map<string, string> => {
+  const cookies = new Map<string, string>()
+  for (const pair of (request.headers.get("cookie") ?? "").split("; ")) {
+    const [name, value] = cut(pair, "=")
+    if (value !== undefined) {
+      cookies.set(name, value)
+    }
+  }
+  return cookies
+}
+
+/** The request that follows on a response at a given time. @internal */
+export const follow = (now: number) => (transport: State.Transport, before: Request, response: Response): Request => {
+  const headers = new Headers(before.headers)
+  const cookies = /"(\*|cookies)"/.test(response.headers.get("clear-site-data") ?? "")
+    ? new Map<string, string>()
+    : cookiesOf(before)
+  for (const line of response.headers.getSetCookie()) {
+    const [name, value = ""] = cut(line.split(";")[0] ?? "", "=")
+    const end = endOf(line, now)
+    if (end !== undefined && end <= now) {
+      cookies.delete(name)
+    } else {
+      cookies.set(name, value)
+    }
+  }
+  headers.delete("cookie")
+  if (cookies.size > 0) {
+    headers.set("cookie", Array.from(cookies, ([name, value]) => `${name}=${value}`).join("; "))
+  }
+  for (const name of transport.vary.filter((name) => name.toLowerCase() !== "cookie")) {
+    const value = response.headers.get(name)
+    if (value === "") {
+      headers.delete(name)
+    } else if (value !== null) {
+      headers.set(name, value)
+    }
+  }
+  return new Request(before.url, { headers })
+}

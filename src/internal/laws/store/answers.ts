@@ -207,8 +207,8 @@ const renewing: ReadonlyArray<law.Definition> = [
       Effect.gen(function*() {
         const first = yield* law.keep(trial)
         const second = yield* law.renew(trial, first, { n: 1 })
-        yield* law.nothingRevives(trial, first, "under the old token after renew")
-        yield* law.nothingRevives(
+        yield* law.noWriteRevives(trial, first, "under the old token after renew")
+        yield* law.noWriteRevives(
           trial,
           { ...first, record: second.record },
           "under the old token at the new revision after renew"

@@ -1,5 +1,5 @@
 /**
- * What every law is made of: a trial (a store, and a clock that the law alone moves) and the words for what was expected.
+ * What every law is made of: a trial (a store, and a time that the law alone moves) and the words for what was expected.
  */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
@@ -19,15 +19,16 @@ export type Capability =
   | "compareAndSet"
   | "createIfAbsent"
 
+/** The part of a call that is the same in all of them. @internal */
+export type Audience = Omit<Store.Call, "now">
+
 /** @internal */
 export interface Settings {
   readonly clock: "test" | "live"
   readonly waives: ReadonlyArray<Capability>
-  readonly seeds: number | ReadonlyArray<number>
-  readonly steps: number
-  readonly exhaustive: number
-  readonly values: number
-  readonly binding: Store.Binding | undefined
+  readonly thoroughness: number
+  readonly seed: number | undefined
+  readonly call: Audience | undefined
 }
 
 /** @internal */
@@ -49,44 +50,57 @@ export interface Definition {
   readonly trial: (trial: Trial) => Effect.Effect<void, string | Store.StoreError>
 }
 
+/** The store as a trial has it: every call is told of the trial's time and audience. @internal */
+export interface Asked {
+  readonly accepts: Store.Store["accepts"]
+  readonly load: (token: SessionToken.Token) => ReturnType<Store.Store["load"]>
+  readonly create: (
+    token: SessionToken.Token,
+    record: SessionRecord.SessionRecord
+  ) => ReturnType<Store.Store["create"]>
+  readonly update: (
+    token: SessionToken.Token,
+    revision: number,
+    record: SessionRecord.SessionRecord
+  ) => ReturnType<Store.Store["update"]>
+  readonly renew: (
+    token: SessionToken.Token,
+    revision: number,
+    next: SessionToken.Token,
+    record: SessionRecord.SessionRecord
+  ) => ReturnType<Store.Store["renew"]>
+  readonly touch: (token: SessionToken.Token, revision: number, deadline: number) => ReturnType<Store.Store["touch"]>
+  readonly remove: (token: SessionToken.Token) => ReturnType<Store.Store["remove"]>
+}
+
 /** @internal */
 export interface Trial {
-  readonly store: Omit<Store.Store, Store.TypeId>
+  readonly store: Asked
   readonly settings: Settings
-  /** The time by this trial's clock, in milliseconds. */
+  /** The time that this trial's calls are told, in milliseconds. */
   readonly now: () => number
-  /** Sets this trial's clock. */
+  /** Sets that time. */
   readonly moveTo: (time: number) => void
   readonly draw: (kin?: SessionToken.Token) => SessionToken.Token
-  /** The same store under a clock of its own. */
+  /** The same store at a time of its own. */
   readonly fork: <E>(body: (trial: Trial) => Effect.Effect<void, E>) => Effect.Effect<void, E>
 }
 
-/** A clock that stands still until it is moved, and sleeps as the real one does, for stores that wait for a lock. */
-const standing = () => {
-  const real = Clock.make()
-  let time = Date.now()
-  const clock: Clock.Clock = {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: () => time,
-    unsafeCurrentTimeNanos: () => BigInt(time) * 1_000_000n,
-    currentTimeMillis: Effect.sync(() => time),
-    currentTimeNanos: Effect.sync(() => BigInt(time) * 1_000_000n),
-    sleep: (duration) => real.sleep(duration)
-  }
-  return { clock, now: () => time, moveTo: (to: number) => void (time = to) }
-}
+const everywhere: Audience = { audience: "cookie:session", limit: Number.MAX_SAFE_INTEGER }
 
-const bind = (store: Store.Store, binding: Store.Binding | undefined): Trial["store"] =>
-  binding === undefined ? store : {
+/** Suspended, since a store may do its work when it is called. */
+const ask = (store: Store.Store, audience: Audience, now: () => number): Asked => {
+  const call = (): Store.Call => ({ ...audience, now: now() })
+  return {
     accepts: store.accepts,
-    load: (token) => store.load(token, binding),
-    create: (token, record) => store.create(token, record, binding),
-    update: (token, revision, record) => store.update(token, revision, record, binding),
-    renew: (token, revision, next, record) => store.renew(token, revision, next, record, binding),
-    touch: (token, revision, deadline) => store.touch(token, revision, deadline, binding),
-    remove: (token) => store.remove(token, binding)
+    load: (token) => Effect.suspend(() => store.load(token, call())),
+    create: (token, record) => Effect.suspend(() => store.create(token, record, call())),
+    update: (token, revision, record) => Effect.suspend(() => store.update(token, revision, record, call())),
+    renew: (token, revision, next, record) => Effect.suspend(() => store.renew(token, revision, next, record, call())),
+    touch: (token, revision, deadline) => Effect.suspend(() => store.touch(token, revision, deadline, call())),
+    remove: (token) => Effect.suspend(() => store.remove(token, call()))
   }
+}
 
 /** @internal */
 export const run = (definition: Definition, settings: Settings): Effect.Effect<
@@ -95,13 +109,19 @@ export const run = (definition: Definition, settings: Settings): Effect.Effect<
   Store.Store
 > =>
   Effect.gen(function*() {
-    const store = bind(yield* Store.Store, settings.binding)
+    const store = yield* Store.Store
     const generator = yield* SessionToken.Generator
+    // the real one, which the calls' time soon differs from: a store that reads it is found out, and one that waits for a
+    // lock does not wait for a TestClock
+    const clock = Clock.make()
     const fork: Trial["fork"] = (body) =>
       Effect.suspend(() => {
-        const { clock, moveTo, now } = standing()
+        let time = Date.now()
+        const now = () => time
+        const moveTo = (to: number) => void (time = to)
         const draw = (kin?: SessionToken.Token) => SessionToken.draw(generator, kin)
-        return Effect.withClock(body({ store, settings, now, moveTo, draw, fork }), clock)
+        const asked = ask(store, settings.call ?? everywhere, now)
+        return Effect.withClock(body({ store: asked, settings, now, moveTo, draw, fork }), clock)
       })
     yield* fork(definition.trial)
   }).pipe(
@@ -265,8 +285,8 @@ export const renew = (
 /** The text of a token, to tell two apart. @internal */
 export const textOf = (token: SessionToken.Token): string => Redacted.value(token)
 
-/** Every write that a request in flight may still make under a token that is over revives nothing. @internal */
-export const nothingRevives = (trial: Trial, { record, token }: Kept, when: string) =>
+/** Every write that a request in flight may still make under a token that has ended revives nothing. @internal */
+export const noWriteRevives = (trial: Trial, { record, token }: Kept, when: string) =>
   Effect.gen(function*() {
     const { store } = trial
     const next = trial.draw(token)
@@ -279,8 +299,14 @@ export const nothingRevives = (trial: Trial, { record, token }: Kept, when: stri
     yield* expectTag(yield* store.renew(token, record.revision, next, late), "Gone", `renew ${when}`)
     yield* expectOver(trial, token, `after a renew ${when}`)
     yield* expectOver(trial, next, `of the new token after a renew ${when}`)
-    yield* store.remove(token)
-    yield* expectOver(trial, token, `after a remove ${when}`)
+  })
+
+/** The same, and a remove after them. @internal */
+export const nothingRevives = (trial: Trial, kept: Kept, when: string) =>
+  Effect.gen(function*() {
+    yield* noWriteRevives(trial, kept, when)
+    yield* trial.store.remove(kept.token)
+    yield* expectOver(trial, kept.token, `after a remove ${when}`)
   })
 
 /** A session that was removed. @internal */

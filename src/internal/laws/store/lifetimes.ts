@@ -1,5 +1,5 @@
 /**
- * The laws of touch, of time, and of remove: when a session ends, and that it then stays over.
+ * The laws of touch, of time, and of remove: when a session ends, and that it then stays ended.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -223,15 +223,37 @@ const removing: ReadonlyArray<law.Definition> = [
       })
   },
   {
-    name: "remove of a renewed token leaves the session it became",
-    covers: ["S15"],
-    needs: ["keeping"],
+    name: "remove under the old token of a renewed session ends the session that it became",
+    covers: ["C7", "S25", "S26"],
+    needs: ["keeping", "revocation", "tombstones"],
     trial: (trial) =>
       Effect.gen(function*() {
+        const other = yield* law.keep(trial)
         const first = yield* law.keep(trial)
         const second = yield* law.renew(trial, first, { n: 1 })
+        const third = yield* law.renew(trial, second, { n: 2 })
         yield* trial.store.remove(first.token)
-        yield* law.expectKept(trial, second, "of the new token after a remove of the old one")
+        for (const { token } of [first, second, third]) {
+          yield* law.expectOver(trial, token, "after a remove under a token from before its renewals")
+        }
+        for (const kept of [first, second, third]) {
+          yield* law.nothingRevives(trial, kept, "after a remove under a token from before its renewals")
+        }
+        yield* law.expectTag(yield* trial.store.load(third.token), "Superseded", "load of the last of these tokens")
+        yield* law.expectKept(trial, other, "of another session after that remove")
+      })
+  },
+  {
+    name: "remove of an expired session leaves nothing that a clock a few seconds behind revives",
+    covers: ["D10", "S26"],
+    needs: ["keeping", "revocation"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const kept = yield* law.expired(trial)
+        trial.moveTo(trial.now() + 1)
+        yield* trial.store.remove(kept.token)
+        trial.moveTo(kept.record.deadline - 3000)
+        yield* law.nothingRevives(trial, kept, "by a clock three seconds behind, after a remove at the deadline")
       })
   },
   {

@@ -126,7 +126,8 @@ export const definitions: ReadonlyArray<law.Definition> = [
     trial: (trial) =>
       Effect.gen(function*() {
         yield* roundTrip(trial, testing.record({ data: { deep: nested(90) } as SessionRecord.Data }).data)
-        yield* holds(data, trial.settings.values, (content) => roundTrip(trial, content))
+        yield* holds(data, Math.max(1, Math.round(100 * trial.settings.thoroughness)), (content) =>
+          roundTrip(trial, content))
       })
   },
   {
@@ -135,7 +136,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
     needs: ["keeping"],
     trial: (trial) =>
       Effect.suspend(() => {
-        const limit = trial.settings.binding?.limit
+        const limit = trial.settings.call?.limit
         const size = limit === undefined ? 262_000 : Math.floor(limit / 3)
         return roundTrip(
           trial,

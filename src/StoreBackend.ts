@@ -1,0 +1,319 @@
+/**
+ * What the author of a store reads. A `Backend` keeps text under keys; `fromBackend` makes a store of it and adds what all
+ * stores share: hashing of tokens, encoding of records, errors, spans, and the sweep. A backend knows neither tokens nor
+ * HTTP.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { traced } from "./internal/runtime/caller.js"
+import { andThen } from "./internal/runtime/exit.js"
+import * as metrics from "./internal/runtime/metrics.js"
+import { sweeping } from "./internal/store/sweeping.js"
+import * as SessionRecord from "./SessionRecord.js"
+import * as SessionToken from "./SessionToken.js"
+import * as Store from "./Store.js"
+
+/**
+ * How a backend names a session: the public id, which is the key, and the two bytes (hex) that a renewed session keeps,
+ * for backends that place keys by them. Neither gives away the token.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export interface Key {
+  readonly id: SessionToken.SessionId
+  readonly shard: string
+}
+
+/**
+ * What a backend keeps under a key: a session's encoded body with its stamp, or the tombstone of one, with the time in
+ * milliseconds until which it counts.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export type Entry = LiveEntry | Tombstone
+
+/**
+ * @since 0.1.0
+ * @category backend
+ */
+export interface LiveEntry extends SessionRecord.Stamp {
+  readonly _tag: "Entry"
+  readonly body: string
+}
+
+/**
+ * @since 0.1.0
+ * @category backend
+ */
+export interface Tombstone {
+  readonly _tag: "Tombstone"
+  readonly until: number
+  /** The id of the session that a renewal put in its place. */
+  readonly successor?: SessionToken.SessionId | undefined
+}
+
+/**
+ * The answer of a backend's `replace` and `rename`.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export type Replaced =
+  | { readonly _tag: "Replaced" }
+  | { readonly _tag: "Changed"; readonly entry: LiveEntry }
+  | { readonly _tag: "Absent" }
+
+/** @since 0.1.0 @category backend */
+export const replaced: Replaced = { _tag: "Replaced" }
+
+/** @since 0.1.0 @category backend */
+export const changed = (entry: LiveEntry): Replaced => ({ _tag: "Changed", entry })
+
+/** @since 0.1.0 @category backend */
+export const absent: Replaced = { _tag: "Absent" }
+
+/**
+ * Whether what a backend found under a key is a live session at `now`.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export const isLive = (entry: Entry | undefined, now: number): entry is LiveEntry =>
+  entry !== undefined && entry._tag === "Entry" && now < entry.deadline
+
+/**
+ * Whether what a backend found under a key still counts at `now`, session or tombstone: a new session can't take the key.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export const isTaken = (entry: Entry | undefined, now: number): boolean =>
+  entry !== undefined && now < (entry._tag === "Entry" ? entry.deadline : entry.until)
+
+/**
+ * The backend's part of a store. Each operation is atomic for its keys; an entry whose deadline is not after `now`
+ * (milliseconds) counts as absent, a tombstone never as a session. It may fail with anything: `fromBackend` makes a
+ * `StoreError` of it.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export interface Backend {
+  /** What is under a key, expired or not. */
+  readonly get: (key: Key, now: number) => Effect.Effect<Option.Option<Entry>, unknown>
+  /** Keeps an entry where nothing counts, and says whether it did. */
+  readonly insert: (key: Key, entry: LiveEntry, now: number) => Effect.Effect<boolean, unknown>
+  /** Replaces a live entry of that revision. */
+  readonly replace: (key: Key, revision: number, entry: LiveEntry, now: number) => Effect.Effect<Replaced, unknown>
+  /**
+   * The same under another key, leaving the tombstone (which names that key's id) under the old one, in one step. Fails
+   * where `next` is taken.
+   */
+  readonly rename: (
+    key: Key,
+    revision: number,
+    next: Key,
+    entry: LiveEntry,
+    tombstone: Tombstone,
+    now: number
+  ) => Effect.Effect<Replaced, unknown>
+  /**
+   * Moves the deadline of a live entry of that revision forward, never back, and stamps it touched at `now`. Says
+   * whether a live entry is there, of whatever revision.
+   */
+  readonly extend: (key: Key, revision: number, deadline: number, now: number) => Effect.Effect<boolean, unknown>
+  /**
+   * Puts the tombstone in place of any session entry that is there, expired or not. A tombstone that is there and counts
+   * stays as it is, and the answer is its successor, if it has one. Where nothing is, nothing needs to be left.
+   */
+  readonly remove: (
+    key: Key,
+    tombstone: Tombstone,
+    now: number
+  ) => Effect.Effect<SessionToken.SessionId | undefined, unknown>
+  /** Puts what can't be decoded out of the way, for inspection. */
+  readonly setAside?: (key: Key) => Effect.Effect<void, unknown>
+  /** The transaction of the app's own that the caller is in, where the operations become part of one. */
+  readonly transaction?: Effect.Effect<Option.Option<Store.Transaction<unknown>>>
+  /**
+   * Deletes at most `limit` entries that ended a minute ago or earlier, and says how many it did. Absent where a server
+   * expires.
+   */
+  readonly sweep?: (limit: number, now: number) => Effect.Effect<number, unknown>
+  /** Waits until the next sweep is worth its while. Default: the sweep interval. */
+  readonly untilDue?: Effect.Effect<void>
+}
+
+/**
+ * How `fromBackend` runs a backend.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export interface BackendOptions {
+  /** Names the store in spans, logs and errors: `RedisStore`. Spans are made for a tracer of the app's own alone. */
+  readonly name: string
+  /** How often expired entries are swept. Default: every minute. */
+  readonly sweepInterval?: Duration.DurationInput | undefined
+  /** How many are deleted at most before other work gets its turn. Default: 500. */
+  readonly sweepBatch?: number | undefined
+}
+
+/**
+ * Makes a store of a backend. The sweep runs in the scope and stops with it; its errors are logged and counted and do not
+ * end it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromBackend = (
+  backend: Backend,
+  options: BackendOptions
+): Effect.Effect<Store.Store, never, Scope.Scope> => {
+  const { name } = options
+  const failing = (method: string) =>
+    Effect.mapError((cause: unknown) =>
+      new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause })
+    )
+
+  const run = <A>(
+    method: Store.Method,
+    token: SessionToken.Token,
+    f: (key: Key) => Effect.Effect<A, unknown>
+  ): Effect.Effect<A, Store.StoreError> =>
+    failing(method)(
+      andThen(SessionToken.toId(token), (id) => traced(`${name}.${method}`, id, f(keyOf(id, token))))
+    )
+
+  const undecodable = (key: Key, reason: SessionRecord.Undecodable["reason"]): Effect.Effect<undefined> =>
+    metrics.rejected("undecodable").pipe(
+      Effect.zipRight(Effect.logWarning(`${name}: a session can't be decoded (${reason})`)),
+      Effect.annotateLogs("session.id", key.id),
+      Effect.zipRight(
+        reason === "Malformed" && backend.setAside !== undefined
+          ? Effect.catchAllCause(
+            backend.setAside(key),
+            (cause) => Effect.logWarning(`${name}: an undecodable session could not be set aside`, cause)
+          )
+          : Effect.void
+      ),
+      Effect.as(undefined)
+    )
+
+  /** The record of an entry; `undefined` for one that can't be decoded. */
+  const read = (key: Key, entry: LiveEntry): Effect.Effect<SessionRecord.SessionRecord | undefined> => {
+    const decoded = SessionRecord.decode(entry.body, entry)
+    return decoded._tag === "Right" ? Effect.succeed(decoded.right) : undecodable(key, decoded.left.reason)
+  }
+
+  const entryOf = (record: SessionRecord.SessionRecord, revision: number): LiveEntry => ({
+    _tag: "Entry",
+    ...SessionRecord.stamp(record),
+    revision,
+    body: SessionRecord.encode(record)
+  })
+
+  const answer = (
+    token: SessionToken.Token,
+    key: Key,
+    revision: number,
+    result: Replaced
+  ): Effect.Effect<Store.Updated> => {
+    switch (result._tag) {
+      case "Replaced":
+        return Effect.succeed(Store.updated(token, revision))
+      case "Absent":
+        return Effect.succeed(Store.gone)
+      case "Changed":
+        return andThen(
+          read(key, result.entry),
+          (record) => Effect.succeed(record === undefined ? Store.gone : Store.conflict(record))
+        )
+    }
+  }
+
+  const tombstone = (now: number, successor?: SessionToken.SessionId): Tombstone => ({
+    _tag: "Tombstone",
+    until: now + Duration.toMillis(Store.tombstoneTimeToLive),
+    successor
+  })
+
+  /** Ends a session, and the one that a renewal put in its place, as long as there is one. */
+  const end = (key: Key, now: number): Effect.Effect<void, unknown> =>
+    Effect.flatMap(
+      backend.remove(key, tombstone(now), now),
+      (successor) => successor === undefined ? Effect.void : end({ id: successor, shard: key.shard }, now)
+    )
+
+  const store = Store.make({
+    accepts: SessionToken.isDrawn,
+    load: (token, { now }) =>
+      run("load", token, (key) =>
+        andThen(backend.get(key, now), (found): Effect.Effect<Store.Loaded> => {
+          if (found._tag === "None" || !isTaken(found.value, now)) {
+            return Effect.succeed(Store.none)
+          }
+          return found.value._tag === "Tombstone"
+            ? Effect.succeed(Store.superseded)
+            : andThen(
+              read(key, found.value),
+              (record) =>
+                Effect.succeed(
+                  record === undefined || SessionRecord.isExpired(record, now) ? Store.none : Store.live(record)
+                )
+            )
+        })),
+    create: (token, record, { now }) =>
+      run("create", token, (key) =>
+        Effect.map(
+          backend.insert(key, entryOf(record, record.revision), now),
+          (done) => done ? Store.created(token) : Store.exists
+        )),
+    update: (token, revision, record, { now }) =>
+      run("update", token, (key) =>
+        andThen(
+          backend.replace(key, revision, entryOf(record, revision + 1), now),
+          (result) => answer(token, key, revision + 1, result)
+        )),
+    renew: (token, revision, next, record, { now }) =>
+      run("renew", token, (key) =>
+        andThen(SessionToken.toId(next), (id) =>
+          andThen(
+            backend.rename(key, revision, keyOf(id, next), entryOf(record, revision + 1), tombstone(now, id), now),
+            (result) => answer(next, key, revision + 1, result)
+          ))),
+    touch: (token, revision, deadline, { now }) =>
+      run("touch", token, (key) =>
+        Effect.map(
+          backend.extend(key, revision, deadline, now),
+          (there) => there ? Store.touched(token) : Store.gone
+        )),
+    remove: (token, { now }) => run("remove", token, (key) => end(key, now)),
+    ...(backend.transaction === undefined ? undefined : {
+      transaction: Effect.map(
+        backend.transaction,
+        Option.map(({ key, mark }) => ({
+          key,
+          mark: Effect.map(failing("transaction")(mark), failing("transaction"))
+        }))
+      )
+    })
+  })
+
+  return backend.sweep === undefined
+    ? Effect.succeed(store)
+    : Effect.as(sweeping(name, backend.sweep, { ...options, untilDue: backend.untilDue }), store)
+}
+
+const keyOf = (id: SessionToken.SessionId, token: SessionToken.Token): Key => ({
+  id,
+  get shard() {
+    return SessionToken.shard(token)
+  }
+})

@@ -1,0 +1,224 @@
+/**
+ * The store's operations on an express-session store. That knows only how to overwrite, so a mutex for each session does
+ * the comparing within this process.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as SessionRecord from "../../SessionRecord.js"
+import * as SessionToken from "../../SessionToken.js"
+import * as Store from "../../Store.js"
+import { repeatedToken } from "../options.js"
+import { traced } from "../runtime/caller.js"
+import { andThen } from "../runtime/exit.js"
+import * as KeyedMutex from "../runtime/keyedMutex.js"
+import * as metrics from "../runtime/metrics.js"
+import * as ExpressCalls from "./calls.js"
+import * as ExpressRecord from "./record.js"
+
+const name = "ExpressStore"
+
+const tombstoneMillis = Duration.toMillis(Store.tombstoneTimeToLive)
+
+/** @internal */
+export interface Settings {
+  readonly adoption: ExpressRecord.Adoption
+  /** The cookie in sessions that are begun here. */
+  readonly cookie: ExpressRecord.Cookie
+  readonly accepts: (sid: string) => boolean
+}
+
+/** A session's place: the token, by which Express finds it, and its tombstone's name, which no cookie can ask for. */
+interface Place {
+  readonly sid: string
+  readonly id: SessionToken.SessionId
+  readonly tombstone: string
+}
+
+const placeOf = (token: SessionToken.Token): Effect.Effect<Place> =>
+  andThen(
+    SessionToken.toId(token),
+    (id) => Effect.succeed({ sid: Redacted.value(token), id, tombstone: `effect-session:ended:${id}` })
+  )
+
+/** @internal */
+export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: newCookie }: Settings): Store.Store => {
+  const mutex = KeyedMutex.make()
+  const ended = ExpressCalls.makeEnded()
+
+  const run = <A>(
+    method: Store.Method,
+    token: SessionToken.Token,
+    f: (place: Place) => Effect.Effect<A, unknown>
+  ): Effect.Effect<A, Store.StoreError> =>
+    Effect.mapError(
+      andThen(placeOf(token), (place) => traced(`${name}.${method}`, place.id, f(place))),
+      (cause) => new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause })
+    )
+
+  /** The session of a place, expired or not; one that can't be read counts as none, and is left to Express. */
+  const read = (place: Place, now: number): Effect.Effect<ExpressRecord.Found | undefined, unknown> =>
+    Effect.flatMap(calls.get(place.sid), (value) => {
+      const found = ExpressRecord.decode(value, now, adoption)
+      if (found === undefined || !("_tag" in found)) {
+        return Effect.succeed(found)
+      }
+      return metrics.rejected("undecodable").pipe(
+        Effect.zipRight(Effect.logWarning(`${name}: a session can't be decoded (${found.reason})`)),
+        Effect.annotateLogs("session.id", place.id),
+        Effect.as(undefined)
+      )
+    })
+
+  /** The live session of a place. */
+  const find = (place: Place, now: number): Effect.Effect<ExpressRecord.Found | undefined, unknown> =>
+    ended.get(place.id, now) !== undefined
+      ? Effect.succeed(undefined)
+      : Effect.map(
+        read(place, now),
+        (found) => found === undefined || SessionRecord.isExpired(found.record, now) ? undefined : found
+      )
+
+  const tombstoneOf = (place: Place, now: number): Effect.Effect<ExpressCalls.Tombstone | undefined, unknown> => {
+    const own = ended.get(place.id, now)
+    return own !== undefined
+      ? Effect.succeed(own)
+      : Effect.map(calls.get(place.tombstone), (value) => ExpressCalls.decodeTombstone(value, now))
+  }
+
+  /**
+   * Ends a session and leaves a tombstone: first that, so that no other process finds neither. A failure to leave it is no
+   * failure to end.
+   */
+  const end = (place: Place, now: number, successor?: string): Effect.Effect<void, unknown> => {
+    const tombstone = { until: now + tombstoneMillis, successor }
+    return Effect.zipRight(
+      Effect.ignore(calls.set(place.tombstone, ExpressCalls.encodeTombstone(tombstone))),
+      Effect.map(calls.destroy(place.sid), () => ended.add(place.id, tombstone, now))
+    )
+  }
+
+  /** Ends the session of a place, and the one that a renewal made of it, as long as there is one. */
+  const remove = (place: Place, now: number): Effect.Effect<void, unknown> =>
+    Effect.flatMap(
+      mutex.run([place.sid], () =>
+        Effect.flatMap(tombstoneOf(place, now), (tombstone) =>
+          tombstone !== undefined
+            // Express may have saved it back
+            ? Effect.as(calls.destroy(place.sid), tombstone.successor)
+            : Effect.flatMap(read(place, now), (found) =>
+              // what can't be read here may be a session for Express
+              Effect.as(found === undefined ? calls.destroy(place.sid) : end(place, now), undefined)))),
+      (successor) =>
+        successor === undefined
+          ? Effect.void
+          : Effect.flatMap(placeOf(SessionToken.fromString(successor)), (place) => remove(place, now))
+    )
+
+  const put = (
+    place: Place,
+    record: SessionRecord.SessionRecord,
+    revision: number,
+    cookie: ExpressRecord.Cookie
+  ): Effect.Effect<void, unknown> =>
+    calls.set(place.sid, ExpressRecord.encode({ ...record, revision }, cookie, adoption))
+
+  /** Runs `f` on the live session of that revision. */
+  const compare = (
+    place: Place,
+    revision: number,
+    now: number,
+    f: (found: ExpressRecord.Found) => Effect.Effect<Store.Updated, unknown>
+  ): Effect.Effect<Store.Updated, unknown> =>
+    Effect.flatMap(find(place, now), (found) => {
+      if (found === undefined) {
+        return Effect.succeed(Store.gone)
+      }
+      return found.record.revision === revision ? f(found) : Effect.succeed(Store.conflict(found.record))
+    })
+
+  const isTaken = (place: Place, now: number): Effect.Effect<boolean, unknown> =>
+    Effect.flatMap(find(place, now), (found) =>
+      found === undefined
+        ? Effect.map(tombstoneOf(place, now), (tombstone) => tombstone !== undefined)
+        : Effect.succeed(true))
+
+  return Store.make({
+    accepts: (token) => SessionToken.isDrawn(token) || accepts(Redacted.value(token)),
+    load: (token, { now }) =>
+      run(
+        "load",
+        token,
+        (place) =>
+          Effect.flatMap(find(place, now), (found): Effect.Effect<Store.Loaded, unknown> =>
+            found === undefined
+              ? Effect.map(
+                tombstoneOf(place, now),
+                (tombstone) => tombstone === undefined ? Store.none : Store.superseded
+              )
+              : Effect.succeed(Store.live(found.record)))
+      ),
+    create: (token, record, { now }) =>
+      run("create", token, (place) =>
+        mutex.run([place.sid], () =>
+          Effect.flatMap(isTaken(place, now), (taken) =>
+            taken
+              ? Effect.succeed(Store.exists)
+              : Effect.as(put(place, record, record.revision, newCookie), Store.created(token))))),
+    update: (token, revision, record, { now }) =>
+      run("update", token, (place) =>
+        mutex.run([place.sid], () =>
+          compare(place, revision, now, ({ cookie }) => {
+            const next = Math.floor(revision) + 1
+            return Effect.as(put(place, record, next, cookie), Store.updated(token, next))
+          }))),
+    renew: (token, revision, next, record, { now }) =>
+      run(
+        "renew",
+        token,
+        (place) =>
+          Effect.flatMap(placeOf(next), (to) =>
+            mutex.run([place.sid, to.sid], () =>
+              compare(place, revision, now, ({ cookie }) =>
+                Effect.flatMap(isTaken(to, now), (taken) => {
+                  if (taken) {
+                    return Effect.fail(new Error(repeatedToken))
+                  }
+                  const raised = Math.floor(revision) + 1
+                  // the new one first: nobody has its token yet, so a failure between the two costs nobody their session
+                  return put(to, record, raised, cookie).pipe(
+                    Effect.zipRight(Effect.onError(
+                      end(place, now, to.sid),
+                      () =>
+                        Effect.asVoid(Effect.forkDaemon(Effect.ignore(calls.destroy(to.sid))))
+                    )),
+                    Effect.as(Store.updated(next, raised))
+                  )
+                }))))
+      ),
+    touch: (token, revision, deadline, { now }) =>
+      run(
+        "touch",
+        token,
+        (place) =>
+          mutex.run([place.sid], () =>
+            Effect.flatMap(find(place, now), (found): Effect.Effect<Store.Touched, unknown> => {
+              if (found === undefined) {
+                return Effect.succeed(Store.gone)
+              }
+              const { cookie, record } = found
+              if (record.revision !== revision || deadline <= record.deadline) {
+                return Effect.succeed(Store.touched(token))
+              }
+              const touched = { ...record, deadline, touchedAt: now }
+              return Effect.as(
+                calls.touch === undefined || !adoption.trusting
+                  ? put(place, touched, revision, cookie)
+                  : calls.touch(place.sid, ExpressRecord.encode(touched, cookie, adoption)),
+                Store.touched(token)
+              )
+            }))
+      ),
+    remove: (token, { now }) => run("remove", token, (place) => remove(place, now))
+  })
+}

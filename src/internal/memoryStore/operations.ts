@@ -1,0 +1,111 @@
+/**
+ * The operations of a store in memory. Each does its work when it is called and answers with an `Exit`, where the runtime
+ * can hash at once.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as SessionRecord from "../../SessionRecord.js"
+import * as SessionToken from "../../SessionToken.js"
+import * as Store from "../../Store.js"
+import { repeatedToken } from "../options.js"
+import * as Json from "../record/json.js"
+import type { Sessions } from "./sessions.js"
+
+/** A renewal to a token that is taken: no session may end for it (S05). */
+const repeated = Exit.fail(
+  new Store.StoreError({ reason: "Unavailable", method: "MemoryStore.renew", description: repeatedToken })
+)
+
+/** The store's own record: what the caller holds can't change it, and what is handed out can't be changed. */
+const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
+  record.revision === revision && isFrozen(record) ? record : SessionRecord.own(record, { revision })
+
+/** Whether a record can't change any more, as those that the middleware commits. */
+const isFrozen = (record: SessionRecord.SessionRecord): boolean =>
+  Object.isFrozen(record) && Json.isAdopted(record.data) &&
+  (record.dropOnRenew === undefined || Object.isFrozen(record.dropOnRenew))
+
+/** Goes on with the id of a token: at once where the runtime can hash at once, without an effect in between. */
+const withId = <A>(
+  token: SessionToken.Token,
+  f: (id: SessionToken.SessionId) => Effect.Effect<A, Store.StoreError>
+): Effect.Effect<A, Store.StoreError> => {
+  const id = SessionToken.unsafeToId(token)
+  return id === undefined ? Effect.flatMap(SessionToken.toId(token), f) : f(id)
+}
+
+/** @internal */
+export const make = (sessions: Sessions): Store.Store => {
+  /** Why the record of that revision can't be replaced, if it can't. */
+  const deny = (id: SessionToken.SessionId, revision: number, now: number): Store.Updated | undefined => {
+    const current = sessions.live(id, now)
+    if (current === undefined) {
+      return Store.gone
+    }
+    return current.revision === revision ? undefined : Store.conflict(current)
+  }
+
+  return Store.make({
+    accepts: SessionToken.isDrawn,
+    load: (token, { now }) =>
+      withId(token, (id) => {
+        const record = sessions.live(id, now)
+        return Effect.succeed(
+          record !== undefined
+            ? Store.live(record)
+            : sessions.isSuperseded(id, now)
+            ? Store.superseded
+            : Store.none
+        )
+      }),
+    create: (token, record, { now }) =>
+      withId(token, (id) => {
+        if (sessions.isTaken(id, now)) {
+          return Effect.succeed(Store.exists)
+        }
+        sessions.insert(id, own(record, record.revision))
+        return Effect.succeed(Store.created(token))
+      }),
+    update: (token, revision, record, { now }) =>
+      withId(token, (id) => {
+        const denied = deny(id, revision, now)
+        if (denied !== undefined) {
+          return Effect.succeed(denied)
+        }
+        sessions.replace(id, own(record, revision + 1))
+        return Effect.succeed(Store.updated(token, revision + 1))
+      }),
+    renew: (token, revision, next, record, { now }) =>
+      withId(token, (id) =>
+        withId(next, (nextId): Effect.Effect<Store.Updated, Store.StoreError> => {
+          const denied = deny(id, revision, now)
+          if (denied !== undefined) {
+            return Effect.succeed(denied)
+          }
+          if (sessions.isTaken(nextId, now)) {
+            return repeated
+          }
+          sessions.bury(id, now, nextId)
+          sessions.insert(nextId, own(record, revision + 1))
+          return Effect.succeed(Store.updated(next, revision + 1))
+        })),
+    touch: (token, revision, deadline, { now }) =>
+      withId(token, (id): Effect.Effect<Store.Touched> => {
+        const current = sessions.live(id, now)
+        if (current === undefined) {
+          return Effect.succeed(Store.gone)
+        }
+        if (current.revision === revision && deadline > current.deadline) {
+          sessions.replace(id, SessionRecord.own(current, { touchedAt: now, deadline }))
+        }
+        return Effect.succeed(Store.touched(token))
+      }),
+    remove: (token, { now }) =>
+      withId(token, (id) => {
+        for (let next: SessionToken.SessionId | undefined = id; next !== undefined;) {
+          next = sessions.remove(next, now)
+        }
+        return Effect.void
+      })
+  })
+}

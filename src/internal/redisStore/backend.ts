@@ -1,0 +1,117 @@
+/**
+ * The store's operations as commands: one a call. Knows how keys are named; knows nothing of how a client sends.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { SessionId } from "../../SessionToken.js"
+import * as StoreBackend from "../../StoreBackend.js"
+import { repeatedToken } from "../options.js"
+import * as Commands from "./commands.js"
+import * as Scripts from "./scripts.js"
+
+/** How much longer than a session the server keeps its key, for readers whose clock is behind, in milliseconds. */
+const grace = 60_000
+
+/** The longest time to live asked of a server, in milliseconds: a hundred years. Far longer ones overflow in Redis. */
+const longest = 3_155_760_000_000
+
+/** How long what can't be decoded is kept for inspection, in milliseconds: a week. */
+const asideTimeToLive = 604_800_000
+
+const timeToLive = (bound: number, now: number): string =>
+  String(Math.min(Math.max(Math.ceil(bound - now), 0) + grace, longest))
+
+const prepared = Effect.all({
+  insert: Commands.script(Scripts.insert),
+  replace: Commands.script(Scripts.replace),
+  rename: Commands.script(Scripts.rename),
+  extend: Commands.script(Scripts.extend),
+  remove: Commands.script(Scripts.remove),
+  setAside: Commands.script(Scripts.setAside)
+})
+
+const replaced = (reply: Commands.Reply): Effect.Effect<StoreBackend.Replaced, Error> => {
+  switch (reply) {
+    case Scripts.done:
+      return Effect.succeed(StoreBackend.replaced)
+    case Scripts.absent:
+    case undefined:
+      return Effect.succeed(StoreBackend.absent)
+    case Scripts.taken:
+      return Effect.fail(new Error(repeatedToken))
+  }
+  const entry = Scripts.decode(reply)
+  return Effect.succeed(entry._tag === "Entry" ? StoreBackend.changed(entry) : StoreBackend.absent)
+}
+
+/** @internal */
+export const make = (commands: Commands.Commands, prefix: string): Effect.Effect<StoreBackend.Backend> =>
+  Effect.map(prepared, (scripts) => {
+    const nameOf = (key: StoreBackend.Key): string => `${prefix}{${key.shard}}${key.id}`
+    return {
+      get: (key) =>
+        commands.get(nameOf(key)).pipe(
+          Effect.map((reply) => reply === undefined ? Option.none() : Option.some(Scripts.decode(reply))),
+          Effect.catchIf(Commands.startsWith("WRONGTYPE"), () => Effect.succeedSome(Scripts.unreadable))
+        ),
+      insert: (key, entry, now) =>
+        Effect.map(
+          commands.run(scripts.insert, [nameOf(key)], [
+            Scripts.digits(now),
+            Scripts.encode(entry),
+            timeToLive(entry.deadline, now)
+          ]),
+          (reply) => reply === Scripts.done
+        ),
+      replace: (key, revision, entry, now) =>
+        Effect.flatMap(
+          commands.run(scripts.replace, [nameOf(key)], [
+            Scripts.digits(now),
+            Scripts.digits(revision),
+            Scripts.encode(entry),
+            timeToLive(entry.deadline, now)
+          ]),
+          replaced
+        ),
+      rename: (key, revision, next, entry, tombstone, now) =>
+        // a cluster refuses two slots by itself; a single server must not accept what `remove` could not follow
+        key.shard !== next.shard
+          ? Effect.fail(
+            new Error(
+              "the token to renew to was not drawn to follow the old one: give the old one to SessionToken.draw"
+            )
+          )
+          : Effect.flatMap(
+            commands.run(scripts.rename, [nameOf(key), nameOf(next)], [
+              Scripts.digits(now),
+              Scripts.digits(revision),
+              Scripts.encode(entry),
+              timeToLive(entry.deadline, now),
+              Scripts.encodeTombstone(tombstone),
+              timeToLive(tombstone.until, now)
+            ]),
+            replaced
+          ),
+      extend: (key, revision, deadline, now) =>
+        Effect.map(
+          commands.run(scripts.extend, [nameOf(key)], [
+            Scripts.digits(now),
+            Scripts.digits(revision),
+            `${Scripts.digits(now)} ${Scripts.digits(deadline)}`,
+            timeToLive(deadline, now)
+          ]),
+          (reply) => reply === Scripts.done
+        ),
+      remove: (key, tombstone, now) =>
+        Effect.map(
+          commands.run(scripts.remove, [nameOf(key)], [
+            Scripts.digits(now),
+            Scripts.encodeTombstone(tombstone),
+            timeToLive(tombstone.until, now)
+          ]),
+          (reply) => reply === undefined || reply === Scripts.done ? undefined : reply as SessionId
+        ),
+      setAside: (key) =>
+        commands.run(scripts.setAside, [nameOf(key), `${nameOf(key)}:undecodable`], [String(asideTimeToLive)])
+    }
+  })

@@ -1,0 +1,31 @@
+/**
+ * What the code of this library asks of the fiber that runs it: the time by its clock, and whether anybody traces it.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Tracer from "effect/Tracer"
+
+/** The fiber that runs the code. @internal */
+export type Running = Fiber.RuntimeFiber<unknown, unknown>
+
+/** The time by the clock of a running fiber, in milliseconds. Costs no step of the runtime. @internal */
+export const nowOf = (fiber: Running): number =>
+  Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock).unsafeCurrentTimeMillis()
+
+const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+/**
+ * Runs a store call in a span where the app has a tracer of its own. Nobody sees the spans of Effect's default tracer, and
+ * every call would pay for them.
+ *
+ * @internal
+ */
+export const traced = <A, E, R>(name: string, id: string, call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime<A, E, R>((fiber) =>
+    Context.get(fiber.getFiberRef(DefaultServices.currentServices), Tracer.Tracer) === untraced
+      ? call
+      : Effect.withSpan(call, name, { attributes: { "session.id": id }, captureStackTrace: false })
+  )

@@ -1,0 +1,286 @@
+/**
+ * The store's operations on sealed tokens, and the list of ended sessions beside them. Knows nothing of how a token is
+ * sealed. It answers at once where the list does, or where there is none.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import * as SessionRecord from "../../SessionRecord.js"
+import * as SessionToken from "../../SessionToken.js"
+import * as Store from "../../Store.js"
+import { longestLife } from "../options.js"
+import { andThen } from "../runtime/exit.js"
+import * as metrics from "../runtime/metrics.js"
+import * as Seal from "./seal.js"
+
+/** A token that was opened here, so that the calls of one request open it once. */
+interface Known {
+  readonly audience: string
+  readonly current: boolean
+  readonly latest: number
+  readonly id: SessionToken.SessionId
+  readonly record: SessionRecord.SessionRecord
+}
+
+type Rejection = Seal.Rejection | "expired" | "undecodable"
+
+const tombstoneMillis = Duration.toMillis(Store.tombstoneTimeToLive)
+
+type Answer<A> = Effect.Effect<A, Store.StoreError>
+
+/** @internal */
+export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.Store => {
+  const known = new WeakMap<SessionToken.Token, Known>()
+  const parsed = new WeakMap<SessionToken.Token, NonNullable<ReturnType<Seal.Sealer["parse"]>>>()
+
+  const parse = (token: SessionToken.Token): ReturnType<Seal.Sealer["parse"]> => {
+    const bytes = parsed.get(token) ?? sealer.parse(Redacted.value(token))
+    if (bytes !== undefined) {
+      parsed.set(token, bytes)
+    }
+    return bytes
+  }
+
+  const unseal = (token: SessionToken.Token, audience: string): Seal.Opened | Seal.Rejection => {
+    const bytes = parse(token)
+    return bytes === undefined ? "malformed" : sealer.open(audience, bytes)
+  }
+
+  /** Opens a token that is live. */
+  const open = (token: SessionToken.Token, { audience, now }: Store.Call): Known | Rejection => {
+    const found = known.get(token)
+    if (found !== undefined && found.audience === audience) {
+      return SessionRecord.isExpired(found.record, now) ? "expired" : found
+    }
+    const opened = unseal(token, audience)
+    if (typeof opened === "string") {
+      return opened
+    }
+    const { body, deadline, issuedAt, latest, revision } = opened.content
+    if (!(now < deadline)) {
+      return "expired"
+    }
+    const decoded = SessionRecord.decode(body, { revision, touchedAt: issuedAt, deadline })
+    if (decoded._tag === "Left") {
+      return "undecodable"
+    }
+    const id = opened.content.id as SessionToken.SessionId
+    const record = SessionRecord.own(decoded.right, { id })
+    const answer: Known = { audience, current: opened.current, latest, id, record }
+    known.set(token, answer)
+    parsed.delete(token)
+    return answer
+  }
+
+  const seal = (
+    method: string,
+    id: SessionToken.SessionId,
+    record: SessionRecord.SessionRecord,
+    latestBefore: number,
+    call: Store.Call
+  ): Answer<SessionToken.Token> => {
+    const { deadline, revision, touchedAt } = SessionRecord.stamp(record)
+    const latest = Math.max(latestBefore, record.expiresAt)
+    const body = SessionRecord.encode(record)
+    const length = sealer.lengthOf(body)
+    const limit = Math.min(call.limit, Seal.maximumLength)
+    if (length > limit) {
+      return Exit.fail(tooLarge(method, length, limit, record.data))
+    }
+    const text = sealer.seal(call.audience, { id, revision, issuedAt: touchedAt, deadline, latest, body })
+    return Effect.succeed(SessionToken.fromString(text))
+  }
+
+  /** When a session was ended by the list, in milliseconds since the epoch. */
+  const endedAt = (id: SessionToken.SessionId, call: Store.Call): Answer<number | undefined> =>
+    list === undefined
+      ? Effect.succeed(undefined)
+      : andThen(
+        list.load(listed(id), call),
+        (found) => Effect.succeed(found._tag === "Live" ? found.record.createdAt : undefined)
+      )
+
+  const unlessEnded = <A>(
+    id: SessionToken.SessionId,
+    call: Store.Call,
+    run: () => Answer<A>
+  ): Answer<A | { readonly _tag: "Gone" }> =>
+    andThen(
+      endedAt(id, call),
+      (at): Answer<A | { readonly _tag: "Gone" }> => at === undefined ? run() : Effect.succeed(Store.gone)
+    )
+
+  /** Puts a session on the list, and says whether this call was the one that did. */
+  const revoke = (
+    list: Store.Store,
+    method: string,
+    id: SessionToken.SessionId,
+    revocation: SessionRecord.SessionRecord,
+    call: Store.Call
+  ): Answer<boolean> =>
+    andThen(
+      list.create(listed(id), revocation, call),
+      (answer) => answer._tag === "NotKept" ? Exit.fail(misused(method)) : Effect.succeed(answer._tag === "Created")
+    )
+
+  /**
+   * Ends a session for good, and the one that a renewal made of it. How late a token of that one may live is not known
+   * here, since it may have been given another bound meanwhile; no bound is set further ahead than `longestLife`. `before`
+   * is what was followed so far: where tokens repeat themselves, renewals go in circles.
+   */
+  const end = (
+    list: Store.Store,
+    id: SessionToken.SessionId,
+    latest: number,
+    call: Store.Call,
+    before: ReadonlyArray<string> = []
+  ): Answer<void> =>
+    andThen(
+      revoke(list, "remove", id, revocation(call.now, latest), call),
+      (first) =>
+        first ? Effect.void : andThen(list.load(listed(id), call), (found) => {
+          const successor = found._tag === "Live" ? found.record.data["successor"] : undefined
+          const followed = [...before, id]
+          return typeof successor === "string" && !followed.includes(successor)
+            ? end(list, successor as SessionToken.SessionId, call.now + longestLife, call, followed)
+            : Effect.void
+        })
+    )
+
+  /** Runs `f` for a token that is live, of that revision, and not revoked. */
+  const write = (
+    token: SessionToken.Token,
+    revision: number,
+    call: Store.Call,
+    f: (found: Known) => Answer<Store.Updated>
+  ): Answer<Store.Updated> => {
+    const found = open(token, call)
+    return typeof found === "string" ?
+      Effect.succeed(Store.gone) :
+      unlessEnded(
+        found.id,
+        call,
+        () => found.record.revision === revision ? f(found) : Effect.succeed(Store.conflict(found.record))
+      )
+  }
+
+  return Store.make({
+    accepts: (token) => known.has(token) || parse(token) !== undefined,
+    load: (token, call) => {
+      const found = open(token, call)
+      return typeof found === "string" ? rejected(found) : andThen(endedAt(found.id, call), (at) =>
+        Effect.succeed(
+          at === undefined
+            ? Store.live(found.record)
+            : call.now - at < tombstoneMillis
+            ? Store.superseded
+            : Store.none
+        ))
+    },
+    create: (token, record, call) =>
+      andThen(
+        SessionToken.toId(token),
+        (id) =>
+          andThen(seal("create", id, record, record.expiresAt, call), (sealed) => Effect.succeed(Store.created(sealed)))
+      ),
+    update: (token, revision, record, call) =>
+      write(
+        token,
+        revision,
+        call,
+        (found) =>
+          andThen(
+            seal("update", found.id, { ...record, revision: revision + 1 }, found.latest, call),
+            (sealed) => Effect.succeed(Store.updated(sealed, revision + 1))
+          )
+      ),
+    renew: (token, revision, next, record, call) =>
+      write(token, revision, call, (found) =>
+        andThen(SessionToken.toId(next), (id) =>
+          // sealed first, so that a session too large to send is not ended on the way
+          andThen(seal("renew", id, { ...record, revision: revision + 1 }, record.expiresAt, call), (sealed) => {
+            const renewed = Store.updated(sealed, revision + 1)
+            return list === undefined ? Effect.succeed(renewed) : andThen(
+              revoke(list, "renew", found.id, revocation(call.now, found.latest, id), call),
+              (first) => Effect.succeed(first ? renewed : Store.gone)
+            )
+          }))),
+    touch: (token, revision, deadline, call) => {
+      const found = open(token, call)
+      if (typeof found === "string") {
+        return Effect.succeed(Store.gone)
+      }
+      return unlessEnded(found.id, call, (): Answer<Store.Touched> => {
+        const { current, record } = found
+        const moved = Math.min(Math.max(deadline, record.deadline), record.expiresAt)
+        return record.revision !== revision || (current && moved === record.deadline)
+          ? Effect.succeed(Store.touched(token))
+          : andThen(
+            seal("touch", found.id, { ...record, deadline: moved, touchedAt: call.now }, found.latest, call),
+            (sealed) => Effect.succeed(Store.touched(sealed))
+          )
+      })
+    },
+    // one that has expired by this clock may be live by another's
+    remove: (token, call) => {
+      if (list === undefined) {
+        return Effect.void
+      }
+      const opened = unseal(token, call.audience)
+      return typeof opened === "string"
+        ? Effect.void
+        : end(list, opened.content.id as SessionToken.SessionId, opened.content.latest, call)
+    }
+  })
+}
+
+/** The list keeps a session's id as it keeps another session's token. */
+const listed = (id: SessionToken.SessionId): SessionToken.Token => SessionToken.fromString(id)
+
+const rejected = (reason: Rejection): Effect.Effect<Store.Loaded> =>
+  Effect.as(
+    reason === "undecodable"
+      ? Effect.zipRight(metrics.rejected(reason), Effect.logWarning("SealedStore: a session can't be decoded"))
+      : metrics.rejected(reason),
+    Store.none
+  )
+
+/**
+ * What the list keeps of an ended session: when it ended, and what a renewal made of it. It keeps that until no token of the
+ * session can be live, and for at least as long as any store remembers that a session ended.
+ */
+const revocation = (now: number, latest: number, successor?: SessionToken.SessionId): SessionRecord.SessionRecord => {
+  const until = Math.max(latest, now + tombstoneMillis)
+  return {
+    data: successor === undefined ? {} : { successor },
+    revision: 0,
+    createdAt: now,
+    touchedAt: now,
+    deadline: until,
+    expiresAt: until,
+    idle: until - now
+  }
+}
+
+const misused = (method: string): Store.StoreError =>
+  new Store.StoreError({
+    reason: "Misused",
+    method: `SealedStore.${method}`,
+    description: "the store given as revocations keeps nothing: give one that does, or none"
+  })
+
+const tooLarge = (method: string, length: number, limit: number, data: SessionRecord.Data): Store.StoreError => {
+  const [largest] = Object.entries(data)
+    .map(([key, value]) => ({ key, size: JSON.stringify(value).length }))
+    .sort((a, b) => b.size - a.size)
+  const blame = largest === undefined
+    ? ""
+    : `; the largest key is ${JSON.stringify(largest.key.slice(0, 100))}, ${largest.size} characters of JSON`
+  return new Store.StoreError({
+    reason: "TooLarge",
+    method: `SealedStore.${method}`,
+    description: `the sealed session takes ${length} bytes where its cookie or header carries ${limit}${blame}. ` +
+      "Keep less in it, or keep sessions in a store on the server"
+  })
+}

@@ -1,0 +1,150 @@
+/**
+ * What happens to a session when its request ends: the last commit, which never fails; and the request's scope, which sees
+ * to it that nothing is lost in silence, however the response left.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Store from "../../Store.js"
+import { isAnswered } from "../http/fiber.js"
+import type { Running } from "../runtime/caller.js"
+import { afterExit, andThen } from "../runtime/exit.js"
+import * as metrics from "../runtime/metrics.js"
+import * as Timeout from "../runtime/timeout.js"
+import { automatic, dropChanges, planned, Run } from "./commit.js"
+import { ready } from "./load.js"
+import type { Planned } from "./model.js"
+import { commit } from "./schedule.js"
+import type { SessionState } from "./state.js"
+import { report } from "./storeCalls.js"
+
+/** What the platform answers for a client that went away. */
+const clientClosedRequest = 499
+
+/**
+ * The commit at the end of the request. Never fails, and does its work once: the platform asks again when it has to answer
+ * with another response than the first.
+ *
+ * @internal
+ */
+export const finish = (state: SessionState, caller: Running, status: number): Effect.Effect<void> => {
+  if (state.closing) {
+    return Exit.void
+  }
+  state.close()
+  const request = automatic(state.response.ignoring || status >= 500 || status === clientClosedRequest)
+  const run = new Run(state, caller, request)
+  if (state.value._tag !== "Open" || state.isProvisional) {
+    return carriedOut(run, undefined)
+  }
+  const plan = planned(run)
+  return plan.write._tag === "Nothing" ? afterExit(state.underway ?? Exit.void, () => sent(run)) : carriedOut(run, plan)
+}
+
+/** What the handler no longer waited for may have been saved meanwhile, with a token that the client has to be given. */
+const sent = (run: Run<void>): Effect.Effect<void> => {
+  run.state.send()
+  return run.state.dropsChanges ? dropChanges(run) : Exit.void
+}
+
+const carriedOut = (run: Run<void>, plan: Planned<void> | undefined): Effect.Effect<void> => {
+  const { caller, state } = run
+  return afterExit(attempted(() => andThen(ready(state, caller), () => commit(run, plan))), (exit) => {
+    state.send()
+    return Exit.isSuccess(exit) ? Exit.void : failed(run, exit.cause)
+  })
+}
+
+/** An update of the app's own may throw when it is made again on another request's data. */
+const attempted = <A, E>(f: () => Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  try {
+    return f()
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
+
+const failed = ({ state, write }: Run<void>, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  // The next request extends the session as well: nothing of the client's is lost by a touch that failed.
+  const isTouch = write._tag === "Touch"
+  const message = isTouch ? "a session could not be touched" : "a session could not be committed"
+  if (!isTouch) {
+    state.fail(cause)
+  }
+  const error = Option.getOrUndefined(Cause.failureOption(cause))
+  return Store.isStoreError(error) ? report(error, message) : Effect.logError(message, cause)
+}
+
+/**
+ * From the first touch on: a fiber that ends and did not commit leaves the session to the request's scope. So a request
+ * that goes well pays for an observer, and not for a finalizer, which costs a tenth of a bare request.
+ *
+ * @internal
+ */
+export const watchFiber = (state: SessionState): void => {
+  const { request } = state.environment
+  request?.fiber.addObserver(() => {
+    if (!state.closing) {
+      Timeout.fork(request.fiber, watchScope(state))
+    }
+  })
+}
+
+/**
+ * Lets the request's scope see to it that what is not saved is reported. Where there is no scope, or where it is closed,
+ * that is now.
+ *
+ * @internal
+ */
+export const watchScope = (state: SessionState): Effect.Effect<void> => {
+  const { request } = state.environment
+  if (request === undefined || state.response.phase === "Over") {
+    return warnIfUnsaved(state)
+  }
+  if (state.response.watched) {
+    return Effect.void
+  }
+  state.watch()
+  return Scope.addFinalizerExit(request.scope, () => over(state))
+}
+
+const over = (state: SessionState): Effect.Effect<void> => {
+  if (!state.closing) {
+    return Effect.withFiberRuntime((fiber) => isAnswered(fiber) ? responseLost(state, fiber) : Effect.void)
+  }
+  state.end()
+  return warnIfUnsaved(state)
+}
+
+/**
+ * The response left, and the session was not asked for what to say in it: something around the middleware put the fiber's
+ * refs back, where the platform keeps its handlers before the response. A logout is carried out all the same.
+ */
+const responseLost = (state: SessionState, caller: Running): Effect.Effect<void> => {
+  metrics.unsaved(caller)
+  const { value } = state
+  const removal = value._tag === "Open" && value.removing.length > 0
+    ? Effect.catchAllCause(
+      Effect.suspend(() => commit(new Run(state, caller, automatic(true)), undefined)),
+      (cause) => Effect.logError("a session could not be removed", cause)
+    )
+    : Effect.void
+  return Effect.zipRight(
+    Effect.logError(
+      "the response left without its session: changes were not saved and no cookie was set, because something around " +
+        "HttpMiddleware.session took its handler away. Put the middleware outside of HttpApp.withPreResponseHandler, " +
+        "timeouts, races and forks, and give an inner app the request that the server was given"
+    ),
+    removal
+  )
+}
+
+const warnIfUnsaved = (state: SessionState): Effect.Effect<void> =>
+  !state.unsaved ? Exit.void : Effect.withFiberRuntime((fiber) => {
+    metrics.unsaved(fiber)
+    return Effect.logWarning(
+      "a session was updated after the response head left, and not committed: run Session.commit"
+    )
+  })

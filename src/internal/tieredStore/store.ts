@@ -1,0 +1,157 @@
+/**
+ * The operations of a tiered store: a read is answered from memory where it can be, a write goes to the origin, and its
+ * answer to memory.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as SessionRecord from "../../SessionRecord.js"
+import * as SessionToken from "../../SessionToken.js"
+import * as Store from "../../Store.js"
+import { andThen } from "../runtime/exit.js"
+import type { Memory, Ticket } from "./memory.js"
+
+type Id = SessionToken.SessionId
+
+/** @internal */
+export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => Effect.Effect<void>): Store.Store => {
+  /** Runs a call of the origin with a ticket, and drops what is known when the call fails: it may have landed. */
+  const ask = <A, E>(
+    id: Id,
+    call: Store.Call,
+    run: () => Effect.Effect<A, E>,
+    settle: (answer: A, ticket: Ticket) => Effect.Effect<void> | void
+  ): Effect.Effect<A, E> =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => memory.begin(id, call.audience, call.now)),
+      (ticket) =>
+        Effect.suspend(run).pipe(
+          Effect.tap((answer) => settle(answer, ticket) ?? Effect.void),
+          Effect.onError(() => Effect.sync(() => memory.withSuccessors(id).forEach((each) => memory.forget(each))))
+        ),
+      (ticket) => Effect.sync(() => memory.end(ticket))
+    )
+
+  /**
+   * Inside a transaction of the app's own the origin alone is asked: what is seen there may never land, and nobody else
+   * sees it yet. What another request reads before the transaction ends may be old by then, and is not kept.
+   */
+  const unless = <A, E>(
+    token: SessionToken.Token,
+    call: Store.Call,
+    writes: boolean,
+    run: () => Effect.Effect<A, E>,
+    outside: (id: Id) => Effect.Effect<A, E | Store.StoreError>
+  ): Effect.Effect<A, E | Store.StoreError> =>
+    andThen(SessionToken.toId(token), (id) => {
+      if (origin.transaction === undefined) {
+        return outside(id)
+      }
+      const inside = Effect.ensuring(
+        Effect.suspend(run),
+        Effect.suspend(() => {
+          if (!writes) {
+            return Effect.sync(() => memory.forget(id))
+          }
+          const ids = memory.withSuccessors(id)
+          ids.forEach((each) => memory.distrust(each, call.now))
+          return Effect.forEach(ids, announce, { discard: true })
+        })
+      )
+      return Effect.flatMap(origin.transaction, (open) => open._tag === "Some" ? inside : outside(id))
+    })
+
+  /** A write: outside of transactions with a ticket. */
+  const write = <A, E>(
+    token: SessionToken.Token,
+    call: Store.Call,
+    run: () => Effect.Effect<A, E>,
+    settle: (answer: A, ticket: Ticket) => Effect.Effect<void> | void
+  ): Effect.Effect<A, E | Store.StoreError> => unless(token, call, true, run, (id) => ask(id, call, run, settle))
+
+  /** Remembers where a renewed session went on, inside a transaction too. */
+  const followed = (token: SessionToken.Token, answer: Store.Updated): Effect.Effect<void> =>
+    answer._tag === "Updated"
+      ? Effect.zipWith(
+        SessionToken.toId(token),
+        SessionToken.toId(answer.token),
+        (id, next) => memory.renewed(id, next)
+      )
+      : Effect.void
+
+  /** Takes in what a write answered, under the token that the session has from then on. */
+  const settled = (
+    next: SessionToken.Token,
+    record: SessionRecord.SessionRecord
+  ) =>
+  (answer: Store.Updated, ticket: Ticket): Effect.Effect<void> | void => {
+    switch (answer._tag) {
+      case "Conflict":
+        return memory.keep(ticket, SessionRecord.own(answer.record))
+      case "Gone":
+        return memory.forget(ticket.id)
+      case "Updated":
+        return Effect.flatMap(
+          Effect.zip(SessionToken.toId(next), SessionToken.toId(answer.token)),
+          ([asked, given]) => {
+            if (given !== ticket.id) {
+              memory.forget(ticket.id)
+            }
+            // a store that answers with a token of its own also gives the record an id of its own: left for a load
+            if (given === asked) {
+              const under = given === ticket.id ? ticket : memory.begin(given, ticket.audience, ticket.startedAt)
+              memory.keep(under, SessionRecord.own(record, { revision: answer.revision }))
+              memory.end(under)
+            }
+            return announce(ticket.id)
+          }
+        )
+    }
+  }
+
+  return Store.make({
+    accepts: origin.accepts,
+    ...(origin.transaction === undefined ? undefined : { transaction: origin.transaction }),
+    load: (token, call) =>
+      unless(token, call, false, () => origin.load(token, call), (id) => {
+        const found = memory.find(id, call.audience, call.now)
+        // one that has expired here may have been touched elsewhere: the origin knows
+        return found !== undefined && !(found._tag === "Live" && SessionRecord.isExpired(found.record, call.now))
+          ? Exit.succeed(found)
+          : ask(id, call, () => origin.load(token, call), (loaded, ticket) =>
+            loaded._tag === "Live"
+              ? memory.keep(ticket, SessionRecord.own(loaded.record))
+              : memory.keepAbsent(ticket, loaded._tag))
+      }),
+    create: (token, record, call) =>
+      write(token, call, () => origin.create(token, record, call), (answer, ticket) =>
+        answer._tag === "Created"
+          ? Effect.map(SessionToken.toId(answer.token), (id) =>
+            id === ticket.id
+              ? memory.keepNew(ticket, SessionRecord.own(record))
+              : memory.forget(ticket.id))
+          : undefined),
+    update: (token, revision, record, call) =>
+      write(token, call, () => origin.update(token, revision, record, call), settled(token, record)),
+    renew: (token, revision, next, record, call) =>
+      write(
+        token,
+        call,
+        () => Effect.tap(origin.renew(token, revision, next, record, call), (answer) => followed(token, answer)),
+        settled(next, record)
+      ),
+    touch: (token, revision, deadline, call) =>
+      write(token, call, () => origin.touch(token, revision, deadline, call), (answer, ticket) =>
+        answer._tag === "Gone"
+          ? memory.forget(ticket.id)
+          : Effect.map(
+            SessionToken.toId(answer.token),
+            (id) => id === ticket.id ? memory.extend(ticket, revision, deadline) : memory.forget(ticket.id)
+          )),
+    remove: (token, call) =>
+      write(token, call, () => origin.remove(token, call), (_, ticket) => {
+        const ids = memory.withSuccessors(ticket.id)
+        ids.forEach((id) => memory.forget(id))
+        return Effect.forEach(ids, announce, { discard: true })
+      })
+  })
+}
