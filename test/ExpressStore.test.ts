@@ -374,6 +374,57 @@ describe("ExpressStore", () => {
       assert.deepStrictEqual(answer._tag === "Conflict" && answer.record.data, { n: 1 })
     }))
 
+  it.scoped("D1: a write that fails with ENOENT is never answered as done", () =>
+    Effect.gen(function*() {
+      const { store } = makeMap()
+      const gone = { code: "ENOENT" }
+      const working = yield* over(store)
+      const token = yield* createSession(working, { n: 0 })
+      const record = yield* recordOf(working, token)
+      const folderless = yield* over({
+        ...store,
+        set: (_sid: string, _value: object, callback?: Callback) => callback?.(gone),
+        touch: (_sid: string, _value: object, callback?: Callback) => callback?.(gone)
+      })
+      const failures = yield* Effect.all([
+        Effect.flip(createSession(folderless, { n: 0 })),
+        Effect.flip(folderless.update(token, record.revision, withData(record, { n: 1 }))),
+        Effect.flip(folderless.renew(token, record.revision, yield* drawToken(), record)),
+        Effect.flip(folderless.touch(token, record.revision, record.deadline + 1000))
+      ])
+      assert.deepStrictEqual(failures.map(({ reason }) => reason), Array(4).fill("Unavailable"))
+      assert.deepStrictEqual(yield* dataOf(working, token), { n: 0 })
+    }))
+
+  it.scoped("D13: a cookie that Express let last as long as the browser stays one where its maxAge is not in the JSON", () =>
+    Effect.gen(function*() {
+      const { map, store } = makeMap()
+      const express = yield* over(store)
+      const token = born(map, { cookie: { httpOnly: true, path: "/" }, n: 0 })
+      const record = yield* recordOf(express, token)
+      yield* express.update(token, record.revision, withData(record, { n: 1 }))
+      assert.deepStrictEqual(kept(map, token).cookie, { originalMaxAge: null, httpOnly: true, path: "/" })
+    }))
+
+  it.scoped("D15: the __lastAccess of session-file-store is no data, and no write of another", () =>
+    Effect.gen(function*() {
+      const { map, store } = makeMap()
+      const express = yield* over({
+        ...store,
+        set: (sid: string, value: object, callback?: Callback) =>
+          store.set(sid, { ...value, __lastAccess: Math.random() }, callback)
+      })
+      const token = yield* createSession(express, { n: 0 })
+      const record = yield* recordOf(express, token)
+      assert.deepStrictEqual(record.data, { n: 0 })
+      const updated = yield* express.update(token, record.revision, withData(record, { n: 1 }))
+      const after = yield* recordOf(express, token)
+      assert.strictEqual(after.revision, updated._tag === "Updated" ? updated.revision : undefined)
+      map.set(sidOf(token), JSON.stringify({ ...kept(map, token), __lastAccess: 7 }))
+      assert.strictEqual((yield* recordOf(express, token)).revision, after.revision)
+      assert.deepStrictEqual(after.data, { n: 1 })
+    }))
+
   it.scoped("S66: errors, throws and rejections are StoreErrors without the token; ENOENT is no session", () =>
     Effect.gen(function*() {
       const { control, store } = makeMap()

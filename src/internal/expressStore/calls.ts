@@ -36,8 +36,7 @@ const call = <A>(
   f: (callback: (error: unknown, value?: A) => void) => unknown
 ): Effect.Effect<A | undefined, unknown> =>
   Effect.async((resume) => {
-    const failed = (error: unknown): void =>
-      resume(isMissing(error) ? Effect.succeed(undefined) : Effect.fail(error ?? new Error("the store rejected")))
+    const failed = (error: unknown): void => resume(Effect.fail(error ?? new Error("the store rejected")))
     try {
       const returned = f((error, value) =>
         error === undefined || error === null ? resume(Effect.succeed(value)) : failed(error)
@@ -50,14 +49,18 @@ const call = <A>(
     }
   })
 
+/** A call for which a session that is not there is no failure. A write to one that is not there fails (D1). */
+const orMissing = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A | undefined, unknown> =>
+  Effect.catchIf(effect, isMissing, () => Effect.succeed(undefined))
+
 const write = (f: (callback: (error: unknown) => void) => unknown): Effect.Effect<void, unknown> =>
   untilOver(Effect.asVoid(call(f)))
 
 /** @internal */
 export const make = (store: ExpressSessionStore): Calls => ({
-  get: (sid) => call<unknown>((callback) => store.get(sid, callback)),
+  get: (sid) => orMissing(call<unknown>((callback) => store.get(sid, callback))),
   set: (sid, session) => write((callback) => store.set(sid, session, callback)),
-  destroy: (sid) => write((callback) => store.destroy(sid, callback)),
+  destroy: (sid) => orMissing(write((callback) => store.destroy(sid, callback))),
   touch: store.touch === undefined
     ? undefined
     : (sid, session) => write((callback) => store.touch?.(sid, session, callback))

@@ -78,6 +78,9 @@ const digestOf = (data: SessionRecord.Data): number => {
   return hash >>> 0
 }
 
+/** What session-file-store writes into each session at each write: nothing of the app's. */
+const fileStoreKey = "__lastAccess"
+
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
@@ -125,13 +128,15 @@ export const decode = (
     if (!isObject(session) || !isObject(session["cookie"])) {
       return undecodable("Malformed")
     }
-    const { cookie, [metaKey]: written, ...visible } = session
+    const { cookie, [fileStoreKey]: _, [metaKey]: written, ...visible } = session
     if (isObject(written) && typeof written["v"] === "number" && written["v"] > version) {
       return undecodable("NewerVersion")
     }
     const meta = Option.getOrUndefined(decodeMeta(written))
     const data = Json.adoptObject({ ...visible, ...meta?.data })
-    return { cookie, record: recordOf(data, cookie, meta, now, adoption) }
+    // Express leaves the key out where the app set its maxAge to undefined; that says the same as null (D13).
+    const whole: Cookie = { originalMaxAge: null, ...cookie }
+    return { cookie: whole, record: recordOf(data, whole, meta, now, adoption) }
   } catch {
     return undecodable("Malformed")
   }
