@@ -41,6 +41,21 @@ const app = Effect.gen(function*() {
       yield* Effect.flip(sql.withTransaction(Effect.zipRight(order, soldOut)))
       yield* SessionField.set(Notice, "sold out")
       break
+    case "/declined":
+      yield* SessionField.set(Notice, "declined")
+      yield* Effect.flip(sql.withTransaction(Effect.zipRight(order, soldOut)))
+      break
+    case "/inner-declined":
+      yield* sql.withTransaction(Effect.gen(function*() {
+        yield* SessionField.set(Notice, "outer")
+        yield* Effect.flip(sql.withTransaction(Effect.zipRight(order, soldOut)))
+        yield* Session.commit
+      }))
+      break
+    case "/renewed-declined":
+      yield* Session.renew
+      yield* Effect.flip(sql.withTransaction(Effect.zipRight(order, soldOut)))
+      break
     case "/second-sold-out":
       yield* sql.withTransaction(Effect.gen(function*() {
         yield* order
@@ -158,6 +173,33 @@ for (const database of Fixture.databases) {
           yield* body("/sold-out/notice")
           assert.strictEqual(yield* body("/"), "Nothing 1sold out")
           assert.strictEqual(yield* orders, 1)
+        }))
+
+      it.scopedLive("D3: an update made outside of a transaction survives its rollback, those made inside fall", () =>
+        Effect.gen(function*() {
+          const { body, orders } = yield* open
+          yield* body("/order")
+          yield* body("/declined")
+          assert.strictEqual(yield* body("/"), "Nothing 1declined")
+          assert.strictEqual(yield* orders, 1)
+        }))
+
+      it.scopedLive("D3: an update of an outer transaction survives the rollback of an inner one that saved it", () =>
+        Effect.gen(function*() {
+          const { body, orders } = yield* open
+          yield* body("/order")
+          yield* body("/inner-declined")
+          assert.strictEqual(yield* body("/"), "Nothing 1outer")
+          assert.strictEqual(yield* orders, 1)
+        }))
+
+      it.scopedLive("D3: a renewal asked for outside of a transaction survives its rollback", () =>
+        Effect.gen(function*() {
+          const { body, get, live } = yield* open
+          yield* body("/order")
+          assert.isNotNull((yield* get("/renewed-declined")).set)
+          assert.strictEqual(yield* body("/"), "Nothing 1")
+          assert.strictEqual(yield* live, 1)
         }))
 
       it.scopedLive("a savepoint that is rolled back takes its own commit alone", () =>

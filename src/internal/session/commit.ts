@@ -56,8 +56,8 @@ export class Run<B> {
   /** The write that was tried last. */
   write: Write = nothing
   conflicted = false
-  /** Inside a transaction of the app's own, which holds what it read: the app solves a conflict by running it again. */
-  inTransaction = false
+  /** The app's own transaction that it is part of, which holds what it read: the app solves a conflict by running it again. */
+  transaction: object | undefined = undefined
   /** What the commits that wait behind this one go on from. */
   left: SessionRecord.SessionRecord | undefined = undefined
 
@@ -272,9 +272,9 @@ const conflicted = <B>(
   run.conflicted = true
   metrics.conflict(caller)
   const overtaken = state.overtook(plan)
-  if (run.inTransaction) {
+  if (run.transaction !== undefined) {
     if (!overtaken) {
-      state.drop(plan, token, record)
+      state.drop(token, record, run.transaction)
     }
     return Effect.fail(changedMeanwhile())
   }

@@ -83,31 +83,51 @@ export const renewed: Update = (draft) => {
   return { ...draft, data: Json.adoptObject(data), dropOnRenew: noKeys }
 }
 
+/** An update that is not saved yet, and the app's own transaction that was open when it was made. */
+interface Unsaved {
+  readonly update: Update
+  readonly within: object | undefined
+  readonly before: Pending
+}
+
 /** Updates that are not saved yet, the newest first: appending shares what is there. @internal */
-export type Pending = { readonly update: Update; readonly before: Pending } | undefined
+export type Pending = Unsaved | undefined
 
 /** @internal */
-export const append = (pending: Pending, update: Update): Pending => ({ update, before: pending })
+export const append = (pending: Pending, update: Update, within?: object): Pending => ({
+  update,
+  within,
+  before: pending
+})
 
-const toArray = (pending: Pending, upTo: Pending): Array<Update> => {
-  const updates: Array<Update> = []
+const toArray = (pending: Pending, upTo: Pending): Array<Unsaved> => {
+  const updates: Array<Unsaved> = []
   for (let each = pending; each !== undefined && each !== upTo; each = each.before) {
-    updates.push(each.update)
+    updates.push(each)
   }
   return updates.reverse()
 }
+
+const fromArray = (updates: ReadonlyArray<Unsaved>): Pending =>
+  updates.reduce<Pending>((pending, { update, within }) => append(pending, update, within), undefined)
+
+/** The updates of both, but for those that were made in a transaction that was rolled back. @internal */
+export const outside = (earlier: Pending, later: Pending, transaction: object): Pending =>
+  fromArray(
+    [...toArray(earlier, undefined), ...toArray(later, undefined)].filter(({ within }) => within !== transaction)
+  )
 
 /** The updates that were made after `saved` was all there was. @internal */
 export const since = (pending: Pending, saved: Pending): Pending => {
   if (pending === saved) {
     return undefined
   }
-  return saved === undefined ? pending : toArray(pending, saved).reduce<Pending>(append, undefined)
+  return saved === undefined ? pending : fromArray(toArray(pending, saved))
 }
 
 /** Makes the pending updates again on another draft. @internal */
 export const replay = (pending: Pending, draft: Draft): Draft =>
-  pending === undefined ? draft : toArray(pending, undefined).reduce((draft, update) => update(draft), draft)
+  pending === undefined ? draft : toArray(pending, undefined).reduce((draft, { update }) => update(draft), draft)
 
 /**
  * What a session rests on.

@@ -159,7 +159,15 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
 
   /** Updates the draft and remembers how. */
   change<B>(caller: Running, f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): Effect.Effect<B> {
-    return this.within(caller, () => this.changed(this.state.update(f)))
+    return this.within(caller, () => this.inTransaction((key) => this.changed(this.state.update(f, key))))
+  }
+
+  /** Tells a change of the app's own transaction that is open, whose rollback is to take it back. */
+  private inTransaction<A>(change: (key: object | undefined) => Effect.Effect<A>): Effect.Effect<A> {
+    const { transaction } = this.state.environment.store
+    return transaction === undefined
+      ? change(undefined)
+      : Effect.flatMap(transaction, (open) => change(Option.getOrUndefined(open)?.key))
   }
 
   /** What is changed after the last commit is saved by an explicit one, or by nothing, which is then said. */
@@ -204,7 +212,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
   }
 
   get renew(): Effect.Effect<void> {
-    return this.entered(() => this.changed(this.state.renew()))
+    return this.entered(() => this.inTransaction((key) => this.changed(this.state.renew(key))))
   }
 
   get destroy(): Effect.Effect<void> {

@@ -75,8 +75,11 @@ export interface Open {
   readonly draft: Draft.Draft
   /** What led from the base to the draft. */
   readonly pending: Draft.Pending
-  /** The renewal that was asked for and is not carried out. Another one is another object. */
-  readonly renewal: object | undefined
+  /**
+   * The renewal that was asked for and is not carried out, with the app's own transaction that was open then. Another
+   * renewal is another object.
+   */
+  readonly renewal: { readonly within: object | undefined } | undefined
   /** The token of the session that will begin. */
   readonly next: SessionToken.Token | undefined
   /** Tokens of destroyed sessions whose removal is not carried out. */

@@ -199,20 +199,21 @@ export class SessionState {
 
   // ------------------------------------------------------------------------------------------------------- the verbs
 
-  update<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft]): B {
+  /** `within` is the app's own transaction that is open. */
+  update<B>(f: (draft: Draft.Draft) => readonly [B, Draft.Draft], within: object | undefined): B {
     const { open } = this
     const [answer, draft] = f(open.draft)
-    this.state = { ...open, draft, pending: Draft.append(open.pending, (draft) => f(draft)[1]) }
+    this.state = { ...open, draft, pending: Draft.append(open.pending, (draft) => f(draft)[1], within) }
     return answer
   }
 
-  renew(): void {
+  renew(within: object | undefined): void {
     const { open } = this
     this.state = {
       ...open,
       draft: Draft.renewed(open.draft),
-      pending: Draft.append(open.pending, Draft.renewed),
-      renewal: open.renewal ?? {},
+      pending: Draft.append(open.pending, Draft.renewed, within),
+      renewal: open.renewal ?? { within },
       next: open.renewal === undefined ? undefined : open.next
     }
   }
@@ -351,22 +352,23 @@ export class SessionState {
     this.state = { ...this.open, provisional: none }
   }
 
-  /** What a transaction was to save fails as by a rollback, its updates with it, and is not made again. */
-  drop<B>({ open: began }: Planned<B>, token: SessionToken.Token, record: SessionRecord): void {
+  /** Another request saved first: what the transaction changed fails as by a rollback, and is not made again. */
+  drop(token: SessionToken.Token, record: SessionRecord, transaction: object): void {
     const { open } = this
     this.state = {
-      ...rebased(open, { _tag: "Live", token, record }, Draft.since(open.pending, began.pending)),
-      renewal: undefined
+      ...rebased(open, { _tag: "Live", token, record }, Draft.outside(open.pending, undefined, transaction)),
+      renewal: open.renewal?.within === transaction ? undefined : open.renewal
     }
     this.said = { ...this.said, outcome: { _tag: "RolledBack" } }
   }
 
-  /** Takes the newest provisional commit back. */
-  rollBack({ before }: Provisional): void {
+  /** Takes the newest provisional commit back. What was changed outside of its transaction is to be saved again. */
+  rollBack({ before, key }: Provisional): void {
     const { open } = this
+    const pending = Draft.outside(before.open.pending, open.pending, key)
     this.state = {
-      ...rebased(before.open, before.open.base, open.pending),
-      renewal: undefined,
+      ...rebased(before.open, before.open.base, pending),
+      renewal: before.open.renewal?.within === key ? undefined : before.open.renewal,
       next: undefined,
       provisional: open.provisional.slice(0, -1)
     }

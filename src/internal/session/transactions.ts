@@ -21,7 +21,7 @@ export const commitWithin = <B>(
     settled(run.state),
     Effect.suspend(() => {
       const { state } = run
-      run.inTransaction = true
+      run.transaction = transaction.key
       const before = { open: state.open, delivery: state.response.delivery }
       return Effect.tap(
         carryOut(run, planned(run)),
