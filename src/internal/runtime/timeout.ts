@@ -8,6 +8,7 @@
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import type { Running } from "./caller.js"
 
 /** A call that was started: its outcome, as soon as there is one. @internal */
@@ -35,12 +36,18 @@ export class Started<A, E> {
   }
 }
 
+/**
+ * Those of any fiber but for the runtime's own metrics, which cost a read over Redis 6 % of its processor time (in process,
+ * medians of 25 rounds side by side: 297 and 278 us).
+ */
+const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)
+
 /** Runs effects in fibers of their own, with the services and fiber refs of the caller. */
 const forkFrom = (caller: Running) =>
   Runtime.runFork(Runtime.make({
     context: caller.currentContext,
     fiberRefs: caller.getFiberRefs(),
-    runtimeFlags: Runtime.defaultRuntimeFlags
+    runtimeFlags
   }))
 
 /** Runs an effect that nobody waits for. @internal */
