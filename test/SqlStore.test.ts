@@ -13,6 +13,7 @@ import {
   Context,
   Deferred,
   Effect,
+  Exit,
   FastCheck,
   Fiber,
   Inspectable,
@@ -987,6 +988,26 @@ for (const database of Fixture.databases) {
               for (const secret of yield* secrets(token)) {
                 assert.notInclude(printed(error), secret)
               }
+            }
+          }))
+
+        it.scoped("D12: a connection that is lost at any step of a renewal is a StoreError, never a defect", () =>
+          Effect.gen(function*() {
+            if (server === undefined) {
+              return // a file has no connections
+            }
+            yield* open(dialect, { table: "cut_renewal" })
+            const proxy = yield* Fixture.proxy(server, dialect === "pg" ? 5432 : 3306)
+            const sql = yield* connect((yield* Here).other.through(proxy.port))
+            const store = yield* storeOn(sql, { table: "cut_renewal" })
+            for (let answer = 1; answer <= 6; answer++) {
+              const token = yield* Effect.eventually(createSession(store, { n: 1 }))
+              const record = yield* recordOf(store, token)
+              yield* proxy.dropAnswer(answer)
+              const exit = yield* Effect.exit(store.renew(token, record.revision, yield* drawToken(token), record))
+              const failure = Exit.isFailure(exit) ? Cause.failureOption(exit.cause) : undefined
+              assert.isTrue(failure === undefined || failure._tag === "Some", `answer ${answer}: ${String(exit)}`)
+              yield* proxy.dropAnswer(Number.POSITIVE_INFINITY)
             }
           }))
 

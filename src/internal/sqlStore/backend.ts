@@ -3,6 +3,7 @@
  * may name its `successor`; `deadline` is the time until which either counts. Knows nothing of tokens or of HTTP.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -264,7 +265,13 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
         update(ending(tombstone), isLiveAt(key.id, revision, now)),
         (hit) => hit ? Sql.affected(insertion(next.id, entry)) : Effect.void
       )
-    ).pipe(Effect.mapError((error) => error instanceof Sql.SqlFailure ? error : Sql.failure(error, [])))
+    ).pipe(
+      // `withTransaction` dies where its COMMIT or ROLLBACK fails, as it does when the connection is lost (D12).
+      Effect.catchAllDefect((defect) =>
+        Effect.fail(defect instanceof SqlError ? defect : new SqlError({ cause: defect }))
+      ),
+      Effect.mapError((error) => error instanceof Sql.SqlFailure ? error : Sql.failure(error, []))
+    )
 
   const rename = { pg: renamePg, sqlite: renameSqlite, mysql: renameMysql }[dialect]
 
