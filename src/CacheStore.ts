@@ -1,16 +1,19 @@
 /**
- * Sessions in a cache: anything that can get, set with a time to live, and remove. Constructors for such an object, for
- * the platform's `KeyValueStore`, for `@effect/experimental`'s `Persistence` and for Keyv. Knows nothing of HTTP, and
- * imports none of those libraries but the platform.
+ * Keeps sessions in a cache: anything that can get, set with a time to live, and remove. There are layers for such an
+ * object, for the platform's `KeyValueStore`, for `@effect/experimental`'s `Persistence` and for Keyv. The module knows
+ * nothing of HTTP, and imports none of those libraries but the platform.
  *
- * **What a cache can't do.** It has no compare-and-set and no create-if-absent, so the contract of `Store` is kept by a
- * mutex for each session within one process, and only narrowed between processes: there, two writers within one round
- * trip of each other can lose the earlier update, a write or touch that read before another process's logout and wrote
- * after it can undo that logout, and a renewal is two writes (the new session first, so that none is lost). Tombstones
- * close the longer window: a request that comes later with a removed or renewed token is told so. An app that runs as
- * several processes and must not have these races takes `RedisStore` or `SqlStore`.
+ * **What a cache can't do.** It has no compare-and-set and no create-if-absent. Within one process, a mutex for each
+ * session keeps the whole contract of `Store`. Between processes, three races remain, each within about one round trip:
  *
- * A cache may also evict: a session can end before its time. What is kept under a key is the hash of a token, never a
+ * - If two processes write one session, the earlier update can be lost.
+ * - A write or touch that read before another process's logout and wrote after it can undo the logout.
+ * - A renewal is two writes: first the new session, so that none is lost, then the old token's tombstone.
+ *
+ * A later request with a removed or renewed token gets an empty session, because tombstones are kept in the cache too.
+ * If an app runs as several processes and must not have these races, use `RedisStore` or `SqlStore`.
+ *
+ * A cache may also evict, so a session can end before its time. The cache's keys hold the hash of a token, never a
  * token.
  *
  * @since 0.1.0
@@ -60,18 +63,21 @@ export type {
  * @category models
  */
 export interface Options {
-  /** What every key begins with: printable ASCII, at most 128 characters. Default `session:`. */
+  /**
+   * What every key begins with: printable ASCII, at most 128 characters. Default `session:`; none for
+   * `layerPersistence`, whose `storeId` does the same.
+   */
   readonly prefix?: string | undefined
 }
 
 /**
- * Options of `layerPersistence` that are data.
+ * The options of `layerPersistence` that are data. All have defaults.
  *
  * @since 0.1.0
  * @category models
  */
 export interface PersistenceOptions extends Options {
-  /** Names the store to the persistence, which puts it before every key. Default `sessions`. */
+  /** The store's name, which the persistence puts before every key: 1 to 128 characters. Default `sessions`. */
   readonly storeId?: string | undefined
 }
 
@@ -94,7 +100,7 @@ const methods = (object: unknown, names: ReadonlyArray<string>): boolean =>
 const given = <A, E, R>(value: A | Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.isEffect(value) ? value : Effect.succeed(value)
 
-/** Found by its key, so that nothing is imported for those who use another cache. */
+/** The service is found by its key, so that apps with another cache need not install the package. */
 const BackingPersistence = Context.GenericTag<Persistence>("@effect/experimental/BackingPersistence")
 
 const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.flatMap(
@@ -107,7 +113,7 @@ const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.fla
 )
 
 /**
- * A cache of three functions that answer by promise. A rejection becomes a `StoreError`.
+ * Makes a cache of three functions that return promises. If a promise rejects, the store fails with a `StoreError`.
  *
  * @since 0.1.0
  * @category constructors
@@ -131,9 +137,9 @@ const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.fla
 export const fromPromises: (cache: PromiseCache) => Cache = clients.ofPromises
 
 /**
- * Sessions in a cache. Give the object, or a scoped Effect of it, which is run when the layer is built and released with
- * it. Each entry is set with a time to live of one minute past its deadline, so that the reader's clock judges and the
- * cache only sweeps.
+ * Keeps sessions in a cache. Give the object, or a scoped Effect of it, which runs when the layer is built and is
+ * released with it. Each entry is set with a time to live that ends one minute after the session. So the reader's clock
+ * decides what has expired, and the cache only deletes it. Fails with a `ConfigError` that says what to write instead.
  *
  * @since 0.1.0
  * @category layers
@@ -168,11 +174,13 @@ export const layer = <E = never, R = never>(
   )
 
 /**
- * Sessions in the platform's `KeyValueStore`: in memory, in a folder, in the browser's storage, or in one of your own.
+ * Keeps sessions in the platform's `KeyValueStore`: in memory, in a folder, in the browser's storage, or in one of your
+ * own.
  *
- * It has no time to live, so expiry is kept inside the value. The process that wrote an entry deletes it about two minutes
- * after its end. What an earlier process left is deleted only when a client comes with its token. The platform's folder store writes in place: a crash in the middle of a write costs that one
- * session. For sessions in a folder take `FileStore`, which has neither limit.
+ * A `KeyValueStore` has no time to live, so this module deletes what has expired. The process that wrote an entry
+ * deletes it about two minutes after the session's end. An entry that an earlier process left is deleted only when a
+ * client comes with its token. The platform's folder store writes in place, so a crash in the middle of a write costs
+ * that one session. For sessions in a folder use `FileStore`, which has neither limit.
  *
  * @since 0.1.0
  * @category layers
@@ -200,14 +208,15 @@ export const layerKeyValueStore = (
   )
 
 /**
- * Sessions in `@effect/experimental`'s `Persistence`: its Redis (`Persistence/Redis`), its LMDB (`Persistence/Lmdb`), or
- * any other `BackingPersistence`.
+ * Keeps sessions in `@effect/experimental`'s `Persistence`: its Redis (`Persistence/Redis`), its LMDB
+ * (`Persistence/Lmdb`), or any other `BackingPersistence`.
  *
- * Name the service in `persistence`, as in the example, and the layer's type asks for it. Left out, the layer takes the
- * `BackingPersistence` it is provided with, and fails with a `ConfigError` where there is none: the compiler can't tell,
- * because to name that type here would make every app install the package. An object is taken too, or a scoped Effect.
+ * Give the service's tag as `persistence`, as in the example: the layer's type then requires the service. You can also
+ * give the service itself, or a scoped Effect of it. Without `persistence`, the layer uses the `BackingPersistence`
+ * that it is provided with, and fails with a `ConfigError` if there is none. The compiler can't check that, because
+ * naming the type here would make every app install the package.
  *
- * LMDB and the in-memory one drop an expired entry only when it is read.
+ * LMDB and the in-memory persistence delete an expired entry only when it is read.
  *
  * @since 0.1.0
  * @category layers
@@ -242,12 +251,12 @@ export const layerPersistence = <E = never, R = never>(
   )
 
 /**
- * Sessions in a Keyv of version 5 or newer, and so in whatever it has an adapter for. Give the Keyv, or a scoped Effect
- * of it.
+ * Keeps sessions in a Keyv of version 5 or newer, and so in whatever Keyv has an adapter for. Give the Keyv, or a
+ * scoped Effect of it.
  *
- * Keyv answers a failed read as "nothing there" unless told otherwise, which would log everybody out at the first
- * hiccup: its `throwOnErrors` is switched on here, on the Keyv you give. An adapter may have a switch of its own, such as
- * `throwOnErrors` of `@keyv/redis`: switch that on too.
+ * By default, Keyv answers a failed read as if nothing were there, which would log everybody out when the backend
+ * fails. So `throwOnErrors` is switched on in the Keyv that you give. If the adapter has a switch of its own, such as
+ * `throwOnErrors` of `@keyv/redis`, switch that on too.
  *
  * @since 0.1.0
  * @category layers

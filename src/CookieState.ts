@@ -1,7 +1,7 @@
 /**
- * The session's token in a cookie, which is what a browser wants. The defaults are the strictest that a site of one host
- * can have, and what browsers would silently drop is refused when the layer is built. Knows nothing of stores, nor of
- * what a session holds.
+ * Carries the session's token in a cookie, for browsers. The defaults are the strictest that a site of one host can
+ * have. Options with which a browser would silently drop the cookie fail when the layer is built. The module knows
+ * nothing of stores, nor of what a session holds.
  *
  * @since 0.1.0
  */
@@ -21,64 +21,65 @@ import * as Session from "./Session.js"
 import * as State from "./State.js"
 
 /**
- * How cookies are signed: `s:<token>.<signature>`, where the signature is an HMAC-SHA256 in base64 without padding. This is
- * the form that express-session and cookie-signature read and write, and it is there for the cookies of an Express app. A
- * drawn token needs no signature: nobody can guess it.
+ * How cookies are signed. The cookie's value is `s:<token>.<signature>`, where the signature is an HMAC-SHA256 in
+ * base64 without padding. This is the form that express-session and cookie-signature read and write; use it to share
+ * cookies with an Express app. A random token needs no signature, because nobody can guess it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Signing {
   /**
-   * One secret or several. The first signs, all of them verify. A cookie that an older secret signed is set again, signed
-   * by the first, when its session is next written or touched. No secret may be empty. Those of an Express app are used as
-   * they are.
+   * One secret or several. The first one signs, and all of them verify. A cookie that an older secret signed is set
+   * again, signed by the first, when its session is next written or touched. No secret may be empty. Use the secrets of
+   * an Express app as they are.
    */
   readonly secrets: Redacted.Redacted | ReadonlyArray<Redacted.Redacted>
 }
 
 /**
- * Options of `layer`. All have defaults, and the defaults together make a `__Host-` cookie.
+ * Options of `layer`. All have defaults. With the defaults alone, the cookie has the prefix `__Host-`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * Default `__Host-session`; `__Secure-session` where a domain or a path other than "/" is given; `session` where `secure`
-   * is false. A name that begins with `__Host-`, `__Secure-`, `__Http-` or `__Host-Http-`, in upper or lower case, must
-   * keep the rules of that prefix (RFC 6265bis section 4.1.3).
+   * The cookie's name. Default `__Host-session`; `__Secure-session` if a domain or a path other than "/" is given;
+   * `session` if `secure` is false. A name that begins with `__Host-`, `__Secure-`, `__Http-` or `__Host-Http-`, in
+   * upper or lower case, must keep the rules of that prefix (RFC 6265bis section 4.1.3).
    */
   readonly name?: string | undefined
   /** The path below which the cookie is sent. Default "/". */
   readonly path?: string | undefined
   /**
-   * A domain whose subdomains get the cookie too: a host name such as "example.com", without scheme or port. Default: the
-   * host that sets the cookie, and no other.
+   * The domain that the cookie is sent to, with all its subdomains: a host name such as "example.com", without scheme
+   * or port. Default: only the host that sets the cookie.
    */
   readonly domain?: string | undefined
-  /** Whether the cookie is sent over HTTPS only. Default true; write false to develop over plain HTTP. */
+  /** Whether the cookie is sent over HTTPS only. Default true. Write false to develop over plain HTTP. */
   readonly secure?: boolean | undefined
-  /** Whether scripts are kept from reading the cookie. Default true. */
+  /** Whether the cookie is hidden from scripts. Default true. */
   readonly httpOnly?: boolean | undefined
   /** Whether requests from other sites carry the cookie. Default "lax", or "none" for a partitioned cookie. */
   readonly sameSite?: "lax" | "strict" | "none" | undefined
-  /** Whether the browser keeps a cookie for each top-level site (CHIPS). Needs `secure`. Default false. */
+  /** Whether the browser keeps a separate cookie for each top-level site (CHIPS). Needs `secure`. Default false. */
   readonly partitioned?: boolean | undefined
-  /** Which cookies Chromium evicts first. Default: not said, which Chromium takes for medium. */
+  /** Chromium evicts cookies of lower priority first. Default: none is set, which Chromium takes as medium. */
   readonly priority?: "low" | "medium" | "high" | undefined
   /**
-   * Keeps the cookie when the browser is closed, for this long, but never longer than the session lives. From 1 second to
-   * 400 days. Default: the cookie ends with the browser's session. The cookie of a session whose life was set by
-   * `Session.expireIn` lasts until the session ends, with or without this option.
+   * How long the browser keeps the cookie after it is closed, but never longer than the session lives. From 1 second to
+   * 400 days. Default: the cookie ends with the browser's session. After `Session.expireIn` the cookie lasts until the
+   * session ends, with or without this option.
    */
   readonly maxAge?: Duration.DurationInput | undefined
   /** Signs the cookie as express-session does. Default: unsigned. */
   readonly signed?: Signing | undefined
   /**
-   * Lets a token that is too long for one cookie go into up to four, named `<name>.0` to `<name>.3`, of 12 KB together. It
-   * is meant for sealed sessions, whose tokens are authenticated as a whole. A response that sets the cookie in one form
-   * expires the other form. Not together with `signed`. Default false: a token over 4096 bytes is an error.
+   * Whether a token that is too long for one cookie is split into up to four, named `<name>.0` to `<name>.3`, of 12 KB
+   * together. It is meant for sealed sessions, whose tokens are authenticated as a whole. A response that sets the
+   * cookie in one form expires the other form. It can't be combined with `signed`. Default false: a cookie whose name
+   * and value together exceed 4096 bytes is an error.
    */
   readonly chunks?: boolean | undefined
 }
@@ -125,7 +126,7 @@ const cookieOf = (options: Options): check.Checked<internal.Cookie> =>
   })
 
 /**
- * Carries the session in a cookie.
+ * Carries the session in a cookie. Fails with a `ConfigError` that says what to write instead.
  *
  * @since 0.1.0
  * @category layers
@@ -147,7 +148,7 @@ export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigErr
   Layer.effect(State.State, make(options))
 
 /**
- * The same with options from `Config`.
+ * `layer` with options read from `Config`.
  *
  * @since 0.1.0
  * @category layers
@@ -167,16 +168,17 @@ export const layerConfig = (
   Layer.effect(State.State, Effect.flatMap(Config.unwrap(options), make))
 
 /**
- * Sets attributes of the session's cookie for this response, whether the response sets the cookie or removes it. They replace
- * those of the layer; a key that is present but `undefined` takes its attribute away. `partitioned: true` makes the cookie
- * Secure and SameSite=None. An `expires` replaces the layer's `maxAge`. Neither lets the cookie outlive the session. Of
- * several calls in one request, the later ones add to the earlier.
+ * Sets attributes of the session's cookie for this response alone, whether the response sets the cookie or removes it.
+ * They replace those of the layer. A key that is present but `undefined` removes its attribute. `partitioned: true`
+ * makes the cookie Secure and SameSite=None. An `expires` replaces the layer's `maxAge`. The cookie never outlives the
+ * session. If it is called several times in one request, later calls add to the earlier ones.
  *
- * Fails with a `ConfigError`, and changes nothing, where a browser would drop the cookie. It does not make the response set
- * a cookie, and has no effect on a session that another state carries. A browser tells cookies apart by name, domain and
- * path: a cookie that was set with another path or domain than the layer's is only removed with the same attributes.
+ * If a browser would drop the cookie, this fails with a `ConfigError` and changes nothing. It does not make the
+ * response set a cookie, and it has no effect on a session that another state carries. A browser identifies a cookie by
+ * name, domain and path. So a cookie that was set with another path or domain than the layer's is removed only with the
+ * same attributes.
  *
- * Give the tag of a named session as second argument.
+ * For a named session, give its tag as second argument.
  *
  * @since 0.1.0
  * @category combinators

@@ -1,24 +1,26 @@
 /**
- * Sessions in any store written for `express-session`: connect-redis, connect-pg-simple, connect-mongo and many more. For
- * moving an Express app over route by route: with `CookieState`'s `signed` form both apps read the same cookie, find the
- * same session and see each other's changes, and nobody is logged out. The module knows nothing of HTTP and does not import
- * Express.
+ * Keeps sessions in any store written for `express-session`: connect-redis, connect-pg-simple, connect-mongo and many
+ * more. It is for moving an Express app over route by route: with `CookieState`'s `signed` form, both apps read the
+ * same cookie, find the same session and see each other's changes, and nobody is logged out. The module knows nothing
+ * of HTTP and does not import Express.
  *
- * **What is kept.** Express's own form: its data at the top and its `cookie` beside it. What Express has no place for, such
- * as the revision and the bounds, is in one further key, `effect-session`, which Express keeps as it keeps any other.
+ * **What is kept.** A session is kept in Express's own form: its data at the top and its `cookie` beside it. What
+ * Express has no place for, such as the revision and the bounds, is in one further key, `effect-session`. Express keeps
+ * it like any other key.
  *
- * **What is given up.** The session id in the cookie is the key in the store, because Express looks the session up by it. So
- * a dump of the store is a list of live sessions, where other stores keep only a hash. An express-session store knows only
- * how to overwrite: of `StoreLaws` it waives `compareAndSet` and `createIfAbsent`. Within this process a queue for each
- * session keeps those too. Beside another process, or beside Express, two writers within one round trip of each other can
- * lose the earlier update, and a request of Express that loaded a session before it was ended here can save it back, as
- * Express processes do to each other. The process that ended a session does not accept it again for a minute, even then.
+ * **What is given up.** The session id in the cookie is the key in the store, because Express finds the session by it.
+ * So a dump of the store is a list of live sessions, while other stores keep only a hash. An express-session store can
+ * only overwrite: of `StoreLaws` it waives `compareAndSet` and `createIfAbsent`. Within this process, a mutex for each
+ * session keeps those promises too. Between processes, and beside Express, two writers within one round trip of each
+ * other can lose the earlier update. A request of Express that loaded a session before it was ended here can save it
+ * back, as Express processes do to each other. Even then, the process that ended a session does not accept it for a
+ * minute.
  *
- * **Who decides when a session has expired.** Express extends a session by the store's `touch`, which in many stores leaves
- * no trace in the session itself. So by default (`expiry: "backend"`) a session that the store still has is live until its
- * absolute bound, and the store is what deletes idle ones, by `cookie.expires`. When no Express app is left, use
- * `expiry: "record"`: the deadline in the record alone decides, to the millisecond, as in every other store here, and the
- * store keeps a session for a minute longer.
+ * **When a session has expired.** Express extends a session by the store's `touch`, which in many stores does not
+ * change the session itself. So by default (`expiry: "backend"`) a session that the store still has is live until its
+ * absolute bound, and the store deletes idle sessions, by `cookie.expires`. When no Express app is left, use `expiry:
+ * "record"`: then the deadline in the record decides, to the millisecond, as in every other store here, and the store
+ * keeps a session for one minute longer.
  *
  * @since 0.1.0
  */
@@ -27,9 +29,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { ExpressSessionStore } from "./internal/expressStore/calls.js"
-import * as calls from "./internal/expressStore/calls.js"
 import * as express from "./internal/expressStore/store.js"
+import type { ExpressSessionStore } from "./internal/expressStore/storeCalls.js"
+import * as calls from "./internal/expressStore/storeCalls.js"
 import * as check from "./internal/options.js"
 import * as Store from "./Store.js"
 
@@ -42,8 +44,8 @@ export type {
 }
 
 /**
- * The cookie attributes in a session that is begun here. Express sets its cookie again with the session's attributes, not
- * with those of its options: write what the Express app has in its `cookie` option.
+ * The cookie attributes in a session that begins here. Express sets its cookie again with the session's attributes, not
+ * with those of its options, so write the same as in the Express app's `cookie` option.
  *
  * @since 0.1.0
  * @category models
@@ -51,12 +53,17 @@ export type {
 export interface CookieAttributes {
   /** Default `/`. */
   readonly path?: string | undefined
+  /** Default: none. */
   readonly domain?: string | undefined
   /** Default true. */
   readonly httpOnly?: boolean | undefined
+  /** Default: none. */
   readonly secure?: boolean | undefined
+  /** Default: none. */
   readonly sameSite?: boolean | "lax" | "none" | "strict" | undefined
+  /** Default: none. */
   readonly partitioned?: boolean | undefined
+  /** Default: none. */
   readonly priority?: "low" | "medium" | "high" | undefined
 }
 
@@ -67,14 +74,17 @@ export interface CookieAttributes {
  * @category models
  */
 export interface Options {
-  /** Attributes in sessions that begin here. Default: those of express-session, `{ path: "/", httpOnly: true }`. */
+  /**
+   * The cookie attributes in sessions that begin here. Default: those of express-session, `{ path: "/", httpOnly: true
+   * }`.
+   */
   readonly cookie?: CookieAttributes | undefined
   /**
-   * What decides that a session was idle for too long: the store behind, or the record. Default `backend`; always `record`
-   * where the store has no `touch`.
+   * What decides that a session was idle for too long: the store behind (`backend`) or the record. Default `backend`.
+   * If the store has no `touch`, it is always `record`.
    */
   readonly expiry?: "backend" | "record" | undefined
-  /** The idle timeout of a session that Express began without a `maxAge`. Default 1 day, as most of its stores have. */
+  /** The idle timeout of a session that Express began without a `maxAge`. Default 1 day, as in most of its stores. */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /**
    * The absolute lifetime of a session that Express began, counted from the first write here, because Express does not
@@ -82,8 +92,8 @@ export interface Options {
    */
   readonly lifetime?: Duration.DurationInput | undefined
   /**
-   * For an Express app with a `genid` of its own: whether an id has the full form of those. Default: the 32 characters of
-   * express-session. Ids that are drawn here are always accepted.
+   * Whether an id has the form of the Express app's ids, for an app with a `genid` of its own. Default: the 32
+   * characters of express-session's ids. Tokens that are drawn here are always accepted.
    */
   readonly accepts?: ((sid: string) => boolean) | undefined
 }
@@ -100,7 +110,8 @@ const expressForm = /^[A-Za-z0-9_-]{32}$/
 const isExpressId = (sid: string): boolean => expressForm.test(sid)
 
 /**
- * Sessions in an express-session store. Give the store, or a scoped Effect of it.
+ * Keeps sessions in an express-session store. Give the store, or a scoped Effect of it. Fails with a `ConfigError` that
+ * says what to write instead.
  *
  * @since 0.1.0
  * @category layers

@@ -1,21 +1,24 @@
 /**
- * Sessions in a folder, one file each: for services of one machine (any number of processes) whose sessions outlive a
- * restart. Works on the platform's `FileSystem`. Knows nothing of HTTP.
+ * Keeps sessions in a folder, one file each: for services of one machine, in any number of processes, whose sessions
+ * have to survive a restart. It works on the platform's `FileSystem`. The module knows nothing of HTTP.
  *
- * - **Whole or not at all.** A file is written aside and renamed into place; a reader sees the old content or the new.
- * - **Compare-and-set across processes.** See `internal/fileStore/swap`: exclusive links, no daemon, no shared memory. A
- *   process may be killed at any point: what it acknowledged stands, and what it held is taken over within 2 seconds.
- * - **A renewal is one step.** The new session's file is first written as pending, with the old id in it; it is not live
- *   yet. Then the tombstone that names it is renamed over the old file: at that moment the old token is superseded and
- *   the new one is live. Then the mark is dropped. Killed before that moment, the old session lives and the pending file
- *   is rubbish for the sweep; killed after it, the new session lives, and the sweep drops the mark later.
- * - **Damaged files are fresh sessions.** What is torn, empty, foreign, a folder, or unreadable for its permissions is
- *   renamed to `*.corrupt`, kept for a day, and answers as absent. Only if it can't be moved either (the folder itself
- *   denies it), or the disk fails, the store fails with `StoreError`.
- * - **Expired files are deleted** a minute after their end or later, by a sweep that goes through the folder when the
+ * - **Writes are atomic.** A new content is written to a temporary file and renamed into place, so that a reader sees
+ *   the old content or the new.
+ * - **Compare-and-set works across processes.** It is made of exclusive links, without a daemon or shared memory. A
+ *   process may be killed at any point: what it acknowledged is kept, and its locks are taken over within 2 seconds.
+ * - **A renewal is one step.** First the new session's file is written as pending, with the old id in it. It is not
+ *   live yet. Then a tombstone that names it is renamed over the old file: at that moment the old token is superseded
+ *   and the new one is live. At last the pending mark is removed. If the process is killed before that moment, the old
+ *   session lives, and the sweep deletes the pending file. If it is killed after it, the new session lives, and the
+ *   sweep removes the mark.
+ * - **A damaged file counts as no session.** A file that is torn, empty, foreign, a folder, or unreadable for its
+ *   permissions is renamed to `*.corrupt` and kept for a day. If it can't be renamed, or the disk fails, the store
+ *   fails with a `StoreError`.
+ * - **Expired files are deleted** one minute after their end or later. The sweep goes through the folder when the
  *   earliest file that it knows of is due, and at least once an hour.
- * - **Nobody else reads them.** The folder is made with mode 0700, the files with 0600, named by the token's hash. A
- *   folder that was there before keeps its mode; one open to other users is warned of when the layer is built.
+ * - **Other users can't read them.** The folder is made with mode 0700, the files with 0600. A file's name is the
+ *   token's hash. A folder that exists already keeps its mode; if it is open to other users, a warning is logged when
+ *   the layer is built.
  *
  * @since 0.1.0
  */
@@ -36,8 +39,8 @@ import * as Store from "./Store.js"
 import { fromBackend } from "./StoreBackend.js"
 
 /**
- * What an acknowledged write survives: `"rename"` the death of the process, `"fsync"` the loss of power too, at the cost
- * of two waits for the disk.
+ * What an acknowledged write survives. With `rename` it survives the death of the process. With `fsync` it also
+ * survives a loss of power, at the cost of two waits for the disk.
  *
  * @since 0.1.0
  * @category models
@@ -45,18 +48,18 @@ import { fromBackend } from "./StoreBackend.js"
 export type Durability = "rename" | "fsync"
 
 /**
- * Options of `layer`.
+ * Options of `layer`. The folder is required.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * The folder, for sessions alone. It is made, with mode 0700, if it isn't there. All processes that share it run as
-   * the same user.
+   * The path of a folder for sessions alone. If it does not exist, it is made with mode 0700. All processes that share
+   * it must run as the same user.
    */
   readonly directory: string
-  /** Default `"rename"`. */
+  /** What an acknowledged write survives. Default `rename`. */
   readonly durability?: Durability | undefined
 }
 
@@ -68,7 +71,7 @@ const checkDirectory = (directory: string): checks.Checked<string> =>
     )
     : Either.right(directory)
 
-/** Whether what the store needs can be done in the folder: asked once, when the layer is built. */
+/** Tries what the store needs in the folder, once, so that a wrong folder fails the layer and not a request. */
 const probe = (files: Swap.Files): Effect.Effect<void, PlatformError.PlatformError> =>
   Effect.gen(function*() {
     const nonce = yield* files.nonce
@@ -81,8 +84,9 @@ const probe = (files: Swap.Files): Effect.Effect<void, PlatformError.PlatformErr
 const probeId = "-".repeat(43)
 
 /**
- * A folder that was there before keeps its mode: it may be shared with a backup's user on purpose. Its files are 0600 in
- * any case; who reads the folder learns how many sessions there are, who writes to it can end them.
+ * Warns of a folder that other users can reach. The mode of an existing folder is not changed, because it may be shared
+ * with a backup's user on purpose. Its files have mode 0600 in any case. Who can read the folder learns how many
+ * sessions there are, and who can write to it can end them.
  */
 const warnOfOthers = (
   fileSystem: FileSystem.FileSystem,
@@ -90,17 +94,17 @@ const warnOfOthers = (
   directory: string
 ): Effect.Effect<void, PlatformError.PlatformError> =>
   Effect.flatMap(fileSystem.stat(directory), ({ mode }) =>
-    // Windows keeps no such modes, and makes one up.
+    // Windows has no such modes, and reports an invented one.
     path.sep === "\\" || (mode & 0o077) === 0
       ? Effect.void
       : Effect.logWarning(
-        `FileStore: other users have access to the folder of sessions (mode 0${(mode & 0o777).toString(8)}): ` +
-          `chmod 700 ${directory}`
+        `FileStore: Other users have access to the folder of sessions (mode 0${(mode & 0o777).toString(8)}). ` +
+          `To deny it, run: chmod 700 ${directory}`
       ))
 
 /**
- * Makes the store. Fails with a `ConfigError` where the folder can't be made or written, or its file system has no hard
- * links. The sweep stops with the scope.
+ * Makes a file store. Fails with a `ConfigError` if the folder can't be made or written, or if its file system has no
+ * hard links. The sweep stops with the scope.
  *
  * @since 0.1.0
  * @category constructors
@@ -124,7 +128,7 @@ export const make = (
       Effect.catchAll((error) =>
         checks.invalid(
           ["FileStore", "directory"],
-          `write the path of a folder in which this process may create and link files; ${directory} can't be used: ` +
+          `write the path of a folder in which this process may create and link files. ${directory} can't be used: ` +
             (error.description ?? error.message)
         )
       )
@@ -134,7 +138,7 @@ export const make = (
   })
 
 /**
- * Keeps sessions in a folder.
+ * Keeps sessions in a folder. Fails with a `ConfigError` if the folder can't be used.
  *
  * @since 0.1.0
  * @category layers
@@ -153,7 +157,7 @@ export const layer = (
   Layer.scoped(Store.Store, make(options))
 
 /**
- * The same with options from `Config`.
+ * `layer` with options read from `Config`.
  *
  * @since 0.1.0
  * @category layers

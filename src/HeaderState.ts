@@ -1,11 +1,11 @@
 /**
- * The session's token in a request header, for APIs and native clients: `Authorization: Bearer …`, or a header of the
- * app's own. A new token goes out in the response header of the same name and form, for the client to send back
- * unchanged. Knows nothing of stores, nor of what a session holds.
+ * Carries the session's token in a request header, for APIs and native clients: `Authorization: Bearer …`, or a header
+ * of the app's own. A new token is sent in the response header of the same name and form; the client sends it back
+ * unchanged. The module knows nothing of stores, nor of what a session holds.
  *
- * A script in a browser can read that header in a response of another origin only if `Access-Control-Expose-Headers` names
- * it. A response that carries a token prints the header as `<redacted>`, and so does the platform's tracer as long as the
- * layer is in scope.
+ * In a browser, a script can read that header of another origin's response only if `Access-Control-Expose-Headers`
+ * names it. A response that carries a token prints the header as `<redacted>`. The platform's tracer does the same as
+ * long as the layer is in scope.
  *
  * @since 0.1.0
  */
@@ -31,22 +31,25 @@ import * as State from "./State.js"
 export interface Options {
   /** The header's name, in any case. Default "Authorization". */
   readonly header?: string | undefined
-  /** The word before the token, read in any case. Default "Bearer" for Authorization (RFC 6750), none for another. */
+  /**
+   * The word before the token, read in any case. Default: "Bearer" for Authorization (RFC 6750), none for other
+   * headers.
+   */
   readonly scheme?: string | undefined
 }
 
 const authorization = "Authorization"
 
-/** A token of RFC 9110 section 5.6.2, which names of headers and schemes are. */
+/** The form of header names and schemes: a token of RFC 9110 section 5.6.2. */
 const nameForm = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-/** What may follow a scheme: token68 of RFC 9110 section 11.2. */
+/** The form of what may follow a scheme: token68 of RFC 9110 section 11.2. */
 const tokenForm = /^[A-Za-z0-9\-._~+/]+=*$/
 
-/** The header line that common servers and proxies grant at the least, in bytes. */
+/** The longest header line, in bytes, that all common servers and proxies accept. */
 const maximumLine = 4096
 
-/** Headers that frame the message, that proxies take away, or that the session itself is answered with. */
+/** Headers that frame the message, that proxies remove, or that the middleware sets. */
 const taken: ReadonlySet<string> = new Set([
   "cache-control",
   "connection",
@@ -70,25 +73,30 @@ const invalid = (option: keyof Options, advice: string) => check.invalid(["Heade
 const checkOptions = (header: string, scheme: string | undefined): check.Checked<void> => {
   const name = header.toLowerCase()
   if (!nameForm.test(header)) {
-    return invalid("header", `${JSON.stringify(header)} is no header name: write one such as "X-Session"`)
+    return invalid("header", `${JSON.stringify(header)} is not a header name: write one such as "X-Session"`)
   }
   if (name === "cookie" || name === "set-cookie") {
-    return invalid("header", "cookies have rules of their own: write CookieState.layer() instead")
+    return invalid("header", "this header carries cookies: use CookieState.layer() instead")
   }
   if (taken.has(name)) {
-    return invalid("header", `${header} has a meaning of its own: write another, such as "X-Session"`)
+    return invalid("header", `HTTP uses the header ${header} for something else: write another, such as "X-Session"`)
   }
   if (scheme !== undefined && !nameForm.test(scheme)) {
-    return invalid("scheme", `${JSON.stringify(scheme)} is no scheme: write one word such as "Bearer", or leave it out`)
+    return invalid(
+      "scheme",
+      `${JSON.stringify(scheme)} is not a scheme: write one word such as "Bearer", or leave it out`
+    )
   }
   return header.length + (scheme ?? "").length > maximumLine / 2
-    ? invalid("header", `it leaves no room for a token: write at most ${maximumLine / 2} characters with the scheme`)
+    ? invalid("header", `it leaves no room for a token: write at most ${maximumLine / 2} characters, scheme included`)
     : Either.void
 }
 
 const none: Effect.Effect<ReadonlyArray<SessionToken.Token>> = Effect.succeed([])
 
-/** Takes the scheme off: one or more spaces after it (RFC 9110 section 11.4). Without one, the value is the token. */
+/**
+ * Removes the scheme and the spaces after it (RFC 9110 section 11.4). Without a scheme, the whole value is the token.
+ */
 const credentials = (scheme: string | undefined): (value: string) => string | undefined => {
   if (scheme === undefined) {
     return (value) => value
@@ -131,7 +139,10 @@ const transport = (header: string, scheme: string | undefined): State.Transport 
       return tokenForm.test(text) && text.length <= limit
         ? Effect.succeed(http.setSecretHeader(response, name, `${before}${text}`))
         : Effect.as(
-          Effect.logError(`effect-session: a token of the store does not fit the header ${header} and was not sent`),
+          Effect.logError(
+            `HeaderState: The store's token is too long for the header ${header} and was not sent, so the client gets ` +
+              "no session. Keep less in the session, or use a store that keeps it on the server."
+          ),
           response
         )
     },
@@ -139,7 +150,7 @@ const transport = (header: string, scheme: string | undefined): State.Transport 
   }
 }
 
-/** Keeps the header out of spans and logs, as long as the layer is in scope (S07). */
+/** Keeps the header out of spans and logs as long as the layer is in scope (S07). */
 const redact = (state: State.State): Effect.Effect<void, never, Scope.Scope> =>
   Effect.locallyScopedWith(
     Headers.currentRedactedNames,
@@ -150,8 +161,9 @@ const scoped = (made: Effect.Effect<State.State, ConfigError.ConfigError>) =>
   Layer.scoped(State.State, Effect.tap(made, redact))
 
 /**
- * Carries the session in a header. The client keeps the whole value of the response header and sends it back unchanged. An
- * empty value says that the session has ended and that the client has to forget its token.
+ * Carries the session in a header. The client keeps the whole value of the response header and sends it back unchanged.
+ * An empty value means that the session has ended and that the client has to forget its token. Fails with a
+ * `ConfigError` that says what to write instead.
  *
  * Exactly one token per request: repeated headers or a comma-separated list are ignored.
  *
@@ -171,7 +183,7 @@ const scoped = (made: Effect.Effect<State.State, ConfigError.ConfigError>) =>
 export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> => scoped(make(options))
 
 /**
- * The same with options from `Config`.
+ * `layer` with options read from `Config`.
  *
  * @since 0.1.0
  * @category layers

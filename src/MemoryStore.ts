@@ -1,7 +1,7 @@
 /**
- * Sessions in the memory of one process: for development, tests, and services of one instance that may lose their
- * sessions at a restart. Records are frozen and shared, so that nothing is encoded or copied. Expired sessions are deleted
- * about two minutes after their end by a sweep that visits only those that are due. Knows nothing of HTTP.
+ * Keeps sessions in the memory of one process: for development, tests, and services of one instance that may lose their
+ * sessions at a restart. Records are frozen and shared, so that nothing is encoded or copied. A sweep deletes expired
+ * sessions about two minutes after their end, and visits only those that are due. The module knows nothing of HTTP.
  *
  * @since 0.1.0
  */
@@ -19,18 +19,20 @@ import * as sweeping from "./internal/store/sweeping.js"
 import * as Store from "./Store.js"
 
 /**
- * Options of `layer`.
+ * Options of `layer`. All have defaults.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** How many sessions are kept at most; the least recently used is evicted for a new one. Default: no bound. */
+  /**
+   * How many sessions are kept at most. A new session beyond that ends the least recently used one. Default: no limit.
+   */
   readonly capacity?: number | undefined
 }
 
 /**
- * Makes a memory store whose sweep runs in the scope.
+ * Makes a memory store. Its sweep stops with the scope. Fails with a `ConfigError` that says what to write instead.
  *
  * @since 0.1.0
  * @category constructors
@@ -53,8 +55,8 @@ export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.
   })
 
 /**
- * Keeps sessions in memory. With a `capacity`, a new session beyond it ends the least recently used one. Tokens that are
- * remembered as superseded do not count.
+ * Keeps sessions in memory. With a `capacity`, a new session beyond it ends the least recently used one. Tombstones,
+ * which mark the old tokens of ended and renewed sessions, do not count.
  *
  * @since 0.1.0
  * @category layers
@@ -69,7 +71,7 @@ export const layer = (options?: Options): Layer.Layer<Store.Store, ConfigError.C
   Layer.scoped(Store.Store, make(options))
 
 /**
- * The same with options from `Config`.
+ * `layer` with options read from `Config`.
  *
  * @since 0.1.0
  * @category layers

@@ -1,6 +1,6 @@
 /**
- * The store that keeps nothing: every visit is the first one, and no cookie is set. It turns sessions off without a change
- * to the handlers.
+ * A store that keeps nothing: every visit is the first one, and no cookie is set. It turns sessions off without a
+ * change to the handlers. The module knows nothing of HTTP.
  *
  * @since 0.1.0
  */
@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Store from "./Store.js"
 
 /**
- * Keeps nothing.
+ * Provides a store that keeps nothing.
  *
  * @since 0.1.0
  * @category layers

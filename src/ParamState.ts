@@ -1,13 +1,13 @@
 /**
- * The session's token in a parameter of the URL, or of a form, for clients that keep neither cookies nor headers. It
- * never puts a token into a response: the app takes it from `Session.token` and writes it into its links and forms.
- * Knows nothing of stores, nor of what a session holds.
+ * Carries the session's token in a parameter of the URL or of a form, for clients that keep neither cookies nor
+ * headers. It never puts a token into a response: the app takes the token from `Session.token` and writes it into its
+ * links and forms. The module knows nothing of stores, nor of what a session holds.
  *
- * A URL is recorded in many places that a cookie is not: histories, bookmarks, the logs of proxies, the `Referer` of the
- * next request (send `Referrer-Policy: no-referrer`). When this state reads a token from the URL, it removes the token from
- * the surrounding spans, including the platform's own server span. It can't reach the span of a request that never touches
- * its session, the `http.url` that `HttpMiddleware.logger` prints, and spans of other tracers than Effect's. Pass what you
- * log through `redact`.
+ * A URL is recorded in many places where a cookie is not: histories, bookmarks, logs of proxies, and the `Referer` of
+ * the next request (send `Referrer-Policy: no-referrer`). When this state reads a token from the URL, it removes the
+ * token from the surrounding spans, including the platform's own server span. It can't remove it from the span of a
+ * request that never touches its session, from the `http.url` that `HttpMiddleware.logger` prints, or from spans of
+ * tracers other than Effect's. Pass what you log through `redact`.
  *
  * @since 0.1.0
  */
@@ -35,16 +35,16 @@ export interface Options {
   /** The parameter's name. Default "session". */
   readonly key?: string | undefined
   /**
-   * Whether the parameter is also looked for in a body of `application/x-www-form-urlencoded`, before the query. Default
-   * false: the platform reads a body once, so a handler that takes it as a stream or as bytes finds it empty after the
-   * session was touched. Handlers that take it as text, JSON or parameters are not affected.
+   * Whether the parameter is also looked for in a body of `application/x-www-form-urlencoded`, before the query.
+   * Default false, because the platform reads a body once: a handler that reads the body as a stream or as bytes finds
+   * it empty after the session was touched. Handlers that read it as text, JSON or parameters are not affected.
    */
   readonly body?: boolean | undefined
 }
 
 const defaultKey = "session"
 
-/** What a token may measure: every browser, server and proxy takes a URL of some 2000 characters. */
+/** The longest token, in bytes: every browser, server and proxy accepts a URL of about 2000 characters. */
 const maximumLength = 2048
 
 const control = /[\x00-\x1f\x7f]/
@@ -62,7 +62,7 @@ const encoder = new TextEncoder()
 const unicode = (text: string): string =>
   text.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")
 
-/** What stands for a character in a name besides its percent-encoded form, as a regular expression. */
+/** The regular expressions for the ways to write a character in a name, besides its percent-encoded form. */
 const literal = (character: string): ReadonlyArray<string> => {
   switch (character) {
     case " ":
@@ -78,7 +78,7 @@ const literal = (character: string): ReadonlyArray<string> => {
   }
 }
 
-/** Matches, from `lastIndex` on, a name that `URLSearchParams` would read as this key. */
+/** Matches a name that `URLSearchParams` would read as this key, at `lastIndex`. */
 const nameForm = (key: string): RegExp =>
   new RegExp(
     `${
@@ -91,12 +91,12 @@ const nameForm = (key: string): RegExp =>
     "y"
   )
 
-/** A value as `URLSearchParams` decodes it: what is no valid percent-encoding stays as it is. */
+/** Decodes a value as `URLSearchParams` does: an invalid percent-encoding stays as it is. */
 const decode = (value: string): string => new URLSearchParams(`?v=${value}`).get("v") ?? ""
 
 /**
- * The last distinct values of a key, the last first. Goes backward and stops when there are enough, so that a form costs no
- * more than a search for its separators, however many values it has.
+ * The last distinct values of a key, the last one first. The search goes backward and stops when there are enough
+ * values, so that a form with very many values costs no more than a search for its separators.
  */
 const values = (parameters: string, name: RegExp): ReadonlyArray<SessionToken.Token> => {
   const found = new Set<string>()
@@ -124,7 +124,8 @@ const nameBefore = /(?:^|[?&])([^=&?#\s]*)=/g
 const valueEnd = /[&#\s]|$/g
 
 /**
- * Replaces the value of a parameter by `<redacted>`, in a URL or its query alone, for what is logged.
+ * Replaces the value of a parameter by `<redacted>`, in a URL or in a query alone, before it is logged. The key is
+ * "session" unless another is given.
  *
  * @since 0.1.0
  * @category combinators
@@ -150,7 +151,7 @@ export const redact = (text: string, key: string = defaultKey): string => {
   return redacted + text.slice(copied)
 }
 
-/** Takes the token out of the attributes of the spans around the running fiber (S07). */
+/** Removes the token from the attributes of the spans around the running fiber (S07). */
 const scrub = (key: string): void => {
   let span: Tracer.AnySpan | undefined = Option.getOrUndefined(
     Option.flatMap(Fiber.getCurrentFiber(), (fiber) => Context.getOption(fiber.currentContext, Tracer.ParentSpan))
@@ -198,7 +199,7 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
     if (key === "" || control.test(key) || cookie.encode(key) === undefined) {
       return check.invalid(
         ["ParamState", "key"],
-        "write a name of one or more characters, no control characters among them, such as \"session\""
+        "write a name of one or more characters, without control characters, such as \"session\""
       )
     }
     const name = nameForm(key)
@@ -216,9 +217,10 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
   })
 
 /**
- * Carries the session in a parameter of the query, and of forms if asked. Of several values the last is tried first, and
- * those of a form before those of the query. Responses do not mention the session: an app that renews or ends it has to
- * write new links.
+ * Carries the session in a parameter of the query, and with `body: true` also of forms. If there are several values,
+ * the last is tried first, and those of a form are tried before those of the query. Responses do not carry the token:
+ * an app that renews or ends the session has to write new links. Fails with a `ConfigError` that says what to write
+ * instead.
  *
  * @since 0.1.0
  * @category layers
@@ -234,7 +236,7 @@ export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigErr
   Layer.effect(State.State, make(options))
 
 /**
- * The same with options from `Config`.
+ * `layer` with options read from `Config`.
  *
  * @since 0.1.0
  * @category layers

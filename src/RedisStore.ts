@@ -1,30 +1,33 @@
 /**
- * Sessions in Redis 6 or newer, Valkey, or a cluster of either, through the client that the app has already: `redis` or
- * `ioredis`, version 5 or newer. The module knows nothing of HTTP, nor of how the client came to be connected.
+ * Keeps sessions in Redis 6 or newer, Valkey, or a cluster of either, through the client that the app has already:
+ * `redis` or `ioredis`, version 5 or newer. The module knows nothing of HTTP, nor of how the client is connected.
  *
- * **Promises.** Every operation is one round trip: a `GET` to read, a script to write. Scripts are atomic on the server and
- * compare revisions, so parallel updates are all kept, a session that was removed or renewed stays ended, and a renewal
- * leaves one live token at every moment. A lost race is no second trip: the script answers with the winner's record. A
- * call that a client sends again after a cut connection is carried out once, unless somebody else wrote in between.
- * Removing the old token of a renewed session ends the session that the renewal made, for one trip more.
+ * **Promises.** Every operation is one round trip: a `GET` to read, a script to write. Scripts are atomic on the server
+ * and compare revisions. So parallel updates are all kept, a session that was removed or renewed stays ended, and a
+ * renewal leaves exactly one live token at every moment. A lost race costs no second trip, because the script answers
+ * with the winner's record. A call that a client sends again after a cut connection is carried out once, unless
+ * somebody else wrote in between. Removing the old token of a renewed session also ends the session that the renewal
+ * made, which takes one trip more.
  *
- * **Time.** The clock of the process that asks decides what has expired. The server deletes keys 60 seconds or more after a
- * session's end, so its own clock may be wrong. A record of a later release is neither served nor touched.
+ * **Time.** The clock of the process that makes the call decides what has expired. The server deletes keys 60 seconds
+ * or more after a session's end, so its own clock may be wrong by that much. A record of a later release is neither
+ * served nor changed.
  *
- * **Keys.** `prefix{shard}id`: `id` is the token's SHA-256, so a dump holds nothing that a client could send. `shard` is
- * two bytes of the token that a renewal keeps. It is the key's hash tag. In a cluster it puts the old and the new key in
- * one slot, which a renewal in one step needs, and spreads sessions over all slots. A renewal to a token with other bytes
- * fails: draw the new token with the old one as its predecessor, as the middleware does.
+ * **Keys.** A key is `prefix{shard}id`. The `id` is the token's SHA-256, so a dump holds nothing that a client could
+ * send. The `shard` is two bytes of the token that a renewal keeps. It is the key's hash tag: in a cluster it puts the
+ * old and the new key in one slot, which a renewal in one step needs, and it spreads sessions over all slots. A renewal
+ * to a token with another shard fails, so draw the new token with the old one as its predecessor, as the middleware
+ * does.
  *
- * **Limits.** What Redis loses is lost: with `appendfsync everysec` a crash takes up to a second of writes, and a failover
- * takes what was not replicated yet. Set `maxmemory-policy noeviction`, or the server ends sessions as it sees fit. When it
- * is full, writes fail with `StoreError` and nothing is half written; removing still succeeds. Reads follow the client:
- * with reads from replicas (`useReplicas`, `scaleReads`) or client-side caching, a session just removed may be seen for a
- * moment. A user restricted by ACL needs `eval`, `evalsha`, `get`, `set`, `getrange`, `setrange`, `pexpire`, `del`,
- * `exists` and `rename` on keys with the prefix; `KEYS`, `SCAN` and `SCRIPT` are never sent.
+ * **Limits.** What Redis loses is lost: with `appendfsync everysec` a crash loses up to a second of writes, and a
+ * failover loses what was not replicated yet. Set `maxmemory-policy noeviction`; otherwise a full server evicts
+ * sessions. When it is full, writes fail with a `StoreError` and nothing is half written; removals still succeed. If
+ * the client reads from replicas (`useReplicas`, `scaleReads`) or caches on its side, a session that was just removed
+ * may be seen for a moment. A user restricted by ACL needs `eval`, `evalsha`, `get`, `set`, `getrange`, `setrange`,
+ * `pexpire`, `del`, `exists` and `rename` on keys with the prefix. `KEYS`, `SCAN` and `SCRIPT` are never sent.
  *
- * **Costs.** A read is one `GET`, a write one `EVALSHA`. The first use of each script after a server's start, a failover or
- * `SCRIPT FLUSH` is one trip more. A session takes its JSON text and 200 to 400 bytes.
+ * **Costs.** A read is one `GET`, a write is one `EVALSHA`. The first use of each script after a server's start, a
+ * failover or `SCRIPT FLUSH` takes one trip more. A session takes the bytes of its JSON text and 200 to 400 more.
  *
  * @since 0.1.0
  */
@@ -53,7 +56,7 @@ export type {
 } from "./internal/redisStore/clients.js"
 
 /**
- * A connected client of either package, single, pooled, Sentinel or cluster. The store uses it and never closes it.
+ * A connected client of either package: single, pooled, Sentinel or cluster. The store uses it and never closes it.
  *
  * @since 0.1.0
  * @category models
@@ -61,20 +64,20 @@ export type {
 export type Client = IoRedis | NodeRedis
 
 /**
- * Options of `layer`.
+ * Options of `layer`. The client is required.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options<E = never, R = never> {
-  /** The client, or an Effect of it in the layer's scope: what that acquires is released with the store. */
+  /** The client, or a scoped Effect of it, which is released with the layer. */
   readonly client: Client | Effect.Effect<Client, E, R>
-  /** What keys begin with. Braces are refused: they would move the hash tag. Default: `session:`. */
+  /** What every key begins with. It must not contain braces, which would move the hash tag. Default `session:`. */
   readonly prefix?: string | undefined
 }
 
 /**
- * Makes a Redis store. Fails with a `ConfigError` for a wrong option, and with what the Effect of a client fails with.
+ * Makes a Redis store. Fails with a `ConfigError` for a wrong option, and with the error of the client's Effect.
  *
  * @since 0.1.0
  * @category constructors
@@ -100,13 +103,13 @@ export const make = <E = never, R = never>(
   })
 
 /**
- * Keeps sessions in Redis. Two apps on one server take two prefixes.
+ * Keeps sessions in Redis. If two apps share one server, give each a prefix of its own.
  *
- * The client decides how long a call waits for a server that is down: by default both packages queue calls until they are
- * connected again. The middleware gives up after the policy's store timeout. A single `redis` client is then told not to
- * send what is still queued. `ioredis` can't be told: a write that was given up on may still be carried out, if nobody
- * wrote the session meanwhile. A client of `redis` needs a listener for `error`, or Node ends the process when the
- * connection is lost.
+ * The client decides how long a call waits for a server that is down: by default both packages queue calls until they
+ * are connected again. The middleware gives up after the policy's store timeout. A write that it gave up on is then
+ * removed from the queue of a single `redis` client. With `ioredis` it can't be removed, so it may still be carried out
+ * later, unless somebody wrote the session meanwhile. A client of `redis` needs a listener for `error`; without one,
+ * Node ends the process when the connection is lost.
  *
  * @since 0.1.0
  * @category layers

@@ -1,15 +1,17 @@
 /**
- * Sessions without a server: the token is the session, encrypted. For any State that can send a token back, a cookie or
- * a header. The module knows nothing of either: it is told what a token is bound to and how many bytes it may take.
+ * Keeps sessions without a server: the token is the session, encrypted. It works with any State that sends tokens to
+ * the client, a cookie or a header. The module knows nothing of either: each call says what a token is bound to and how
+ * many bytes it may have.
  *
- * **What it can't do.** Nothing is kept, so nothing can be revoked, counted or listed, and the layer gives no such
- * service. A token that was copied before a logout or a renewal stays good until its idle deadline, at the latest until the
- * session's absolute bound. Two requests at once each answer with their own token, and the client keeps the last to arrive:
- * revisions are compared within a token, not between two.
+ * **What it can't do.** Nothing is kept on the server, so nothing can be revoked, counted or listed, and the layer
+ * gives no such service. A token that was copied before a logout or a renewal stays valid until its idle deadline, at
+ * the latest until the session's absolute bound. Two parallel requests each answer with a token of their own, and the
+ * client keeps the one that arrives last: revisions are compared within one token, not between two.
  *
- * **With `revocations`**, a list of ended sessions in another store, logout and renewal hold at once, for one look at that
- * store a request. Removing the old token of a renewed session ends the session that the renewal made. A store that could
- * not find a session's id again, because its tokens have another form, is refused when the layer is built.
+ * **With `revocations`**, a list of ended sessions in another store, logout and renewal take effect at once, at the
+ * cost of one read from that store for each request. Removing the old token of a renewed session also ends the session
+ * that the renewal made. The layer does not build with a store that could not find a session's id again, because its
+ * tokens have another form.
  *
  * **The format**, version 1. A token is base64url without padding (RFC 4648, section 5), canonical, of at most 16384
  * characters. Its bytes are
@@ -22,23 +24,24 @@
  * 29+n 16 tag
  * ```
  *
- * AES-256-GCM (NIST SP 800-38D) with the 32-byte key HMAC-SHA256(master key, "effect-session/sealed/1/key" ‖ salt) and a
- * nonce of 12 zero bytes. A key seals one token: with 192 random bits each, 2^64 tokens of one master key repeat a salt
- * with a chance of 2^-65. The associated data are bytes 0 to 28, then "effect-session/sealed", a zero byte and the
- * audience in UTF-8: where the client carries the token, such as `cookie:__Host-session`. So every byte of a token is
- * authenticated, the key id that selects among keys included, and a token is good in one place alone. The plaintext, with
- * numbers as 64-bit floating point in network order and times in milliseconds since the epoch, is
+ * AES-256-GCM (NIST SP 800-38D) with the 32-byte key HMAC-SHA256(master key, "effect-session/sealed/1/key" ‖ salt) and
+ * a nonce of 12 zero bytes. Each key seals one token: with 192 random bits in each salt, 2^64 tokens of one master key
+ * repeat a salt with a probability of 2^-65. The associated data are bytes 0 to 28, then "effect-session/sealed", a
+ * zero byte and the audience in UTF-8: where the client carries the token, such as `cookie:__Host-session`. So every
+ * byte of a token is authenticated, including the key id that selects among keys, and a token is valid in one place
+ * alone. In the plaintext, numbers are 64-bit floating point in network order, and times are in milliseconds since the
+ * epoch:
  *
  * ```text
  *  0  32  session id: the SHA-256 of the token that was drawn when the session was created or last renewed
  * 32   8  revision
- * 40   8  issue time, when the session was last written or touched
+ * 40   8  issue time: when the session was last written or touched
  * 48   8  deadline: the earlier of idle deadline and absolute bound
  * 56   8  the latest absolute bound that any token of this session id had
  * 64   m  the record, JSON in UTF-8, as `SessionRecord.encode` writes it, with the absolute bound as `expiresAt`
  * ```
  *
- * Nothing of the plaintext is looked at before the tag is right, and the JSON not before the deadline is.
+ * The plaintext is read only after the tag was verified, and the JSON only after the deadline was checked.
  *
  * @since 0.1.0
  */
@@ -55,7 +58,7 @@ import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
 
 /**
- * Options of `layer`.
+ * Options of `layer`. The keys are required.
  *
  * @since 0.1.0
  * @category models
@@ -63,30 +66,31 @@ import * as Store from "./Store.js"
 export interface Options {
   /**
    * The master keys, each 32 random bytes in base64, base64url or hex, as `openssl rand -base64 32` prints them. The
-   * first seals, all open. To rotate, put a new key in front; a session moves over when it is next written or touched.
-   * Remove an old key once the policy's lifetime has passed, or at once if it leaked.
+   * first key seals, and all of them open. To rotate, put a new key in front: a session moves to it when it is next
+   * written or touched. Remove an old key when the policy's lifetime has passed, or at once if it leaked.
    */
   readonly keys: ReadonlyArray<Redacted.Redacted<string>>
 }
 
 /**
- * What `layer` and `layerConfig` take beside data.
+ * The option of `layer` and `layerConfig` that is not data.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Revocations<E, R> {
   /**
-   * A store for the ids of ended sessions, each kept until no token of the session could be live. All servers must see the
-   * same one. While it fails, sessions fail too: an ended session is not let in because nobody could look.
+   * A store for the ids of ended sessions. Each id is kept until no token of the session can be live. All servers must
+   * use the same store. While that store fails, sessions fail too, so that no ended session is accepted. Default: none,
+   * so that a copied token stays valid until it expires.
    */
   readonly revocations?: Layer.Layer<Store.Store, E, R> | undefined
 }
 
 /**
- * The store. Fails with a `ConfigError` for a missing key, one that is not 32 bytes, and a list of revocations that could
- * not find what is put into it. Operations fail with a `StoreError`: with `TooLarge` when the token would exceed what its
- * cookie or header carries, and with what the list of revocations fails with.
+ * Keeps sessions in sealed tokens. Fails with a `ConfigError` for a missing key, for a key that is not 32 bytes, and
+ * for a list of revocations that could not find what is put into it. Operations fail with a `StoreError`: of reason
+ * `TooLarge` if the token would not fit its cookie or header, or with the error of the list of revocations.
  *
  * @since 0.1.0
  * @category layers
@@ -112,7 +116,7 @@ export const layer = <E = never, R = never>(
     )
 
 /**
- * The same with keys from `Config`.
+ * `layer` with keys read from `Config`.
  *
  * @since 0.1.0
  * @category layers
@@ -131,11 +135,12 @@ export const layerConfig = <E = never, R = never>(
 ): Layer.Layer<Store.Store, ConfigError.ConfigError | E, R> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layer({ ...options, ...revocations })))
 
-/** A token of the form that the ids of sessions have, which is that of drawn tokens. */
+/** A token of the form that ids of sessions have. It is the form of drawn tokens. */
 const example = SessionToken.draw((size) => new Uint8Array(size))
 
 /**
- * Makes the store, with the list of ended sessions if there is one.
+ * Makes a sealed store, with a list of ended sessions if `revocations` is given. Fails with a `ConfigError` as `layer`
+ * does.
  *
  * @since 0.1.0
  * @category constructors
@@ -147,7 +152,7 @@ export const make = (
   revocations !== undefined && !revocations.accepts(example)
     ? invalid(
       ["SealedStore", "revocations"],
-      "write a store that keeps sessions under drawn tokens, such as RedisStore.layer: this one could not find an ended "
+      "write a store that keeps sessions under drawn tokens, such as RedisStore.layer: this store could not find an ended "
         + "session again"
     )
     : Effect.map(

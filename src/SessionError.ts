@@ -1,5 +1,6 @@
 /**
- * The errors of a session. Each says how it is answered when no handler does, and none holds a token or a value.
+ * The errors of a session. Each one knows the HTTP status that it is answered with if the app does not handle it. No
+ * error holds a token or a value of the session. The module knows nothing of stores or states.
  *
  * @since 0.1.0
  */
@@ -7,8 +8,8 @@ import * as Schema from "effect/Schema"
 import { logAndRespondWith, respondable, respondWith } from "./internal/http/respondable.js"
 
 /**
- * The session this request came with is over: destroyed, renewed or expired by the time the change was to land. Nothing
- * was kept. Unhandled, it is answered with 401.
+ * The session that the request came with has ended: it was destroyed, renewed or has expired before the change could be
+ * saved, and the change was dropped. If nobody handles it, the answer is 401.
  *
  * @since 0.1.0
  * @category errors
@@ -21,13 +22,15 @@ export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session
 
   /** @since 0.1.0 */
   override get message(): string {
-    return "the session is over: it was destroyed, renewed or expired while the request ran, or is kept nowhere"
+    return "The session has ended: it was destroyed, renewed or has expired while the request ran, or the store keeps " +
+      "nothing. The change was not saved. Ask the client to log in again."
   }
 }
 
 /**
- * What was asked needs a new token, and the response head, which would carry it, has left. Commit before the head leaves:
- * a session that exists can be updated from a stream.
+ * The session needs a new token, but the response head that would carry it has already been sent. Run `Session.commit`
+ * before the response is returned. A session that exists by then can be updated from a stream. If nobody handles it,
+ * the answer is 500.
  *
  * @since 0.1.0
  * @category errors
@@ -40,18 +43,19 @@ export class HeadSent extends Schema.TaggedError<HeadSent>("effect-session/HeadS
 
   /** @since 0.1.0 */
   override get message(): string {
-    return "the response head has left, so a new session token can't reach the client; " +
-      "run Session.commit before the response is returned"
+    return "The response head has been sent, so a new session token can't reach the client. " +
+      "Run Session.commit before the response is returned."
   }
 }
 
 /**
- * A value that a session can't hold. `Ref` operations have no error channel, so they die with it, and the session is as
- * it was; the answer is 500.
+ * A value that a session can't hold. `Ref` operations have no error channel, so they die with this error. The session
+ * stays as it was. If nobody handles the defect, the answer is 500, or 413 for `TooLarge`.
  *
- * - `NotJson`: a function, a class instance, `NaN`, a cycle, a key named `__proto__`; `path` says where
- * - `Invalid`: the field's schema refused it; `path` is the field's key
- * - `TooLarge`: the data would exceed the policy's `maxSize`; answered with 413 (S62)
+ * - `NotJson`: the value is not JSON, such as a function, a class instance, `NaN`, a cycle or a key named `__proto__`.
+ *   The `path` says where it is.
+ * - `Invalid`: the field's schema does not allow the value. The `path` is the field's key.
+ * - `TooLarge`: the data would be larger than the policy's `maxSize`.
  *
  * @since 0.1.0
  * @category errors
@@ -71,13 +75,13 @@ export class SessionDataError extends Schema.TaggedError<SessionDataError>("effe
 
   /** @since 0.1.0 */
   override get message(): string {
-    return `session data at ${this.path === "" ? "the top" : this.path}: ${this.problem}`
+    return `The session can't hold the data at ${this.path === "" ? "the top" : this.path}: ${this.problem}`
   }
 }
 
 /**
- * A field that has no default was read and the session has no value for it, or one that its schema can't decode.
- * Unhandled, it is answered with 401.
+ * A field without a default was read, but the session has no value for it, or a value that the field's schema can't
+ * decode. If nobody handles it, the answer is 401.
  *
  * @since 0.1.0
  * @category errors
@@ -96,7 +100,7 @@ export class SessionFieldMissing
   /** @since 0.1.0 */
   override get message(): string {
     return this.reason === "Missing"
-      ? `the session has no ${JSON.stringify(this.key)}`
-      : `the session's ${JSON.stringify(this.key)} does not fit its schema`
+      ? `The session has no value for the field ${JSON.stringify(this.key)}. Set it, or give the field a default.`
+      : `The session's value for the field ${JSON.stringify(this.key)} does not fit the field's schema. Set it again.`
   }
 }

@@ -1,7 +1,7 @@
 /**
- * One typed key of a session, in the manner of `Config`: a field is an Effect of its value, and the functions of `Ref`
- * work on it. Fields of unrelated modules live side by side in one session; each writes its own key and no other. Knows
- * nothing of HTTP or stores.
+ * Typed keys of a session, in the manner of `Config`: a field is an Effect of its value, and has functions like those
+ * of `Ref`. Fields of unrelated modules live side by side in one session, and each writes only its own key. The module
+ * knows nothing of HTTP or stores.
  *
  * @since 0.1.0
  */
@@ -49,8 +49,8 @@ export const TypeId: unique symbol = Symbol.for("effect-session/SessionField")
 export type TypeId = typeof TypeId
 
 /**
- * A typed key of the session `S`. Yielding it gives its value; `E` is `never` for a field with a default and
- * `SessionFieldMissing` for one without.
+ * A typed key of the session `S`. Yielding it gives its value. The error type is `never` for a field with a default,
+ * and `SessionFieldMissing` for a field without one.
  *
  * @since 0.1.0
  * @category models
@@ -61,11 +61,13 @@ export interface SessionField<in out A, out E = never, out S = Session.Session> 
     readonly _E: Types.Covariant<E>
     readonly _S: Types.Covariant<S>
   }
-  /** The keys of the session's data that it reads and writes. */
+  /** The keys of the session's data that the field reads and writes. */
   readonly keys: ReadonlyArray<string>
 }
 
 /**
+ * Types of fields.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -82,18 +84,24 @@ export declare namespace SessionField {
   }
 
   /**
+   * The type of a field's value.
+   *
    * @since 0.1.0
    * @category models
    */
   export type Value<F> = F extends SessionField<infer A, infer _E, infer _S> ? A : never
 
   /**
+   * The type of a field's error.
+   *
    * @since 0.1.0
    * @category models
    */
   export type Error<F> = F extends SessionField<infer _A, infer E, infer _S> ? E : never
 
   /**
+   * The session that a field belongs to.
+   *
    * @since 0.1.0
    * @category models
    */
@@ -107,16 +115,19 @@ export declare namespace SessionField {
  * @category models
  */
 export interface Options<A, S> {
-  /** What an absent field counts as. Pure, and the same at every call: what must be born once is for `getOrCreate`. */
+  /**
+   * The value of a field that is missing. The function is pure and returns the same value each time; use `getOrCreate`
+   * for a value that is made once. Default: reading a missing field fails with `SessionFieldMissing`.
+   */
   readonly default?: (() => A) | undefined
-  /** `"remove"`: the value does not survive `Session.renew`, such as a CSRF secret at a login (S16). Default: it does. */
+  /** What `Session.renew` does to the value. Use `remove` for secrets that a login has to end. Default `keep`. */
   readonly onRenew?: "keep" | "remove" | undefined
   /** The session that the field belongs to. Default: `Session.Session`. */
   readonly session?: Session.SessionTag<S> | undefined
 }
 
 /**
- * What a schema must encode to, to be kept in a session.
+ * The JSON part of an encoded type: what a schema must encode to, so that its values can be kept in a session.
  *
  * @since 0.1.0
  * @category models
@@ -128,7 +139,7 @@ export type Encodable<I> = [I] extends [Session.Json] ? I
   : never
 
 /**
- * A schema whose encoded side is JSON; for any other, the type says so.
+ * A schema whose encoded side is JSON. For any other schema, the compiler's message says what to do.
  *
  * @since 0.1.0
  * @category models
@@ -139,18 +150,18 @@ export type JsonSchema<A, I> =
     : "the encoded side of this schema is not JSON: transform it, as Schema.Date does, or keep another value")
 
 /**
- * The lens that a field is, over a draft of the session. A field made of others is made of their lenses.
+ * What a field is inside: a lens over a draft of the session. `Struct` and `Optional` are made of other lenses.
  */
 abstract class Lens<A, E, S> extends Effectable.Class<A, E, S> implements SessionField<A, E, S> {
   readonly [TypeId] = variance as unknown as SessionField<A, E, S>[TypeId]
   abstract readonly tag: Session.SessionTag<S>
   abstract readonly keys: ReadonlyArray<string>
-  /** The value. One that its schema can't decode counts as missing, and is noted (S61). */
+  /** The stored value. A value that the schema can't decode counts as missing, and is noted (S61). */
   abstract read(data: Session.Data, notes: Notes): Either.Either<A, SessionFieldMissing>
-  /** The draft with the value in it. Throws a `SessionDataError` for one that can't be kept. */
+  /** The draft with the value in it. Throws a `SessionDataError` for a value that can't be kept. */
   abstract write(draft: Draft.Draft, value: A, maxSize: number): Draft.Draft
   abstract clear(draft: Draft.Draft): Draft.Draft
-  /** The value, with the field's own way out where it is missing. */
+  /** The value as the field's reader gets it: the default, `none` or the error if it is missing. */
   abstract resolve(data: Session.Data, notes: Notes): Either.Either<A, E>
 
   commit(): Effect.Effect<A, E, S> {
@@ -238,7 +249,7 @@ class Single<A, I, E, S> extends Lens<A, E, S> {
       return draft
     }
     const { [this.key]: _, ...rest } = draft.data
-    // What is left is no larger than what was accepted before.
+    // The rest of the data was within the limit before, so its size is not checked.
     return withData(draft, rest, Number.POSITIVE_INFINITY)
   }
 }
@@ -322,8 +333,8 @@ export const isSessionField = (value: unknown): value is SessionField<unknown, u
   Predicate.hasProperty(value, TypeId)
 
 /**
- * Makes a field: a key of the session's data and the schema of what is kept there. Data that the schema no longer fits
- * counts as missing, and is logged and counted (S61).
+ * Makes a field of a key and the schema of its value. A stored value that its schema no longer accepts counts as
+ * missing; that is logged as a warning and counted.
  *
  * @since 0.1.0
  * @category constructors
@@ -362,8 +373,8 @@ export const make: {
   )
 
 /**
- * The field as one that may be absent: its value is an `Option`, `none` when it is missing, and setting it to `none`
- * removes it. All functions of this module work on it.
+ * A field that may be missing: its value is an `Option`. The value is `none` if the field is missing, and setting it to
+ * `none` removes the field. All functions of this module work on it.
  *
  * @since 0.1.0
  * @category constructors
@@ -372,7 +383,7 @@ export const option = <A, E, S>(field: SessionField<A, E, S>): SessionField<Opti
   new Optional(lensOf(field))
 
 /**
- * Several fields of one session as one, read and written together.
+ * Several fields of one session as one field, whose value is a struct. They are read and written together.
  *
  * @since 0.1.0
  * @category constructors
@@ -387,7 +398,7 @@ export const struct = <const F extends { readonly [key: string]: SessionField.An
   const lenses = fields as unknown as Fields
   const first = Object.values(lenses)[0]
   if (first === undefined) {
-    throw new TypeError("SessionField.struct: name at least one field")
+    throw new TypeError("SessionField.struct was given no fields. Name at least one field.")
   }
   return new Struct(lenses, first) as never
 }
@@ -409,7 +420,7 @@ const changing = <A, E, S, B>(
 ): Effect.Effect<B, E, S> =>
   use(field, (session, lens, caller) => andThen(session.change(caller, modifying(session, lens, f)), reported(session)))
 
-/** An answer, once it is reported which stored values had to be passed over. */
+/** Reports the stored values that could not be decoded, and then gives the answer. */
 const reported = (session: internal.SessionHandle) => <B, E>(either: Either.Either<B, E>): Effect.Effect<B, E> => {
   const { unreported } = session
   if (unreported !== undefined) {
@@ -418,7 +429,7 @@ const reported = (session: internal.SessionHandle) => <B, E>(either: Either.Eith
   return either._tag === "Right" ? Exit.succeed(either.right) : either
 }
 
-/** An update of one field as an update of the draft; a missing value leaves the draft as it is. */
+/** Turns an update of one field into an update of the draft. If the value is missing, the draft stays as it is. */
 const modifying =
   <A, E, S, B>(session: internal.SessionHandle, lens: Lens<A, E, S>, f: (value: A) => readonly [B, A]) =>
   (draft: Draft.Draft): readonly [Either.Either<B, E>, Draft.Draft] => {
@@ -431,7 +442,8 @@ const modifying =
   }
 
 /**
- * The field's value: its default where it is missing, or else the typed `SessionFieldMissing`. The same as yielding it.
+ * The field's value. If it is missing, the field's default, or a `SessionFieldMissing` if it has none. Yielding the
+ * field does the same.
  *
  * @since 0.1.0
  * @category accessors
@@ -443,7 +455,7 @@ export const get = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E, 
   )
 
 /**
- * The field's value, or an error of your own where it is missing: a guard in one line.
+ * The field's value, or an error of your own if it is missing: a guard in one line.
  *
  * @since 0.1.0
  * @category accessors
@@ -468,7 +480,7 @@ export const getOrFail: {
 )
 
 /**
- * Sets the field, and no other. Dies with a `SessionDataError` if the schema does not allow the value.
+ * Sets the field. Other fields stay as they are. Dies with a `SessionDataError` if the schema does not allow the value.
  *
  * @since 0.1.0
  * @category combinators
@@ -487,7 +499,7 @@ export const set: {
 )
 
 /**
- * Updates the field by a pure function, which is run again if another request changed the session first.
+ * Updates the field by a pure function, which runs again on the latest value if another request saves first.
  *
  * @since 0.1.0
  * @category combinators
@@ -502,7 +514,7 @@ export const update: {
 )
 
 /**
- * `update`, giving the new value, as it is in this request.
+ * Updates the field and gives the new value, as it is in this request.
  *
  * @since 0.1.0
  * @category combinators
@@ -520,7 +532,7 @@ export const updateAndGet: {
 )
 
 /**
- * `update`, giving the value before it, as it was in this request.
+ * Updates the field and gives the value before, as it was in this request.
  *
  * @since 0.1.0
  * @category combinators
@@ -535,8 +547,8 @@ export const getAndUpdate: {
 )
 
 /**
- * `set`, giving the value before it. A field that is missing and has no default fails and is not set: use `set`, or
- * `option`.
+ * Sets the field and gives the value before. If the field is missing and has no default, this fails and sets nothing:
+ * use `set`, or `option`.
  *
  * @since 0.1.0
  * @category combinators
@@ -551,9 +563,9 @@ export const getAndSet: {
 )
 
 /**
- * Updates the field and answers by one pure function. The answer rests on the data that this request read: if another
- * request changes the session first, the update is replayed on its data and lands, but the answer was given already.
- * Where it must be of the value that landed, use `transaction`.
+ * Updates the field and computes an answer by one pure function. The answer is computed from the value that this
+ * request read. If another request saves first, the update runs again on its value, but the answer stays the same. If
+ * the answer must fit the value that is saved, use `transaction`.
  *
  * @since 0.1.0
  * @category combinators
@@ -564,7 +576,7 @@ export const modify: {
 } = dual(2, changing)
 
 /**
- * Removes the field.
+ * Removes the field from the session.
  *
  * @since 0.1.0
  * @category combinators
@@ -573,7 +585,7 @@ export const remove = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<voi
   use(field, (session, lens, caller) => session.change(caller, (draft) => [undefined, lens.clear(draft)]))
 
 /**
- * Reads the field and removes it: a message that is shown once. Where it may be absent, take `option(field)`.
+ * Reads the field and removes it, such as a message that is shown once. Use `take(option(field))` if it may be missing.
  *
  * @since 0.1.0
  * @category combinators
@@ -586,8 +598,8 @@ export const take = <A, E, S>(field: SessionField<A, E, S>): Effect.Effect<A, E,
     ))
 
 /**
- * The field's value, or, where it is missing, the one that `make` gives, kept at once by a transaction: of any number of
- * requests in parallel all get the same. Fails with `SessionGone` where the session is over.
+ * The field's value. If it is missing, `make` runs and its value is saved at once, in a transaction. Of any number of
+ * parallel requests, all get the same value. Fails with `SessionGone` if the session has ended.
  *
  * @since 0.1.0
  * @category combinators
@@ -625,7 +637,9 @@ export const getOrCreate: {
 )
 
 /**
- * Acts on the final value of the field, as `Session.transaction` does on the session's.
+ * Runs `f` on the latest stored value of the field and saves the result atomically, with this request's pending
+ * updates. If another request saves first, `f` runs again; you get the result of the run that was saved. See
+ * `Session.transaction`.
  *
  * @since 0.1.0
  * @category combinators
@@ -673,7 +687,8 @@ class FocusedRef<A, S> extends Effectable.Class<A> implements Ref.Ref<A> {
 const refVariance = { _A: (value: never) => value }
 
 /**
- * A `Ref` of the field alone, for code that knows nothing of sessions. The field has a default, or is an `option`.
+ * A `Ref` of the field alone, for code that knows nothing of sessions. The field must have a default, or be an
+ * `option`.
  *
  * @since 0.1.0
  * @category combinators

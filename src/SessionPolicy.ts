@@ -1,6 +1,7 @@
 /**
- * How long a session lives, and what happens when the store fails. Only the middleware reads the policy; the lifetimes that
- * a session was given are kept in its record. Knows nothing of HTTP, states or stores.
+ * How long a session lives, how large it may be, and what happens when the store fails. Only the middleware reads the
+ * policy. The lifetimes that a session was given are kept in its record. The module knows nothing of HTTP, states or
+ * stores.
  *
  * @since 0.1.0
  */
@@ -14,8 +15,9 @@ import * as Layer from "effect/Layer"
 import * as check from "./internal/options.js"
 
 /**
- * What happens to a request that touches its session when the store fails. `fail` answers 503. `anonymous` goes on with an
- * empty session that is never saved and sets no cookie, and counts the failure.
+ * What happens to a request that touches its session when the store fails. With `fail` the request is answered with
+ * 503. With `anonymous` the request goes on with an empty session, which is never saved and sets no cookie; the failure
+ * is counted.
  *
  * @since 0.1.0
  * @category models
@@ -23,7 +25,7 @@ import * as check from "./internal/options.js"
 export type OnStoreFailure = "fail" | "anonymous"
 
 /**
- * The limits in force. Times are in milliseconds.
+ * The policy with all defaults filled in. Times are in milliseconds. `Options` says what each member means.
  *
  * @since 0.1.0
  * @category models
@@ -49,8 +51,8 @@ export interface Options {
   /** A session this old ends, used or not. Default 24 hours (NIST SP 800-63B-4, AAL2). */
   readonly lifetime?: Duration.DurationInput | undefined
   /**
-   * A read extends the session only when that moves its end by at least this much. Default: a tenth of the idle timeout. For
-   * a session with a shorter idle timeout of its own, it is the same fraction of that one.
+   * A read extends the session only when that moves its end by at least this much. Default: a tenth of the idle
+   * timeout. For a session with a shorter idle timeout of its own, it is the same fraction of that one.
    */
   readonly touchInterval?: Duration.DurationInput | undefined
   /** How long the store may take to load a session, and again to commit it. Default 5 seconds. */
@@ -73,7 +75,7 @@ const defaults: Policy = {
 }
 
 /**
- * The policy in force: the defaults of `Options` where no layer sets another.
+ * The policy in force. Without a layer, it has the defaults that `Options` names.
  *
  * @since 0.1.0
  * @category references
@@ -124,7 +126,7 @@ export const make = (options: Options = {}): Effect.Effect<Policy, ConfigError.C
   })
 
 /**
- * Sets the policy.
+ * Sets the policy for the app. Fails with a `ConfigError` that says what to write instead.
  *
  * @since 0.1.0
  * @category layers
@@ -139,7 +141,7 @@ export const layer = (options: Options = {}): Layer.Layer<never, ConfigError.Con
   Layer.effectContext(Effect.map(make(options), (policy) => Context.make(SessionPolicy, policy)))
 
 /**
- * The same with options from `Config`.
+ * `layer` with options read from `Config`.
  *
  * @since 0.1.0
  * @category layers

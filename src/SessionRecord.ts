@@ -1,6 +1,6 @@
 /**
- * What a store keeps of a session, and the one place where it is made and encoded. Knows nothing of HTTP, of tokens, or
- * of where the text goes.
+ * The record that a store keeps of a session. This is the one place where records are made, encoded and decoded. The
+ * module knows nothing of HTTP, of tokens, or of where the text is stored.
  *
  * @since 0.1.0
  */
@@ -19,7 +19,7 @@ import type { SessionId } from "./SessionToken.js"
 export type Data = Json.JsonObject
 
 /**
- * The record of one session. Times are milliseconds since the epoch, by the Clock of the process that wrote them.
+ * The record of one session. Times are in milliseconds since the epoch, by the Clock of the process that wrote them.
  *
  * @since 0.1.0
  * @category models
@@ -33,26 +33,26 @@ export interface SessionRecord {
   readonly touchedAt: number
   /** The idle deadline, which a touch moves forward. */
   readonly deadline: number
-  /** The absolute bound, which only `Session.expireIn` moves. */
+  /** The absolute bound. A touch never moves it; `Session.expireIn` does. */
   readonly expiresAt: number
-  /** The idle timeout in force, in milliseconds. */
+  /** The session's idle timeout, in milliseconds. */
   readonly idle: number
-  /** Set by `Session.expireIn`: the cookie outlives the browser's own session. */
+  /** Whether the cookie outlives the browser's own session. Set by `Session.expireIn`. */
   readonly persistent?: true
-  /** Keys that a renewal drops: fields declared with `onRenew: "remove"`. */
+  /** The keys of fields with `onRenew: "remove"`, which a renewal drops. */
   readonly dropOnRenew?: ReadonlyArray<string>
   /** Whose session it is. */
   readonly subject?: string
-  /** What its owner is shown of it, such as "Firefox on Linux". */
+  /** The name under which its owner sees the session in a list, such as "Firefox on Linux". */
   readonly label?: string
   /** When the subject last proved who they are. */
   readonly authenticatedAt?: number
-  /** The public id, where it is not the token's hash: for stores whose token is the data. Never encoded. */
+  /** The public id, for stores whose token is the data, so that it is not the token's hash. It is never encoded. */
   readonly id?: SessionId
 }
 
 /**
- * The earlier of the two bounds, in milliseconds since the epoch.
+ * When the session ends: the earlier of the idle deadline and the absolute bound, in milliseconds since the epoch.
  *
  * @since 0.1.0
  * @category accessors
@@ -60,7 +60,7 @@ export interface SessionRecord {
 export const endsAt = (record: SessionRecord): number => Math.min(record.deadline, record.expiresAt)
 
 /**
- * Whether a record has expired. At exactly its bound it has.
+ * Whether a record has expired at the time `now`, in milliseconds since the epoch. At exactly its end it has.
  *
  * @since 0.1.0
  * @category guards
@@ -68,7 +68,7 @@ export const endsAt = (record: SessionRecord): number => Math.min(record.deadlin
 export const isExpired = (record: SessionRecord, now: number): boolean => now >= endsAt(record)
 
 /**
- * The version of the envelope written here.
+ * The version of the format that `encode` writes.
  *
  * @since 0.1.0
  * @category encoding
@@ -76,7 +76,8 @@ export const isExpired = (record: SessionRecord, now: number): boolean => now >=
 export const version = 1
 
 /**
- * The part of a record that a touch changes and that a backend compares. It travels beside the encoded body.
+ * The part of a record that a touch changes and that a backend compares. It is kept beside the encoded body. Times are
+ * in milliseconds since the epoch.
  *
  * @since 0.1.0
  * @category models
@@ -84,12 +85,12 @@ export const version = 1
 export interface Stamp {
   readonly revision: number
   readonly touchedAt: number
-  /** The earlier of the two bounds. */
+  /** The earlier of the idle deadline and the absolute bound. */
   readonly deadline: number
 }
 
 /**
- * What every write leaves as it is.
+ * The part of a record that a write of data leaves as it is.
  *
  * @since 0.1.0
  * @category models
@@ -97,14 +98,13 @@ export interface Stamp {
 export interface Lasting extends Omit<SessionRecord, "data" | "dropOnRenew" | "id" | keyof Stamp> {}
 
 /**
- * Makes a record of what lasts, the data, the keys that a renewal drops, and the stamp. It is not frozen yet, so that who
- * makes it can complete it.
+ * Makes a record of its parts. The record is not frozen, so that the caller can complete it.
  *
  * @since 0.1.0
  * @category constructors
  */
-// Property by property: a rest or a spread takes longer than all else there is to decoding a record, and of a spread whose
-// data is another V8 makes an object of three times the size.
+// The properties are copied one by one, because a rest or a spread takes longer than all the rest of decoding a record.
+// A spread whose data is replaced also makes V8 build an object of three times the size.
 export const make = (
   from: Lasting,
   data: Data,
@@ -139,8 +139,8 @@ export const make = (
 }
 
 /**
- * The record with changes, frozen throughout: the form in which a store may keep it and hand it out, since nobody can
- * change it any more. Throws where the data is not JSON.
+ * A frozen copy of the record with these changes. A store can keep it and hand it out, because nobody can change it any
+ * more. Throws if the data is not JSON.
  *
  * @since 0.1.0
  * @category combinators
@@ -166,8 +166,8 @@ export const own = (
 }
 
 /**
- * Why a body could not be decoded: `NewerVersion` was written by a later release and is left in peace, `Malformed` is
- * anything else.
+ * Why a body could not be decoded. A `NewerVersion` was written by a later release and must be left as it is. Anything
+ * else is `Malformed`.
  *
  * @since 0.1.0
  * @category models
@@ -195,7 +195,7 @@ const decodeBody = Schema.decodeUnknownOption(Body)
 const undecodable = (reason: Undecodable["reason"]): Undecodable => ({ _tag: "Undecodable", reason })
 
 /**
- * The body as JSON text, the stamp apart. The inverse of `decode`.
+ * Encodes a record as JSON text, without its stamp. The inverse of `decode`.
  *
  * @since 0.1.0
  * @category encoding
@@ -227,8 +227,9 @@ export const stamp = (record: SessionRecord): Stamp => ({
 })
 
 /**
- * Reads a body back. Anything at all may be given: what is not a body of a known version is `Undecodable`. A newer
- * version is told apart, so that an older release leaves it as it is.
+ * Decodes a body, which may be JSON text or a value parsed from it. Any value may be given: what is not a body of a
+ * known version gives `Undecodable`. A newer version has a reason of its own, so that an older release leaves it as it
+ * is.
  *
  * @since 0.1.0
  * @category encoding

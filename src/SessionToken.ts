@@ -1,7 +1,7 @@
 /**
- * The two names of a session. A `Token` is the secret that the client holds; a `SessionId` is its one-way hash, which stores
- * use as the key and which is safe to print. This module knows nothing of HTTP, of what a session contains, or of where it
- * is kept.
+ * The two names of a session. A `Token` is the secret that the client holds; a `SessionId` is its one-way hash, which
+ * stores use as the key and which is safe to print. This module knows nothing of HTTP, of what a session contains, or
+ * of where it is kept.
  *
  * @since 0.1.0
  */
@@ -13,8 +13,8 @@ import * as Redacted from "effect/Redacted"
 import * as crypto from "./internal/crypto/hash.js"
 
 /**
- * The secret that a client holds. For every store that keeps sessions under a key it is 256 random bits in base64url, 43
- * characters; a store whose token is the data (sealed sessions) has longer ones. Prints as `<redacted>`.
+ * The secret that a client holds. In stores that keep sessions under a key, it is 256 random bits in base64url, 43
+ * characters. In a store whose token is the data (sealed sessions), it is longer. It prints as `<redacted>`.
  *
  * @since 0.1.0
  * @category models
@@ -22,8 +22,8 @@ import * as crypto from "./internal/crypto/hash.js"
 export type Token = Redacted.Redacted<string>
 
 /**
- * The public id of a session: the SHA-256 of its token in base64url, 43 characters. Safe to log: the token can't be worked
- * out from it.
+ * The public id of a session: the SHA-256 of its token in base64url, 43 characters. It is safe to log, because the
+ * token can't be computed from it.
  *
  * @since 0.1.0
  * @category models
@@ -31,8 +31,8 @@ export type Token = Redacted.Redacted<string>
 export type SessionId = string & Brand.Brand<"effect-session/SessionId">
 
 /**
- * The source of the tokens' randomness: a function from a number of bytes to that many bytes. The default is the runtime's
- * cryptographic random generator. Override only in tests, to make tokens deterministic.
+ * The source of the tokens' randomness: a function from a number of bytes to that many random bytes. The default is the
+ * runtime's cryptographic random generator. Override it only in tests, to make tokens deterministic.
  *
  * @since 0.1.0
  * @category references
@@ -41,7 +41,7 @@ export type SessionId = string & Brand.Brand<"effect-session/SessionId">
  * import { Effect } from "effect"
  * import { SessionToken } from "effect-session"
  *
- * // every token is the same one: what a store does with a repeated token can be seen
+ * // every token is the same, to test what a store does with a repeated token
  * const unlucky = Effect.provideService(SessionToken.Generator, (size) => new Uint8Array(size))
  * ```
  */
@@ -52,11 +52,11 @@ export class Generator extends Context.Reference<Generator>()("effect-session/Se
 const tokenBytes = 32
 const tokenForm = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 
-/** The bytes at the start of a token that a renewed one keeps. */
+/** How many bytes at the start of a token are kept by a renewal. */
 const shardBytes = 2
 
 /**
- * Wraps a string as a token. Its form is not checked.
+ * Wraps a string as a token. It does not check the string's form; `isDrawn` and a store's `accepts` do.
  *
  * @since 0.1.0
  * @category constructors
@@ -64,9 +64,9 @@ const shardBytes = 2
 export const fromString = (text: string): Token => Redacted.make(text)
 
 /**
- * Draws a token. One that is to follow another in a renewal is given that as `predecessor`, and keeps its first two bytes
- * where it was drawn here as well: a clustered store derives the place of a session from them, so that the old and the new
- * session are in one place. 240 bits are fresh.
+ * Draws a random token. For a renewal, give the session's old token as `predecessor`: the new token then keeps its
+ * first two bytes. A clustered store derives a session's place from them, so that the old and the new session are in
+ * one place. The other 240 bits are fresh. A predecessor that `draw` did not make is ignored.
  *
  * @since 0.1.0
  * @category constructors
@@ -87,8 +87,8 @@ const decode = (text: string): Uint8Array => {
 }
 
 /**
- * Whether a token has the full form of those drawn here: 43 characters of base64url, canonical in the last, nothing
- * before or after. A pure check that a store makes before it asks its backend.
+ * Whether a token has the exact form of those that `draw` makes: 43 characters of canonical base64url, with nothing
+ * before or after. Stores make this check before they ask their backend.
  *
  * @since 0.1.0
  * @category guards
@@ -96,7 +96,7 @@ const decode = (text: string): Uint8Array => {
 export const isDrawn = (token: Token): boolean => tokenForm.test(Redacted.value(token))
 
 /**
- * The first two bytes of a drawn token in hex: the part that `draw` keeps of a predecessor.
+ * The first two bytes of a drawn token in hex: the part that `draw` keeps from a predecessor.
  *
  * @since 0.1.0
  * @category accessors
@@ -106,13 +106,16 @@ export const shard = (token: Token): string => {
   return Encoding.encodeHex(bytes.subarray(0, shardBytes))
 }
 
-/** Where a token object keeps its id. A property, because a WeakMap entry for each request burdens the garbage collector. */
+/**
+ * The property in which a token object keeps its id. A WeakMap entry for each request would burden the garbage
+ * collector.
+ */
 const idOf: unique symbol = Symbol.for("effect-session/SessionToken/id")
 
 type Identified = Token & { [idOf]?: SessionId }
 
 /**
- * The public id of a token, hashed once for each token object.
+ * The public id of a token. Each token object is hashed once.
  *
  * @since 0.1.0
  * @category accessors
@@ -127,7 +130,8 @@ export const toId = (token: Token): Effect.Effect<SessionId> => {
 }
 
 /**
- * The public id of a token at once; `undefined` where the runtime has no synchronous hash and `toId` was not yet asked.
+ * The public id of a token, without an Effect. It is `undefined` if the runtime has no synchronous hash and `toId` has
+ * not run on this token object yet.
  *
  * @since 0.1.0
  * @category accessors

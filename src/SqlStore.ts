@@ -1,18 +1,19 @@
 /**
- * Sessions in a table of PostgreSQL, SQLite, MySQL or MariaDB, through the `SqlClient` that the app has already. A
- * migration makes the table. Writes are conditional on the revision that was read, so that no writer undoes another. The
- * module knows nothing of HTTP, and of the database's driver no more than its dialect.
+ * Keeps sessions in a table of PostgreSQL, SQLite, MySQL or MariaDB, through the `SqlClient` that the app has already.
+ * A migration makes the table. Writes are conditional on the revision that was read, so that no writer undoes another.
+ * The module knows nothing of HTTP, and nothing of the database's driver except its dialect.
  *
- * **What it costs.** Load, create, update, renew, touch and remove are one statement each, and so one round trip; on MySQL
- * and MariaDB a renewal is a transaction of two. A conflict takes one statement more, and so do a touch that has nothing to
- * move and a removal that finds no session. Removing the old token of a renewed session takes two to find its successor and
- * one to end it.
+ * **Costs.** Load, create, update, renew, touch and remove are one statement each, and so one round trip. On MySQL and
+ * MariaDB a renewal is a transaction of two statements. A conflict takes one statement more, and so do a touch that has
+ * nothing to move and a removal that finds no session. Removing the old token of a renewed session takes two statements
+ * to find its successor and one to end it.
  *
- * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection and is committed or
- * rolled back with the app's rows. `Session.commit` in there tries once: a conflict fails with a `StoreError` of reason
- * `Contention`, so that the app can run its transaction again, and a rollback is noticed. That takes one more statement a
- * commit, and one afterwards. `@effect/sql` shows an open transaction to every client: an app that has a second `SqlClient`,
- * for another database, must not use the session inside that client's transactions.
+ * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and is
+ * committed or rolled back with the app's rows. There, `Session.commit` tries once: a conflict fails with a
+ * `StoreError` of reason `Contention`, so that the app can run its transaction again. The session also finds out
+ * whether the transaction was rolled back, which takes one more statement for each commit and one afterwards.
+ * `@effect/sql` shows an open transaction to every client. If an app has a second `SqlClient` for another database, it
+ * must not use the session inside that client's transactions.
  *
  * @since 0.1.0
  */
@@ -51,26 +52,27 @@ export type {
 }
 
 /**
- * Where the table is. Names are quoted as they are, so reserved words and capitals do no harm.
+ * Where the table is. Names are quoted, so reserved words and capitals are allowed.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Placement {
   /**
-   * The table's name, at most 54 bytes. Default `sessions`. A name with a dot is refused, since it could mean either of
-   * two things: write the part before the dot as `schema`.
+   * The table's name, at most 54 bytes. Default `sessions`. It must not contain a dot: write the part before the dot as
+   * `schema`.
    */
   readonly table?: string | undefined
   /**
-   * The schema that the table is in: PostgreSQL's schema, MySQL's database, the name of an attached SQLite database. It
-   * has to exist. Default: the connection's own.
+   * The schema that the table is in: a schema of PostgreSQL, a database of MySQL, or the name of an attached SQLite
+   * database. It has to exist. Default: the connection's own.
    */
   readonly schema?: string | undefined
 }
 
 /**
- * Columns of the app's own by name, each with what it gets of a record, written whenever the session's data is.
+ * Columns of the app's own, by name. The function computes the column's value from the session's record, whenever the
+ * session's data is written.
  *
  * @since 0.1.0
  * @category models
@@ -80,15 +82,15 @@ export interface Columns {
 }
 
 /**
- * Options of `layer` that are data.
+ * The options of `layer` that are data. All have defaults.
  *
  * @since 0.1.0
  * @category models
  */
 export interface DataOptions extends Placement {
-  /** How often expired sessions are deleted. Default: every minute. */
+  /** How long the sweep of expired sessions waits between two runs. Default 1 minute. */
   readonly sweepInterval?: Duration.DurationInput | undefined
-  /** How many rows one DELETE of the sweep takes at most. Default 500. */
+  /** How many rows one DELETE of the sweep deletes at most. Default 500. */
   readonly sweepBatch?: number | undefined
 }
 
@@ -100,21 +102,21 @@ export interface DataOptions extends Placement {
  */
 export interface Options extends DataOptions {
   /**
-   * Columns of the app's own, to query sessions by: `{ user_id: (record) => record.subject ?? null }`. They have to be
-   * in the table, by a migration of the app's, and to allow NULL, because a session that was renewed or removed leaves
-   * a row without data for a minute. A count of sessions asks for rows whose `body` is not null.
+   * Columns of the app's own, to query sessions by: `{ user_id: (record) => record.subject ?? null }`. A migration of
+   * the app has to add them to the table, and they have to allow NULL, because a session that was renewed or removed
+   * leaves a row without data for a minute. To count sessions, count the rows whose `body` is not null. Default: none.
    */
   readonly columns?: Columns | undefined
 }
 
 /**
- * Options of `migrations` and `layerMigrations`.
+ * Options of `migrations` and `layerMigrations`. All have defaults.
  *
  * @since 0.1.0
  * @category models
  */
 export interface MigrationOptions extends Placement {
-  /** The number of the first migration, where they are joined with the app's own. Default 1. */
+  /** The number of the first migration, to join them with the app's own migrations. Default 1. */
   readonly firstId?: number | undefined
 }
 
@@ -124,7 +126,7 @@ const place = ({ schema, table = "sessions" }: Placement): Checked<Table.Place> 
   const dot = typeof table === "string" ? table.indexOf(".") : -1
   if (dot !== -1) {
     const parts = JSON.stringify({ schema: table.slice(0, dot), table: table.slice(dot + 1) })
-    return invalid("table", `write the schema as an option of its own: ${parts}`)
+    return invalid("table", `write the part before the dot as the option schema: ${parts}`)
   }
   return Either.all({
     table: Sql.checkName(["SqlStore", "table"], table, Sql.longestTable),
@@ -136,7 +138,7 @@ const checkColumns = (columns: Columns = {}): Checked<backend.Setup["columns"]> 
   Either.all(
     Object.entries(columns).map(([name, value]) =>
       Table.columns.has(name.toLowerCase())
-        ? invalid("columns", `write another name than ${JSON.stringify(name)}, which is a column of the store's own`)
+        ? invalid("columns", `write another name than ${JSON.stringify(name)}: the store has a column of this name`)
         : Either.map(Sql.checkName(["SqlStore", "columns", name], name), () => [name, value] as const)
     )
   )
@@ -155,25 +157,25 @@ const checkSweep = (
     )
 }
 
-const spoken = (dialect: Dialect): Checked<Dialect> => Either.right(dialect)
+const known = (dialect: Dialect): Checked<Dialect> => Either.right(dialect)
 
 const dialectOf = (sql: SqlClient.SqlClient): Checked<Dialect> =>
   sql.onDialectOrElse({
-    pg: () => spoken("pg"),
-    sqlite: () => spoken("sqlite"),
-    mysql: () => spoken("mysql"),
+    pg: () => known("pg"),
+    sqlite: () => known("sqlite"),
+    mysql: () => known("mysql"),
     orElse: () => invalid("SqlClient", "provide a client for PostgreSQL, SQLite, MySQL or MariaDB")
   })
 
 /**
- * The table's definition as text, for another migration tool or for whoever is allowed to create tables. It can be run
- * again. Throws a `ConfigError` for a name that can't be one.
+ * The table's definition as SQL text, for another migration tool or for whoever is allowed to create tables. The text
+ * can be run again. Throws a `ConfigError` if a name is not valid.
  *
- * A live session has a `body`, JSON text in the envelope of `SessionRecord.encode`. A session that was renewed or removed
- * leaves a row without a body for a minute; after a renewal, `successor` is the `id` of the session's new row. `deadline`
- * is the time in milliseconds since the epoch until which a row counts. The body's column keeps the text as it was written:
- * `json` on PostgreSQL, because `jsonb` refuses U+0000, reorders keys and rewrites numbers; `longtext` on MySQL, whose
- * `json` does the same. The database's JSON functions work on either.
+ * A live session has a `body`: JSON text, as `SessionRecord.encode` writes it. A session that was renewed or removed
+ * leaves a row without a body for a minute. After a renewal, `successor` is the `id` of the session's new row.
+ * `deadline` is the time until which a row counts, in milliseconds since the epoch. The body's column keeps the text as
+ * it was written. It is `json` on PostgreSQL, because `jsonb` does not accept U+0000, reorders keys and rewrites
+ * numbers. It is `longtext` on MySQL, whose `json` does the same. The database's JSON functions work on either.
  *
  * @since 0.1.0
  * @category migrations
@@ -190,8 +192,8 @@ export const ddl = (dialect: Dialect, options: Placement = {}): string =>
   )
 
 /**
- * The migrations as a loader for any of the SQL clients' `Migrator`s, in a migrations table of their own, or joined with
- * the app's. Fails with `MigrationError` for a name that can't be one.
+ * The migrations as a loader for the `Migrator` of any SQL client. Run them with a migrations table of their own, or
+ * join them with the app's migrations. Fails with a `MigrationError` if a name is not valid.
  *
  * @since 0.1.0
  * @category migrations
@@ -222,8 +224,8 @@ export const migrations = (options: MigrationOptions = {}): Migrator.Loader =>
   })
 
 /**
- * Runs the migrations when it is built. They are noted in a table of their own, `effect_session_migrations` unless told
- * otherwise; a second store in the same database needs another.
+ * Runs the migrations when it is built. `migrationsTable` is the table in which they are recorded, by default
+ * `effect_session_migrations`. A second store in the same database needs another one.
  *
  * @since 0.1.0
  * @category layers
@@ -246,7 +248,8 @@ export const layerMigrations = (
   )
 
 /**
- * Makes a store of the `SqlClient`. The sweep runs in the scope. Fails with a `ConfigError` that says what to write.
+ * Makes a store over the `SqlClient`. The sweep stops with the scope. Fails with a `ConfigError` that says what to
+ * write instead.
  *
  * @since 0.1.0
  * @category constructors
@@ -268,8 +271,8 @@ export const make = (
   })
 
 /**
- * Keeps sessions in a table of the app's database, by the app's own `SqlClient`. The table has to be there: see
- * `layerMigrations`, `migrations` and `ddl`.
+ * Keeps sessions in a table of the app's database, through the app's own `SqlClient`. The table has to exist: see
+ * `layerMigrations`, `migrations` and `ddl`. Fails with a `ConfigError` that says what to write instead.
  *
  * @since 0.1.0
  * @category layers
@@ -289,7 +292,7 @@ export const layer = (
 ): Layer.Layer<Store.Store, ConfigError.ConfigError, SqlClient.SqlClient> => Layer.scoped(Store.Store, make(options))
 
 /**
- * The same with options from `Config`. The app's own columns are functions, and come beside them.
+ * `layer` with options read from `Config`. The app's own columns are functions, so they are given beside them.
  *
  * @since 0.1.0
  * @category layers

@@ -1,6 +1,7 @@
 /**
- * How a client carries its session's token. A state is one or more transports, tried in order; each reads tokens from a
- * request and puts one into a response. A state knows nothing of stores, nor of what a session holds.
+ * How a client carries its session's token. A state is one or more transports, which are tried in order. Each transport
+ * reads tokens from a request and puts one into a response. A state knows nothing of stores, nor of what a session
+ * holds.
  *
  * @since 0.1.0
  */
@@ -25,8 +26,8 @@ export const TypeId: unique symbol = Symbol.for("effect-session/State")
 export type TypeId = typeof TypeId
 
 /**
- * The attributes of a cookie. In those of one response, a key that is present but `undefined` takes the configured attribute
- * away.
+ * The attributes of a cookie. In the attributes of one response, a key that is present but `undefined` removes the
+ * configured attribute.
  *
  * @since 0.1.0
  * @category models
@@ -36,7 +37,7 @@ export type Attributes = {
 }
 
 /**
- * What a transport is told of the session whose token it puts into a response.
+ * What a transport has to know about the session whose token it puts into a response.
  *
  * @since 0.1.0
  * @category models
@@ -44,42 +45,46 @@ export type Attributes = {
 export interface Emission {
   /** The time, in milliseconds since the epoch. */
   readonly now: number
-  /** When the session ends, by its idle or its absolute bound, whichever is earlier. */
+  /**
+   * When the session ends, in milliseconds since the epoch: its idle deadline or its absolute bound, whichever is
+   * earlier.
+   */
   readonly endsAt: number
-  /** Whether the session is to outlive the browser's own session (`Session.expireIn`). */
+  /** Whether the token has to outlive the browser's own session (`Session.expireIn`). */
   readonly persistent: boolean
-  /** The attributes of this response, from `CookieState.attributes`. */
+  /** The cookie attributes for this response alone, from `CookieState.attributes`. */
   readonly attributes: Attributes | undefined
 }
 
 /**
- * One way for a token to travel.
+ * One way to carry a token.
  *
- * A transport that can answer at once does its work when it is called and answers with an `Exit`: `Effect.succeed` makes
- * one, `Effect.sync` and `Effect.map` do not. The middleware then goes on without starting a fiber.
+ * A transport that need not wait should do its work when it is called and return an `Exit`: the middleware then goes on
+ * without starting a fiber. `Effect.succeed` returns an `Exit`; `Effect.sync` and `Effect.map` do not.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Transport {
   /**
-   * What a sealed token is bound to, so that it is accepted nowhere else: `cookie:` and the cookie's name, `header:` and
-   * the header's name in lower case, or `param:` and the parameter's key.
+   * The place that a sealed token is bound to, so that it is accepted nowhere else: `cookie:` and the cookie's name,
+   * `header:` and the header's name in lower case, or `param:` and the parameter's key.
    */
   readonly audience: string
-  /** The bytes that a token may have here. */
+  /** How many bytes a token may have. */
   readonly limit: number
-  /** The request headers that are read, for `Vary`. */
+  /** The request headers that are read. The middleware adds them to `Vary`. */
   readonly vary: ReadonlyArray<string>
-  /** Whether every token goes out with an expiry, so that it has to be sent again when the session's end moves. */
+  /** Whether every token is sent with an expiry. It then has to be sent again when the session's end moves. */
   readonly persistent: boolean
-  /** The tokens that a request carries, in order, malformed ones included. Never fails: what can't be read is left out. */
+  /** The tokens that a request carries, in order, malformed ones included. What can't be read is left out. */
   readonly extract: (
     request: HttpServerRequest.HttpServerRequest
   ) => Effect.Effect<ReadonlyArray<SessionToken.Token>>
   /**
-   * Whether a token that `extract` gave came in an older form, such as signed by an older secret. It is then put into the
-   * response that next writes or touches its session. Asked with the object that `extract` gave. Default: none did.
+   * Whether a token came in an older form, such as one signed by an older secret. The token is then put into the next
+   * response that writes or touches its session. The argument is the object that `extract` returned. Default: no token
+   * is outdated.
    */
   readonly outdated?: ((token: SessionToken.Token) => boolean) | undefined
   /** Puts a token into a response. Doing it twice has the effect of doing it once. */
@@ -96,7 +101,7 @@ export interface Transport {
 }
 
 /**
- * The state service: its transports, the first of which answers for a new session.
+ * The state service. A new session's token is sent by the first of its transports.
  *
  * @since 0.1.0
  * @category models
@@ -107,7 +112,7 @@ export interface State {
 }
 
 /**
- * The state service.
+ * The tag of the state service.
  *
  * @since 0.1.0
  * @category tags
@@ -115,7 +120,7 @@ export interface State {
 export const State: Context.Tag<State, State> = Context.GenericTag<State>("effect-session/State")
 
 /**
- * Makes a state of transports.
+ * Makes a state of one or more transports, which are tried in this order.
  *
  * @since 0.1.0
  * @category constructors
@@ -126,8 +131,9 @@ export const make = (...transports: readonly [Transport, ...Array<Transport>]): 
 })
 
 /**
- * Joins two states: the first transport that carries a well-formed token is used, and answers. A new session is answered
- * through the first. So one app serves browsers and native clients, and each request still has one token of one transport.
+ * Joins two states, so that one app serves browsers and native clients. The first transport in which a request carries
+ * a well-formed token is used, and the response's token is sent by it too. A new session's token is sent by the first
+ * transport.
  *
  * @since 0.1.0
  * @category layers

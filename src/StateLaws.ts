@@ -1,7 +1,7 @@
 /**
- * What every state promises, as laws that anyone can try on theirs. Each law is a program over the `State` service that
- * fails with `LawBroken`; `suite` tries them all under `@effect/vitest`. A response goes through a client in miniature,
- * which makes the next request of it. Knows nothing of how a state carries a token, nor of stores.
+ * The state laws: what every state promises, as tests that anyone can run on their own state. Each law is a program
+ * over the `State` service that fails with `LawBroken`. `suite` runs them all under `@effect/vitest`. A small client
+ * turns each response into the next request. The module knows nothing of how a state carries a token, nor of stores.
  *
  * @since 0.1.0
  */
@@ -19,37 +19,37 @@ import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 
 /**
- * How a state is tried.
+ * How a state is tested. All options have defaults.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * Whether the state puts tokens into responses. Default true. One that doesn't (a parameter of the URL) is held to
-   * leaving every response as it is, and needs `carry`.
+   * Whether the state puts tokens into responses. Default true. A state that doesn't, such as a parameter of the URL,
+   * must leave every response as it is, and needs `carry`.
    */
   readonly emits?: boolean | undefined
   /**
-   * The request by which a client carries a token, in its URL or its headers. Default: the one that follows on a response
-   * into which the token was put.
+   * Makes a request that carries a token, in its URL or its headers. Default: the request that the client makes after a
+   * response with the token.
    */
   readonly carry?: ((transport: State.Transport, text: string) => Request) | undefined
   /**
-   * A client: the request that follows on a response. Default: it keeps cookies by their names until they end, and sends
-   * again, as they came, the response headers that the transport names in its `vary`.
+   * The client: makes the next request from the request before and its response. Default: a client that keeps cookies
+   * by their names until they expire, and sends the response headers that the transport names in `vary` back unchanged.
    */
   readonly client?:
     | ((transport: State.Transport, before: Request, response: Response) => Request)
     | undefined
-  /** How many random texts are tried in a token's place. Default: 200. */
+  /** How many random texts are tried in a token's place. Default 200. */
   readonly values?: number | undefined
-  /** Where random texts come from. Default: 1. */
+  /** The seed of the random texts. Default 1. */
   readonly seed?: number | undefined
 }
 
 /**
- * A law that a state broke: its name, and what was found where something else was expected.
+ * A law that a state broke: the law's name, and what the state did instead of what was expected.
  *
  * @since 0.1.0
  * @category errors
@@ -61,16 +61,18 @@ export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly law: str
 }
 
 /**
- * One law. `run` fails with `LawBroken` where the state breaks it; `covers` are the requirements (S-numbers) behind it;
- * `waived` is why it is not tried under the given options.
+ * One law.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Law {
   readonly name: string
+  /** The numbers of the requirements behind the law, as `docs/requirements.md` lists them. */
   readonly covers: ReadonlyArray<string>
+  /** Why the law is skipped under the given options; `undefined` if it is not. */
   readonly waived: string | undefined
+  /** Tests the state. Fails with `LawBroken` if the state breaks the law. */
   readonly run: Effect.Effect<void, LawBroken, State.State>
 }
 
@@ -86,7 +88,7 @@ interface Trial {
 interface Definition {
   readonly name: string
   readonly covers: ReadonlyArray<string>
-  /** Whether the law is about what is put into responses, or about a state that puts nothing. */
+  /** Whether the law is for states that put tokens into responses, or for those that don't. Default: for both. */
   readonly emits?: boolean
   readonly trial: (trial: Trial) => Effect.Effect<void, string>
 }
@@ -120,11 +122,12 @@ const expectTokens = (
     const found = expected.length === 0 ? drawnOnly(texts) : texts
     return expect(
       show(found) === show(expected),
-      () => `${when} the request gave ${found.length} tokens, or others, where ${expected.length} were expected`
+      () =>
+        `${when} the request gave ${found.length} tokens, but ${expected.length} were expected, or gave other tokens`
     )
   })
 
-/** The request with other cookies around its own, some of almost the same name. */
+/** The request with other cookies before and after its own, some with almost the same name. */
 const amongOthers = (trial: Trial, request: Request): Request => {
   const own = request.headers.get("cookie")
   const names = [...client.cookiesOf(request).keys()]
@@ -143,7 +146,7 @@ const amongOthers = (trial: Trial, request: Request): Request => {
   return new Request(request.url, { headers })
 }
 
-/** A response with much to lose, as the platform's value and as a web `Response` in a body. */
+/** A response with cookies and headers of its own, as the platform's value and as a web `Response` in a body. */
 const busy: ReadonlyArray<() => HttpServerResponse.HttpServerResponse> = [
   () =>
     HttpServerResponse.text("body", {
@@ -171,10 +174,10 @@ const expectKept = (
   Effect.gen(function*() {
     const kept = lines(after)
     const lost = lines(before).filter((line) => !kept.includes(line))
-    yield* expect(lost.length === 0, () => `these were lost: ${show(lost)}`)
+    yield* expect(lost.length === 0, () => `the response lost ${show(lost)}`)
     const web = HttpServerResponse.toWeb(after)
     const body = yield* Effect.promise(() => web.text())
-    yield* expect(web.status === 201 && body === "body", () => `the answer became ${web.status} ${show(body)}`)
+    yield* expect(web.status === 201 && body === "body", () => `the response became ${web.status} ${show(body)}`)
   })
 
 const definitions: ReadonlyArray<Definition> = [
@@ -212,7 +215,7 @@ const definitions: ReadonlyArray<Definition> = [
         const tokens = yield* trial.transport.extract(HttpServerRequest.fromWeb(trial.next(first(), response)))
         yield* expect(
           tokens.length > 0 && tokens.every((token) => trial.transport.outdated?.(token) !== true),
-          () => "a token that was emitted is not read again, or is called outdated"
+          () => "a token that was emitted is not read again, or counts as outdated"
         )
       })
   },
@@ -242,7 +245,7 @@ const definitions: ReadonlyArray<Definition> = [
       })
   },
   {
-    name: "a token of as many bytes as the limit allows makes the way",
+    name: "a token of as many bytes as the limit allows is carried",
     covers: ["S46"],
     trial: (trial) =>
       Effect.gen(function*() {
@@ -283,7 +286,7 @@ const definitions: ReadonlyArray<Definition> = [
         }), { discard: true })
   },
   {
-    name: "a client told to forget its token has none",
+    name: "a client has no token after its removal",
     covers: ["S25", "S27"],
     emits: true,
     trial: (trial) =>
@@ -333,7 +336,7 @@ const definitions: ReadonlyArray<Definition> = [
         for (const response of responses) {
           const kept = client.cookiesOf(trial.next(before, response))
           const lost = others.filter(([name, value]) => kept.get(name) !== value).map(([name]) => name)
-          yield* expect(lost.length === 0, () => `these were lost: ${show(lost)}`)
+          yield* expect(lost.length === 0, () => `the client lost the cookies ${show(lost)}`)
         }
       })
   },
@@ -345,9 +348,9 @@ const definitions: ReadonlyArray<Definition> = [
       Effect.forEach(busy, (make) =>
         Effect.gen(function*() {
           const emitted = yield* trial.transport.emit(make(), trial.draw(), emission)
-          yield* expect(show(lines(emitted)) === show(lines(make())), () => "a token changed it")
+          yield* expect(show(lines(emitted)) === show(lines(make())), () => "emitting a token changed the response")
           const expired = trial.transport.expire(make(), undefined)
-          yield* expect(show(lines(expired)) === show(lines(make())), () => "a removal changed it")
+          yield* expect(show(lines(expired)) === show(lines(make())), () => "a removal changed the response")
         }), { discard: true })
   },
   {
@@ -380,7 +383,7 @@ const definitions: ReadonlyArray<Definition> = [
       })
   },
   {
-    name: "no other header is read than those it names for Vary",
+    name: "only the headers that are named for Vary are read",
     covers: ["S56"],
     trial: (trial) =>
       Effect.gen(function*() {
@@ -477,7 +480,7 @@ const run = (definition: Definition, options: Options): Effect.Effect<void, LawB
   })
 
 /**
- * The laws, to be tried one by one.
+ * The laws, to run them one by one.
  *
  * @since 0.1.0
  * @category laws
@@ -503,7 +506,7 @@ export const laws = (options: Options = {}): ReadonlyArray<Law> => {
 }
 
 /**
- * Tries every law on every transport of a state, one test each, under the given name.
+ * Tests every transport of a state by every law, in one test each, under the given name.
  *
  * @since 0.1.0
  * @category laws

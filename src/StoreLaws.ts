@@ -1,7 +1,7 @@
 /**
- * What every store promises, as laws that anyone can try on their own store. Each law is a program over the `Store`
- * service that fails with `LawBroken`; `suite` tries them all under `@effect/vitest`. What a backend can't do is waived by
- * name, and what is waived stays visible as a skipped test. Knows nothing of how a store keeps sessions.
+ * The store laws: what every store promises, as tests that anyone can run on their own store. Each law is a program
+ * over the `Store` service that fails with `LawBroken`. `suite` runs them all under `@effect/vitest`. What a backend
+ * can't do is waived by name, and shows as a skipped test. The module knows nothing of how a store keeps sessions.
  *
  * @since 0.1.0
  */
@@ -18,17 +18,18 @@ import * as values from "./internal/laws/store/values.js"
 import type * as Store from "./Store.js"
 
 /**
- * What a store may declare that it can't do:
+ * What a store can do. A store that lacks one of these waives it:
  *
- * - `keeping`: it keeps nothing, and answers `NotKept`
- * - `revocation`: a token is good until it expires, since it is the data (sealed sessions): nothing ends an old one
- * - `revisions`: it can't see that another writer was there first, not even well after the fact
- * - `tombstones`: a renewed or removed token answers `None`, as one that was never used
- * - `compareAndSet`: it sees other writers, but two at the same moment may both believe that they won
- * - `createIfAbsent`: of two creates under one token at the same moment both may believe that they won
+ * - `keeping`: without it, the store keeps nothing and answers `NotKept`.
+ * - `revocation`: without it, a token is valid until it expires, because it is the data (sealed sessions). Nothing ends
+ *   an old token.
+ * - `revisions`: without it, the store can't see that another writer was first, not even long after.
+ * - `tombstones`: without it, a renewed or removed token answers `None`, like a token that was never used.
+ * - `compareAndSet`: without it, the store sees other writers, but two at the same moment may both succeed.
+ * - `createIfAbsent`: without it, two creates under one token at the same moment may both succeed.
  *
- * A plain cache, which reads, compares and writes in three steps, waives the last two alone. Every law says what it
- * needs; waiving less than is true fails, waiving more hides laws that would have held.
+ * A plain cache, which reads, compares and writes in three steps, waives only the last two. Every law says what it
+ * needs. A store that waives too little fails laws. A store that waives too much skips laws that it would keep.
  *
  * @since 0.1.0
  * @category models
@@ -36,55 +37,59 @@ import type * as Store from "./Store.js"
 export type Capability = internal.Capability
 
 /**
- * How a store is tried.
+ * How a store is tested. The clock is required.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * Which clock rules the store. `test`: only the time that a call is told, so a law may also pass the end of a tombstone.
-   * `live`: a server sweeps by its own, so no law rests on when the server forgets. With either, the time that laws tell
-   * stands still until they move it, apart from any `Clock`: a store has to go by its call's `now`.
+   * Which clock the store depends on. With `test`, only the `now` of its calls counts, so a law may also go past the
+   * end of a tombstone. With `live`, a server deletes by its own clock, so no law depends on when that happens. In both
+   * cases the calls' `now` stands still until a law moves it, whatever the `Clock` says: a store must use its call's
+   * `now`.
    */
   readonly clock: "test" | "live"
   /** What the store can't do. Default: nothing is waived. */
   readonly waives?: ReadonlyArray<Capability> | undefined
-  /** Single laws that the store does not keep, by name, each with the reason, which is printed. Default: none. */
+  /** Single laws that the store does not keep: the reason by the law's name. The reason is printed. Default: none. */
   readonly except?: { readonly [law: string]: string } | undefined
   /**
-   * How much is tried. At 1, the default: 500 random histories of two clients and all 91 of two steps are compared with
-   * the model, and 100 random values make the round trip. Random histories and values grow in proportion; 2 also tries
-   * all histories of three steps, 4 and more those of four (15,379, for stores in memory). Below 1 for slow stores.
+   * How much is tested. With 1, 500 random histories of two clients and all 91 histories of two steps are compared with
+   * the model, and 100 random values make the round trip. The random ones grow in proportion. With 2, all histories of
+   * three steps are tested too; with 4 or more, those of four (15,379, for stores in memory). Write less than 1 for
+   * slow stores. Default 1.
    */
   readonly thoroughness?: number | undefined
-  /** Compares one random history alone, to repeat a failure, which prints its seed. */
+  /** Tests a single random history, to repeat a failure. A failure prints its seed. Default: all random histories. */
   readonly seed?: number | undefined
   /**
-   * What every call is told beside the time, for a store whose tokens depend on it. Default: the cookie `session`, and no
-   * limit.
+   * The rest of every call beside its time, for a store whose tokens depend on it. Default: the audience
+   * `cookie:session`, and no limit.
    */
   readonly call?: { readonly audience: string; readonly limit: number } | undefined
 }
 
 /**
- * One law. `run` fails with `LawBroken` where the store breaks it; `needs` are the capabilities without which it can't be
- * asked; `covers` are the requirements (S-numbers) behind it.
+ * One law.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Law {
   readonly name: string
+  /** The numbers of the requirements behind the law, as `docs/requirements.md` lists them. */
   readonly covers: ReadonlyArray<string>
+  /** The capabilities that a store must have to be tested by the law. */
   readonly needs: ReadonlyArray<Capability>
-  /** Why the law is not tried under the given options; `undefined` where it is. */
+  /** Why the law is skipped under the given options; `undefined` if it is not. */
   readonly waived: string | undefined
+  /** Tests the store. Fails with `LawBroken` if the store breaks the law. */
   readonly run: Effect.Effect<void, LawBroken | Store.StoreError, Store.Store>
 }
 
 /**
- * A law that a store broke: its name, and what was answered or found where something else was expected.
+ * A law that a store broke: the law's name, and what the store did instead of what was expected.
  *
  * @since 0.1.0
  * @category errors
@@ -92,6 +97,8 @@ export interface Law {
 export const LawBroken: typeof internal.LawBroken = internal.LawBroken
 
 /**
+ * A law that a store broke.
+ *
  * @since 0.1.0
  * @category errors
  */
@@ -121,7 +128,7 @@ const waived = (definition: internal.Definition, settings: internal.Settings, op
 }
 
 /**
- * The laws, to be tried one by one. Throws a `TypeError` when `except` names a law that there is not.
+ * The laws, to run them one by one. Throws a `TypeError` if `except` names a law that does not exist.
  *
  * @since 0.1.0
  * @category laws
@@ -151,7 +158,9 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
   }
   for (const name of Object.keys(options.except ?? {})) {
     if (!definitions.some((definition) => definition.name === name)) {
-      throw new TypeError(`StoreLaws: there is no law named ${JSON.stringify(name)}`)
+      throw new TypeError(
+        `StoreLaws: There is no law named ${JSON.stringify(name)}. Write the name of a law as laws() gives it.`
+      )
     }
   }
   return definitions.map((definition) => ({
@@ -164,8 +173,8 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
 }
 
 /**
- * Tries every law on a store, one test each, under the given name. The layer is built once; laws draw tokens of their own
- * and leave what they wrote.
+ * Tests a store by every law, in one test each, under the given name. The layer is built once. Every law draws tokens
+ * of its own, and does not delete what it wrote.
  *
  * @since 0.1.0
  * @category laws
@@ -188,7 +197,7 @@ export const suite = <E>(
   name: string,
   options: Options & {
     readonly layer: Layer.Layer<Store.Store, E>
-    /** How long one law may take. Default: 60 seconds. */
+    /** How long one law may take. Default 60 seconds. */
     readonly timeout?: Duration.DurationInput | undefined
   }
 ): void => {

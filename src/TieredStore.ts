@@ -1,14 +1,15 @@
 /**
- * Memory in front of any store, for services whose sessions are read far more often than written: a session that this
- * process read or wrote a moment ago is answered without a call. Writes go to the store behind, which alone decides, so
- * every promise of its writes holds; only reads may be old, and for no longer than `timeToLive`. Knows nothing of HTTP.
+ * Puts memory in front of any store, for services that read sessions far more often than they write them. A session
+ * that this process read or wrote a moment ago is answered without a call. Writes go to the store behind, so every
+ * promise of its writes holds. Only reads may be old, and for no longer than `timeToLive`. The module knows nothing of
+ * HTTP.
  *
- * **What reads may miss.** This process sees its own writes, renewals and removals at once, also when a slower read that
- * began before them ends after them. A write inside a transaction of the app's own is seen as soon as that has committed:
- * nothing of its session is remembered for one `timeToLive`. Another instance's writes are seen after one `timeToLive` at
- * the latest (5 seconds by default), or as soon as that instance tells of them where a `channel` joins the two. Until then
- * a session that was ended elsewhere can still be read here, though never written. A service that must not have that takes
- * the store alone.
+ * **What reads may miss.** This process sees its own writes, renewals and removals at once, even if a slower read began
+ * before them and ends after them. A write inside a transaction of the app's own is seen as soon as the transaction has
+ * committed, because its session is not kept in memory for one `timeToLive`. Another instance's writes are seen after
+ * one `timeToLive` at the latest (5 seconds by default), or as soon as they are announced, if a `channel` joins the
+ * instances. Until then, a session that was ended elsewhere can still be read here, but never written. A service for
+ * which that is too late must use the store alone.
  *
  * @since 0.1.0
  */
@@ -36,23 +37,23 @@ export type {
 } from "./internal/tieredStore/channel.js"
 
 /**
- * Options of `layer` that are data. All have defaults.
+ * The options of `layer` that are data. All have defaults.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
   /**
-   * How many sessions are remembered at most, and how many tokens that name none; the least recently used is forgotten
-   * for a new one. Default 10000.
+   * How many sessions are kept in memory at most, and as many tokens that name no session. Beyond that, the least
+   * recently used one is forgotten. Default 10000.
    */
   readonly capacity?: number | undefined
-  /** How long a read is answered from memory before the store behind is asked again. Default 5 seconds. */
+  /** How long a session is answered from memory before it is read from the store again. Default 5 seconds. */
   readonly timeToLive?: Duration.DurationInput | undefined
 }
 
 /**
- * What is used of a Redis client of the package `redis` or `ioredis`, version 5 or newer, that is connected.
+ * A connected Redis client of the package `redis` or `ioredis`, version 5 or newer, as far as the channel uses it.
  *
  * @since 0.1.0
  * @category models
@@ -75,7 +76,8 @@ export type {
 const silent = (): Effect.Effect<void> => Effect.void
 
 /**
- * Puts memory in front of the store layer that is piped into it. Other services of that layer pass through.
+ * Puts memory in front of the store whose layer is piped into it. Other services of that layer pass through. Fails with
+ * a `ConfigError` that says what to write instead.
  *
  * @since 0.1.0
  * @category layers
@@ -90,7 +92,7 @@ const silent = (): Effect.Effect<void> => Effect.void
  */
 export const layer = <CE = never, CR = never>(
   options: Options & {
-    /** What joins instances: a channel, or an Effect of it in the layer's scope. */
+    /** The channel by which instances announce their writes, or a scoped Effect of it. Default: none. */
     readonly channel?: Channel | Effect.Effect<Channel, CE, CR> | undefined
   } = {}
 ) =>
@@ -118,7 +120,7 @@ export const layer = <CE = never, CR = never>(
   )
 
 /**
- * The same with options from `Config`.
+ * `layer` with options read from `Config`, without a channel.
  *
  * @since 0.1.0
  * @category layers
@@ -130,8 +132,8 @@ export const layerConfig = (options: Config.Config.Wrap<Options>) =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layer(options)(self)))
 
 /**
- * A channel by Redis pub/sub, for `layer`. The client that is given publishes; to listen, a connection of its own is
- * opened by the client's `duplicate` and closed with the layer. Publishing costs one command for each write.
+ * A channel for `layer` that uses Redis pub/sub. The given client publishes, which costs one command for each write. To
+ * listen, the client's `duplicate` opens a connection of its own, which is closed with the layer.
  *
  * @since 0.1.0
  * @category constructors

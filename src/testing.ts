@@ -1,7 +1,7 @@
 /**
- * Tools for tests of sessions: records made by hand, a store whose calls a test holds, fails and records, and a browser
- * in miniature over an app without sockets. Needs no test runner; every wait is on an event or on the `Clock`, so that a
- * race is stepped through and comes out the same each time.
+ * Tools for tests of sessions: records made by hand, a store whose calls a test can hold, fail and record, and a small
+ * browser for an app without sockets. The module needs no test runner. Every wait is for an event or for the `Clock`,
+ * so that a test can step through a race with the same result each time.
  *
  * @since 0.1.0
  */
@@ -22,8 +22,8 @@ import * as SessionRecord from "./SessionRecord.js"
 import * as Store from "./Store.js"
 
 /**
- * Where in a call something happens: `before` the store does it, or `after` the store has done it and before the caller
- * knows. Default: `before`.
+ * When in a call something happens: `before` the store runs it, or `after` the store has run it and before the caller
+ * gets the answer.
  *
  * @since 0.1.0
  * @category models
@@ -31,25 +31,26 @@ import * as Store from "./Store.js"
 export type Moment = "before" | "after"
 
 /**
- * A call that is held. Both waits end at once when what they wait for has happened already.
+ * A call that is held. Its waits end at once if what they wait for has happened already.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Held {
-  /** Waits until the call is there, held. */
+  /** Waits until the call has arrived and is held. */
   readonly arrived: Effect.Effect<Store.Operation>
-  /** Lets it go on. Before the call is there: lets it pass when it comes. */
+  /** Lets the call go on. If it has not arrived yet, it is not held when it does. */
   readonly release: Effect.Effect<void>
-  /** Lets it end with this failure instead. */
+  /** Fails the call with this error. */
   readonly fail: (error: Store.StoreError) => Effect.Effect<void>
-  /** Waits until its caller has given up: was interrupted, or timed out. */
+  /** Waits until the caller has given up, because it was interrupted or timed out. */
   readonly interrupted: Effect.Effect<void>
 }
 
 /**
- * What a test does to a controlled store. What is set for a method waits in a queue, and each call takes the first that is
- * for it; a call that finds none goes straight through. `"any"` is for whatever call comes next.
+ * What a test can do to a controlled store. What is set for a method waits in a queue, and each call of that method
+ * takes the first one. A call for which nothing is set goes straight through. `"any"` is for the next call of any
+ * method. Where a moment can be given as `at`, the default is `before`.
  *
  * @since 0.1.0
  * @category models
@@ -57,32 +58,32 @@ export interface Held {
 export interface StoreControls {
   /** The calls so far, in the order in which they arrived. */
   readonly calls: Effect.Effect<ReadonlyArray<Store.Operation>>
-  /** Their methods alone. */
+  /** The methods of the calls so far, in the same order. */
   readonly methods: Effect.Effect<ReadonlyArray<Store.Method>>
-  /** Forgets the calls so far, what is queued, and the latency, and releases what is held. */
+  /** Forgets the calls so far, everything that is set, and all latencies, and releases the calls that are held. */
   readonly reset: Effect.Effect<void>
-  /** Waits until so many calls of a method have arrived, counted from the start or the last `reset`. Default: 1. */
+  /** Waits until that many calls of a method have arrived since the start or the last `reset`. Default 1. */
   readonly arrived: (method: Store.Method, count?: number) => Effect.Effect<Store.Operation>
   /** Holds the next call. */
   readonly hold: (method: Store.Method | "any", options?: { readonly at?: Moment | undefined }) => Effect.Effect<Held>
-  /** Fails the next calls. Default: one, with `Unavailable`. */
+  /** Fails the next calls. Default: one call, with a `StoreError` of reason `Unavailable`. */
   readonly fail: (method: Store.Method | "any", options?: {
     readonly at?: Moment | undefined
     readonly times?: number | undefined
     readonly error?: Store.StoreError | undefined
   }) => Effect.Effect<void>
-  /** Lets the next calls die of a defect. Default: one, of an `Error`. */
+  /** Makes the next calls die of a defect. Default: one call, of an `Error`. */
   readonly die: (method: Store.Method | "any", options?: {
     readonly at?: Moment | undefined
     readonly times?: number | undefined
     readonly defect?: unknown
   }) => Effect.Effect<void>
-  /** Lets the next calls hang until their caller gives up. Default: one. */
+  /** Makes the next calls hang until their caller gives up. Default: one call. */
   readonly hang: (method: Store.Method | "any", options?: {
     readonly at?: Moment | undefined
     readonly times?: number | undefined
   }) => Effect.Effect<void>
-  /** Makes every call from now on take this long, by the caller's `Clock`; zero ends it. */
+  /** Makes every call from now on take this much longer, by the caller's `Clock`. Zero ends it. */
   readonly latency: (method: Store.Method | "any", duration: Duration.DurationInput) => Effect.Effect<void>
 }
 
@@ -95,7 +96,7 @@ export interface StoreControls {
 export type Cookie = jar.JarCookie
 
 /**
- * What a client was answered. The head is there; the body is read when asked for, once.
+ * The response that a client got. Its head has arrived. Its body is read by `text` or `json`, and only once.
  *
  * @since 0.1.0
  * @category models
@@ -103,32 +104,36 @@ export type Cookie = jar.JarCookie
 export interface Answer {
   readonly status: number
   readonly headers: Headers
-  /** The `Set-Cookie` lines, as sent. */
+  /** The `Set-Cookie` lines, as they were sent. */
   readonly setCookies: ReadonlyArray<string>
-  /** The body as text. Dies where the stream behind it fails. */
+  /** The body as text. Dies if its stream fails. */
   readonly text: Effect.Effect<string>
-  /** The body as JSON. Dies where it is not. */
+  /** The body as JSON. Dies if it is not JSON. */
   readonly json: Effect.Effect<unknown>
-  /** The response itself, for what streams. */
+  /** The web response itself, for bodies that are streams. */
   readonly web: Response
 }
 
 /**
- * What goes with a request. `cookies` is sent in place of what the jar holds; `json` sets body and content type.
+ * What a request carries. All options have defaults.
  *
  * @since 0.1.0
  * @category models
  */
 export interface RequestOptions {
+  /** The request's headers. Default: none but the cookies. */
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /** The request's body. Default: none. */
   readonly body?: string | URLSearchParams | FormData | Uint8Array<ArrayBuffer> | undefined
+  /** A value that is sent as a JSON body, with its content type, in place of `body`. Default: none. */
   readonly json?: unknown
+  /** The `Cookie` header. Default: the cookies that the client holds. */
   readonly cookies?: string | undefined
 }
 
 /**
- * A browser in miniature: it sends what its jar holds, and keeps what the answer's head sets, by the rules of RFC 6265bis
- * and the `Clock`. It follows no redirect. Interrupting a request is a client that goes away.
+ * A small browser. It sends the cookies in its jar, and keeps those that responses set, by the rules of RFC 6265bis and
+ * the `Clock`. It follows no redirects. Interrupting a request acts like a client that disconnects.
  *
  * @since 0.1.0
  * @category models
@@ -137,23 +142,23 @@ export interface Client {
   readonly get: (path: string, options?: RequestOptions) => Effect.Effect<Answer>
   readonly post: (path: string, options?: RequestOptions) => Effect.Effect<Answer>
   readonly request: (method: string, path: string, options?: RequestOptions) => Effect.Effect<Answer>
-  /** Sends a request with the jar as it is now, and goes on while it is under way. */
+  /** Sends a request with the jar as it is now, and does not wait for the response. */
   readonly fork: (
     method: string,
     path: string,
     options?: RequestOptions
   ) => Effect.Effect<Fiber.RuntimeFiber<Answer>>
-  /** The cookies held now, in the order in which they were first set. */
+  /** The cookies in the jar, in the order in which they were first set. */
   readonly cookies: Effect.Effect<ReadonlyArray<Cookie>>
   /** The value of the first cookie of that name. */
   readonly cookie: (name: string) => Effect.Effect<Option.Option<string>>
-  /** The `Set-Cookie` lines of the answer that came last. */
+  /** The `Set-Cookie` lines of the last response. */
   readonly setCookies: Effect.Effect<ReadonlyArray<string>>
   /** Keeps a cookie as if the app had sent this `Set-Cookie` line. */
   readonly keep: (line: string) => Effect.Effect<void>
   /** Forgets all cookies. */
   readonly clear: Effect.Effect<void>
-  /** The same app seen by another browser: one with a copy of this jar, or with none of it. */
+  /** Another browser of the same app, with a copy of this jar or with an empty one. Default: an empty jar. */
   readonly other: (options?: { readonly jar?: "copy" | "empty" | undefined }) => Effect.Effect<Client>
 }
 
@@ -166,9 +171,9 @@ export interface Client {
 export class Controls extends Context.Tag("effect-session/testing/Controls")<Controls, StoreControls>() {}
 
 /**
- * A valid record, for tests that speak to a store directly. What is not given: no data, revision 1, created and touched
- * at 0, an idle timeout of 1 hour, a lifetime of 24 hours, both counted from `createdAt`. Throws a `TypeError` when the
- * data is not JSON.
+ * A valid record, for tests that call a store directly. Fields that are not given have defaults: no data, revision 1,
+ * created and touched at time 0, an idle timeout of 1 hour, and a lifetime of 24 hours, counted from `createdAt`. Times
+ * are in milliseconds since the epoch. Throws a `TypeError` if the data is not JSON.
  *
  * @since 0.1.0
  * @category constructors
@@ -197,12 +202,12 @@ export const record = (fields: Partial<SessionRecord.SessionRecord> = {}): Sessi
     deadline
   })
   if (Either.isLeft(decoded)) {
-    throw new TypeError("testing.record: the data is not JSON, or a time is not a finite number")
+    throw new TypeError("testing.record: The data is not JSON, or a time is not a finite number.")
   }
   return { ...decoded.right, ...optional }
 }
 
-/** What waits for a call: at which moment, how often, and what it does there. */
+/** What a test has set for the next calls of a method. */
 interface Interception {
   readonly method: Store.Method | "any"
   readonly at: Moment
@@ -312,7 +317,7 @@ const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
       intercept(
         method,
         options,
-        (call) => Effect.die(options?.defect ?? new Error(`a defect in ${call.method}, as the test asked`))
+        (call) => Effect.die(options?.defect ?? new Error(`The test made the call ${call.method} die.`))
       ),
     hang: (method, options) => intercept(method, options, () => Effect.never),
     latency: (method, duration) =>
@@ -323,8 +328,8 @@ const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
 }
 
 /**
- * The store of a layer under a test's control: its calls can be held, failed, delayed and read, by `Controls`. Whatever
- * else the layer provides, it provides as it is.
+ * Puts the store of a layer under a test's control: by `Controls`, its calls can be held, failed, delayed and read.
+ * Other services of the layer pass through.
  *
  * @since 0.1.0
  * @category layers
@@ -336,7 +341,7 @@ const control = (store: Store.Store): readonly [Store.Store, StoreControls] => {
  *
  * const app = testing.controlled(MemoryStore.layer())
  *
- * // a slow request meets a logout: the first is held on its way to the store while the second goes through
+ * // a slow request meets a logout: its update is held while the logout goes through
  * const race = (slow: Effect.Effect<void>, logout: Effect.Effect<void>) =>
  *   Effect.gen(function*() {
  *     const controls = yield* testing.Controls
@@ -360,9 +365,9 @@ export const controlled = <A = never, E = never, R = never>(
   )
 
 /**
- * A client of an app, without sockets. The app runs with the services, the clock and the fiber refs of the effect that
- * makes the client: under a `TestClock`, two weeks pass at once for both. `baseUrl` is where the client believes the app to
- * be; default `https://app.test`, so that `Secure` and `__Host-` cookies are kept.
+ * Makes a client of an app, without sockets. The app runs with the services, the clock and the fiber refs of the effect
+ * that makes the client, so that a `TestClock` moves the time for both. `baseUrl` is the URL at which the client sees
+ * the app. Default `https://app.test`, so that `Secure` and `__Host-` cookies are kept.
  *
  * @since 0.1.0
  * @category constructors
@@ -393,7 +398,7 @@ export const client = <E, R>(
   app: HttpApp.Default<E, R>,
   options?: { readonly baseUrl?: string | undefined }
 ): Effect.Effect<Client, never, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>> =>
-  // the handler adds a request and its scope each time, so they need not be there when it is made
+  // the handler provides a request and its scope each time, so the runtime need not have them
   Effect.map(Effect.runtime<R>(), (runtime) => {
     const handler = HttpApp.toWebHandlerRuntime(runtime)(app)
     return clientWith(handler, new URL(options?.baseUrl ?? "https://app.test"), [])

@@ -178,10 +178,10 @@ describe("HeaderState", () => {
 
   describe("what is refused when the layer is built", () => {
     const refused: ReadonlyArray<readonly [HeaderState.Options, string]> = [
-      [{ header: "" }, "no header name"],
-      [{ header: "a b" }, "no header name"],
-      [{ header: "a\r\nb" }, "no header name"],
-      [{ header: "X-Sessioñ" }, "no header name"],
+      [{ header: "" }, "not a header name"],
+      [{ header: "a b" }, "not a header name"],
+      [{ header: "a\r\nb" }, "not a header name"],
+      [{ header: "X-Sessioñ" }, "not a header name"],
       [{ header: "Cookie" }, "CookieState.layer()"],
       [{ header: "set-cookie" }, "CookieState.layer()"],
       [{ header: "Content-Length" }, "X-Session"],

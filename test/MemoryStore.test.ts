@@ -128,7 +128,7 @@ describe("S68: the sweep", () => {
     sessions.insert(id(1), ending(1))
     sessions.insert(id(2), ending(1))
     sessions.replace(id(1), ending(3 * minute + 1))
-    sessions.bury(id(2), 1)
+    sessions.leaveTombstone(id(2), 1)
     assert.strictEqual(sessions.sweep(500, 2 * minute), 2)
     assert.deepStrictEqual(held(sessions, 1, 2), [1])
     sessions.sweep(500, 5 * minute)
@@ -138,7 +138,7 @@ describe("S68: the sweep", () => {
   it("S26: a tombstone counts for its minute, and is forgotten a minute later, not before", () => {
     const sessions = new Sessions(Number.POSITIVE_INFINITY)
     for (const n of [1, 2, 3]) {
-      sessions.bury(id(n), n === 3 ? minute : 0)
+      sessions.leaveTombstone(id(n), n === 3 ? minute : 0)
     }
     assert.isTrue(sessions.isSuperseded(id(1), minute - 1))
     assert.isFalse(sessions.isSuperseded(id(1), minute))
@@ -153,16 +153,16 @@ describe("S68: the sweep", () => {
 
   it("of a clock that was ahead a tombstone does not keep those behind it", () => {
     const sessions = new Sessions(Infinity)
-    sessions.bury(id(0), 3_600_000)
-    sessions.bury(id(1), 0)
+    sessions.leaveTombstone(id(0), 3_600_000)
+    sessions.leaveTombstone(id(1), 0)
     assert.strictEqual(sessions.sweep(10, 180_000), 1)
     assert.isTrue(sessions.isSuperseded(id(0), 3_600_000))
   })
 
   it("a tombstone that was left again under the same id counts for its own minute", () => {
     const sessions = new Sessions(Infinity)
-    sessions.bury(id(0), 0)
-    sessions.bury(id(0), 2 * minute)
+    sessions.leaveTombstone(id(0), 0)
+    sessions.leaveTombstone(id(0), 2 * minute)
     assert.strictEqual(sessions.sweep(10, 3 * minute), 1)
     assert.isTrue(sessions.isSuperseded(id(0), 3 * minute - 1))
   })
@@ -170,7 +170,7 @@ describe("S68: the sweep", () => {
   for (
     const [what, sessions, end] of [
       ["evicted", new Sessions(10), () => {}],
-      ["removed", new Sessions(Infinity), (sessions: Sessions, n: number) => sessions.bury(id(n), 0)]
+      ["removed", new Sessions(Infinity), (sessions: Sessions, n: number) => sessions.leaveTombstone(id(n), 0)]
     ] as const
   ) {
     it(`the ids of sessions that were ${what} are not kept until their deadline`, () => {

@@ -352,7 +352,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           const token = yield* createSession(store, { n: 0 })
           const stranger = SessionToken.draw((size) => new Uint8Array(size).fill(7))
           const error = yield* failure(store.renew(token, 0, stranger, yield* recordOf(store, token)))
-          assert.include(String(error.cause), "was not drawn to follow the old one")
+          assert.include(String(error.cause), "is in another shard than the old one")
           assert.deepStrictEqual(yield* dataOf(store, token), { n: 0 })
         }))
 

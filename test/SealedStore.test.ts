@@ -259,7 +259,7 @@ describe("SealedStore", () => {
           const error = yield* Effect.flip(write)
           assert.strictEqual(error.reason, "TooLarge")
           assert.strictEqual(error.method, `SealedStore.${method}`)
-          assert.include(error.message, `${length} bytes where its cookie or header carries ${length - 1}`)
+          assert.include(error.message, `${length} bytes, but its cookie or header carries only ${length - 1}`)
           assert.include(error.message, "\"cart\", 2002 characters")
           assert.notInclude(error.message, "xxx")
         }

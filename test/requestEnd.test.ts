@@ -149,7 +149,7 @@ describe("N8: what is answered with a 5xx is in the log", () => {
   for (
     const [path, status, says] of [
       ["/instance", 500, "cart.item"],
-      ["/schema", 500, "session data at n"],
+      ["/schema", 500, "can't hold the data at n"],
       ["/large", 413, "maxSize"]
     ] as const
   ) {

@@ -1,6 +1,7 @@
 /**
- * Checks of the options that layers take. Each answers with the value, or with a `ConfigError` that names the module and
- * the option and says what to write. An `Either` is an Effect, so a check can be yielded anywhere.
+ * Checks of the options that layers take. Each gives the value, or a `ConfigError` that names the module and the option
+ * and says what to write. An `Either` is an Effect, so a check can be yielded anywhere. The module knows nothing of
+ * sessions.
  */
 import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -9,16 +10,16 @@ import * as Either from "effect/Either"
 /** @internal */
 export type Checked<A> = Either.Either<A, ConfigError.ConfigError>
 
-/** The longest a browser keeps a cookie, and so the longest a session can be of use (RFC 6265bis section 5.5). @internal */
+/** The longest time that a browser keeps a cookie, in milliseconds (RFC 6265bis section 5.5). @internal */
 export const longestLife = Duration.toMillis(Duration.days(400))
 
 const day = Duration.toMillis(Duration.days(1))
 
-/** A wrong option: `advice` says what to write instead. @internal */
+/** The error for a wrong option. `advice` says what to write instead. @internal */
 export const invalid = (path: ReadonlyArray<string>, advice: string): Checked<never> =>
   Either.left(ConfigError.InvalidData([...path], advice))
 
-/** A duration in milliseconds, above zero and at most `longest`, which is a number of whole days. @internal */
+/** A duration in milliseconds, above zero and at most `longest`, which must be a number of whole days. @internal */
 export const milliseconds = (
   path: ReadonlyArray<string>,
   input: Duration.DurationInput,
@@ -53,5 +54,7 @@ export const oneOf = <const A extends string>(
     ? Either.right(value)
     : invalid(path, `write ${choices.map((choice) => JSON.stringify(choice)).join(" or ")}`)
 
-/** What a store says when the token that a session is to be renewed to names a session already. @internal */
-export const repeatedToken = "the token to renew to is in use: the generator of tokens repeats itself"
+/** The message of a store when the new token of a renewal is in use. @internal */
+export const repeatedToken =
+  "The new token of the renewal is already in use, because the token generator repeats itself. " +
+  "Provide a SessionToken.Generator with random bytes, or leave it out."

@@ -60,6 +60,6 @@ StoreLaws.suite("SealedStore with revocations", {
     "renew leaves the old token superseded": sealsAnew,
     "remove leaves the token superseded": sealsAnew,
     "renew never overwrites another session": sealsAnew,
-    "renew takes no superseded token": sealsAnew
+    "renew does not accept a superseded token": sealsAnew
   }
 })

@@ -76,7 +76,7 @@ describe("StateLaws finds what is broken:", () => {
       "a limit beyond what fits",
       cookie,
       () => ({ limit: 4096 }),
-      "a token of as many bytes as the limit allows makes the way"
+      "a token of as many bytes as the limit allows is carried"
     ],
     [
       "an old token beside the new one",
@@ -149,7 +149,7 @@ describe("StateLaws finds what is broken:", () => {
       "a removal that removes nothing",
       cookie,
       () => ({ expire: (response) => response }),
-      "a client told to forget its token has none"
+      "a client has no token after its removal"
     ],
     [
       "a Set-Cookie in the place of another",
@@ -219,7 +219,7 @@ describe("StateLaws finds what is broken:", () => {
       "a Vary that says too little",
       header,
       () => ({ vary: ["Cookie"] }),
-      "no other header is read than those it names for Vary",
+      "only the headers that are named for Vary are read",
       { carry: (_, text) => new Request("http://localhost/", { headers: { "x-session": text } }) }
     ],
     [

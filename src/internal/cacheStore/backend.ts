@@ -1,5 +1,6 @@
 /**
- * A cache as a backend of sessions: compare-and-set by a mutex for each key in this process, one text a key.
+ * A cache as a backend of sessions: one text for each key, with compare-and-set by a mutex for each key in this
+ * process. The module knows nothing of tokens or HTTP.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,14 +16,14 @@ import type { Cache } from "./clients.js"
 /** @internal */
 export interface Options {
   readonly prefix: string
-  /** Whether expiry is left to us: the cache has no time to live of its own, and reads must not meet a write. */
+  /** Whether this module has to delete what has expired. Such a cache may also not support reads during a write. */
   readonly expiring?: boolean
 }
 
-/** The longest time to live asked of a cache: a hundred years. Longer ones overflow in some. */
+/** The longest time to live, in milliseconds: a hundred years. Longer ones overflow in some caches. */
 const longest = 3_155_760_000_000
 
-/** How long what can't be read is kept for inspection, where the cache can forget. */
+/** How long an undecodable session is kept for inspection, if the cache has a time to live. */
 const asideFor = Duration.days(7)
 
 /** @internal */
@@ -37,12 +38,12 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
   const write = (name: string, entry: Backend.Entry, now: number): Effect.Effect<unknown, unknown> => {
     const until = endOf(entry)
     expiring?.note(name, until)
-    // a minute longer than it counts, so that the cache's clock can differ from ours
+    // the cache keeps it a minute longer, because its clock can differ from ours
     const left = Math.ceil(Math.max(until - now, 0)) + sweeping.grace
     return cache.set(name, Entry.toText(entry), Duration.millis(Math.min(left, longest)))
   }
 
-  /** Runs `f` when a live entry of that revision is there. */
+  /** Runs `f` on the live entry of that revision, if there is one. */
   const compare = (
     name: string,
     revision: number,
@@ -58,7 +59,7 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
         : Effect.succeed(Backend.changed(entry))
     })
 
-  /** Deletes what is under a name, if it ended long enough ago; else it is looked at again when it has. */
+  /** Deletes the entry under a name if it ended long enough ago. Otherwise it notes when to look again. */
   const discard = (name: string, now: number): Effect.Effect<void, unknown> =>
     mutex.run([name], () =>
       Effect.flatMap(read(name), (entry) => {
@@ -73,7 +74,7 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
         return Effect.void
       }))
 
-  /** Runs what is done to a name when nothing else is done to it. */
+  /** Runs an operation on a key while no other one uses that key. */
   const alone = <A>(
     key: Backend.Key,
     f: (name: string) => Effect.Effect<A, unknown>
@@ -108,7 +109,8 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
             Effect.flatMap(read(nextName), (found) =>
               Backend.isTaken(found, now)
                 ? Effect.fail(new Error(repeatedToken))
-                // the new one first: nobody has its token yet, so a failure between the two costs nobody their session
+                // The new session is written first: nobody has its token yet, so no session is lost if the second write
+                // fails.
                 : Effect.zipRight(
                   write(nextName, entry, now),
                   Effect.onError(
@@ -167,8 +169,8 @@ interface Agenda {
 }
 
 /**
- * When to look at which name again. A name is filed once: it is looked at when its first deadline has passed, and noted
- * anew if that moved meanwhile.
+ * The names to look at again, and when. Each name is noted once: when its first deadline has passed, it is looked at,
+ * and noted again if the deadline moved meanwhile.
  */
 const agenda = (): Agenda => {
   const index = new DeadlineIndex<string>()

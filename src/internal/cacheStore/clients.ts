@@ -1,34 +1,34 @@
 /**
- * What can be a cache: the interface itself, and what makes one of a client of promises, of the platform's
- * `KeyValueStore`, of `@effect/experimental`'s `Persistence` and of Keyv. Knows nothing of sessions.
+ * The interface of a cache, and the functions that make one of a client of promises, of the platform's `KeyValueStore`,
+ * of `@effect/experimental`'s `Persistence` and of Keyv. The module knows nothing of sessions.
  */
 import type * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { untilOver } from "../runtime/keyedMutex.js"
+import { untilDone } from "../runtime/keyedMutex.js"
 
 /**
- * What is asked of a cache. Keys are printable ASCII, at most 200 characters; values are text of any length.
+ * A cache of texts. Keys are printable ASCII of at most 200 characters, and values are texts of any length.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Cache {
-  /** The text under a key, if it is still there. */
+  /** The text under a key, if there is one. */
   readonly get: (key: string) => Effect.Effect<Option.Option<string>, unknown>
   /**
-   * Keeps a text under a key, whatever was there. The cache may drop it after the time to live, and need not: the expiry
-   * that counts is inside the text.
+   * Sets the text under a key, whatever was there. The cache may delete it after the time to live, but need not: the
+   * expiry that counts is inside the text.
    */
   readonly set: (key: string, value: string, timeToLive: Duration.Duration) => Effect.Effect<unknown, unknown>
-  /** Drops what is under a key. Not an error where nothing is. */
+  /** Deletes the text under a key. It must not fail if there is none. */
   readonly remove: (key: string) => Effect.Effect<unknown, unknown>
 }
 
 /**
- * The same by promises, with the time to live in whole milliseconds: the shape of most clients. See `fromPromises`.
+ * A cache by promises, as most clients have it, for `fromPromises`. The time to live is in whole milliseconds.
  *
  * @since 0.1.0
  * @category models
@@ -40,7 +40,7 @@ export interface PromiseCache {
 }
 
 /**
- * What is used of a Keyv, of version 5 or newer.
+ * A Keyv of version 5 or newer, as far as the store uses it.
  *
  * @since 0.1.0
  * @category models
@@ -53,8 +53,8 @@ export interface Keyv {
 }
 
 /**
- * What is used of `@effect/experimental`'s `BackingPersistence`. Its own type is not named, so that an app without that
- * package compiles.
+ * `@effect/experimental`'s `BackingPersistence`, as far as the store uses it. Its own type is not named here, so that
+ * apps without that package compile.
  *
  * @since 0.1.0
  * @category models
@@ -76,7 +76,7 @@ export interface Persistence {
 }
 
 /**
- * The platform's KeyValueStore as a cache. It fails to remove a missing key when it is a folder, which is no failure here.
+ * The platform's KeyValueStore as a cache. Its folder store fails to remove a missing key, which is not a failure here.
  *
  * @internal
  */
@@ -104,8 +104,8 @@ export const ofPromises = (client: PromiseCache): Cache => {
     Effect.tryPromise({ try: f, catch: (cause) => cause })
   return {
     get: (key) => Effect.map(call(() => client.get(key)), Option.fromNullable),
-    set: (key, value, timeToLive) => untilOver(call(() => client.set(key, value, Duration.toMillis(timeToLive)))),
-    remove: (key) => untilOver(call(() => client.remove(key)))
+    set: (key, value, timeToLive) => untilDone(call(() => client.set(key, value, Duration.toMillis(timeToLive)))),
+    remove: (key) => untilDone(call(() => client.remove(key)))
   }
 }
 
@@ -125,7 +125,7 @@ export const ofKeyv = (keyv: Keyv): Cache => {
       Effect.filterOrFail(
         cache.set(key, value, timeToLive),
         (done) => done !== false,
-        () => "Keyv kept nothing: its set answered false"
+        () => "Keyv did not keep the session: its set returned false. Check the Keyv's adapter."
       )
   }
 }

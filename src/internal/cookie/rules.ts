@@ -1,24 +1,24 @@
 /**
- * The rules of cookies, as pure functions: which attributes may be combined, how long a cookie lasts, and which values of a
- * request's `Cookie` header have a given name. Knows nothing of the HTTP platform.
+ * The rules of cookies, as pure functions: which attributes may be combined, how long a cookie lasts, and which values
+ * in a request's `Cookie` header have a given name. The module knows nothing of the HTTP platform or of sessions.
  */
 import * as Duration from "effect/Duration"
 import type { Attributes, Emission } from "../../State.js"
 import * as options from "../options.js"
 
-/** A broken rule: the option it is about, and what to write instead. @internal */
+/** A broken rule: the option, and what to write instead. @internal */
 export interface Problem {
   readonly option: string
   readonly message: string
 }
 
-/** Name and value together, encoded, in bytes (RFC 6265bis section 5.6; S46). @internal */
+/** The longest name and encoded value together, in bytes (RFC 6265bis section 5.6; S46). @internal */
 export const maximumSize = 4096
 
-/** One attribute's value, in bytes; a browser ignores a longer one (RFC 6265bis section 5.6; S47). @internal */
-export const maximumAttributeSize = 1024
+/** The longest value of an attribute, in bytes. A browser ignores a longer one (RFC 6265bis section 5.6; S47). */
+const maximumAttributeSize = 1024
 
-/** How many cookies of one name are looked at in one request. @internal */
+/** How many cookies of one name are read from one request. @internal */
 export const maximumValues = 16
 
 const nameForm = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
@@ -32,7 +32,7 @@ const checkName = (name: string, room: number): Problem | undefined => {
   if (!nameForm.test(name)) {
     return problem(
       "name",
-      `${quote(name)} is no cookie name: write letters, digits and any of !#$%&'*+-.^_\`|~, such as "session"`
+      `${quote(name)} is not a cookie name: write letters, digits and any of !#$%&'*+-.^_\`|~, such as "session"`
     )
   }
   if (name.length + room > maximumSize) {
@@ -44,7 +44,7 @@ const checkName = (name: string, room: number): Problem | undefined => {
   return undefined
 }
 
-/** A prefix and what it demands; the longer of two that both fit stands first. */
+/** The prefixes and what they demand. If two of them fit a name, the longer one is first. */
 const prefixes: ReadonlyArray<{ readonly prefix: string; readonly host: boolean; readonly http: boolean }> = [
   { prefix: "__Host-Http-", host: true, http: true },
   { prefix: "__Host-", host: true, http: false },
@@ -52,7 +52,7 @@ const prefixes: ReadonlyArray<{ readonly prefix: string; readonly host: boolean;
   { prefix: "__Secure-", host: false, http: false }
 ]
 
-/** Browsers compare prefixes without regard to case, and so do we (S41). */
+/** Checks the rules of a name's prefix. As in browsers, upper and lower case are the same (S41). */
 const checkPrefix = (name: string, attributes: Attributes): Problem | undefined => {
   const rule = prefixes.find(({ prefix }) => name.toLowerCase().startsWith(prefix.toLowerCase()))
   if (rule === undefined) {
@@ -60,16 +60,16 @@ const checkPrefix = (name: string, attributes: Attributes): Problem | undefined 
   }
   const because = `a browser drops a cookie named ${rule.prefix}… otherwise`
   if (attributes.secure !== true) {
-    return problem("secure", `write secure: true, or a name without the prefix: ${because}`)
+    return problem("secure", `write secure: true, or a name without the prefix; ${because}`)
   }
   if (rule.http && attributes.httpOnly !== true) {
-    return problem("httpOnly", `write httpOnly: true, or a name without the prefix: ${because}`)
+    return problem("httpOnly", `write httpOnly: true, or a name without the prefix; ${because}`)
   }
   if (rule.host && attributes.domain !== undefined) {
-    return problem("domain", `leave domain out, or write a name that begins with __Secure-: ${because}`)
+    return problem("domain", `leave domain out, or write a name that begins with __Secure-; ${because}`)
   }
   if (rule.host && attributes.path !== "/") {
-    return problem("path", `write path: "/", or a name that begins with __Secure-: ${because}`)
+    return problem("path", `write path: "/", or a name that begins with __Secure-; ${because}`)
   }
   return undefined
 }
@@ -81,22 +81,22 @@ const checkText = (option: "domain" | "path", value: string | undefined, example
   if (!valueForm.test(value)) {
     return problem(
       option,
-      `${quote(value)} can't stand in a cookie: write printable ASCII without ";", such as ${quote(example)}`
+      `a cookie can't contain ${quote(value)}: write printable ASCII without ";", such as ${quote(example)}`
     )
   }
   if (value.length > maximumAttributeSize) {
-    return problem(option, `a browser ignores it beyond ${maximumAttributeSize} bytes: write a shorter one`)
+    return problem(option, `a browser ignores a value of more than ${maximumAttributeSize} bytes: write a shorter one`)
   }
   return undefined
 }
 
-/** One label of a host name; the underscore is in use, though RFC 952 does not know it. */
+/** One label of a host name. The underscore is in use, though RFC 952 does not allow it. */
 const label = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 
 /** Two labels or more. A browser ignores a dot in front of them. */
 const domainForm = new RegExp(`^\\.?(?:${label}\\.)+${label}$`, "i")
 
-/** A host whose last label is a number is an IPv4 address, to a browser (URL Standard, "ends in a number"). */
+/** To a browser, a host whose last label is a number is an IPv4 address (URL Standard, "ends in a number"). */
 const addressForm = /\.(?:\d+|0x[0-9a-f]*)$/i
 
 const longestHostName = 253
@@ -108,15 +108,14 @@ const checkDomain = (domain: string | undefined): Problem | undefined =>
       ? undefined
       : problem(
         "domain",
-        `a browser takes no cookie with the domain ${quote(domain)}: write a host name with a dot in it and nothing ` +
-          `else, no scheme, no port, no list, no IP address, such as "example.com"; or leave domain out for a cookie ` +
-          "of this host alone"
+        `a browser drops a cookie with the domain ${quote(domain)}: write a host name with a dot, such as ` +
+          `"example.com", without scheme, port, list or IP address, or leave domain out for a cookie of this host alone`
       ))
 
 const checkChoice = (option: string, value: unknown, choices: ReadonlyArray<string>): Problem | undefined =>
   value === undefined || choices.includes(value as string)
     ? undefined
-    : problem(option, `${quote(value)} is none of them: write ${choices.map(quote).join(", ")}`)
+    : problem(option, `${quote(value)} is not allowed: write one of ${choices.map(quote).join(", ")}`)
 
 const checkAge = (maxAge: Duration.DurationInput | undefined): Problem | undefined => {
   if (maxAge === undefined) {
@@ -134,7 +133,7 @@ const checkAge = (maxAge: Duration.DurationInput | undefined): Problem | undefin
 }
 
 /**
- * The first rule that a cookie breaks, if any. `room` is what its value must at least have.
+ * The first rule that a cookie breaks, if any. `room` is the length, in bytes, that its value must be able to have.
  *
  * @internal
  */
@@ -150,7 +149,7 @@ export const check = (name: string, attributes: Attributes, room: number): Probl
     return first
   }
   if (attributes.path !== undefined && !attributes.path.startsWith("/")) {
-    return problem("path", `a browser ignores a path that begins otherwise: write ${quote(`/${attributes.path}`)}`)
+    return problem("path", `a browser ignores a path that does not begin with /: write ${quote(`/${attributes.path}`)}`)
   }
   if (attributes.partitioned === true && attributes.secure !== true) {
     return problem("secure", "write secure: true, or leave partitioned out: a browser drops the cookie otherwise")
@@ -162,13 +161,13 @@ export const check = (name: string, attributes: Attributes, room: number): Probl
     )
   }
   if (attributes.expires !== undefined && Number.isNaN(attributes.expires.getTime())) {
-    return problem("expires", "it is no valid date: write one, or maxAge: \"14 days\"")
+    return problem("expires", "this is not a valid date: write a valid one, or maxAge: \"14 days\"")
   }
   return undefined
 }
 
 /**
- * The configured attributes with defaults filled in: as closed as a cookie can be (S37, S38, S43, S45).
+ * The configured attributes with the strictest defaults (S37, S38, S43, S45).
  *
  * @internal
  */
@@ -183,7 +182,7 @@ export const withDefaults = (options: Attributes): Attributes => ({
   secure: options.secure ?? true
 })
 
-/** The strictest prefix that the attributes allow (S09, S39). @internal */
+/** The name with the strictest prefix that the attributes allow (S09, S39). @internal */
 export const defaultName = (attributes: Attributes): string => {
   if (attributes.secure !== true) {
     return "session"
@@ -192,9 +191,9 @@ export const defaultName = (attributes: Attributes): string => {
 }
 
 /**
- * One response's attributes over the configured ones. A key that is present and `undefined` takes its attribute away; a
- * partitioned cookie is Secure whatever was asked, and one that this response makes partitioned is SameSite=None. A date
- * given for this response alone takes the place of the configured age.
+ * The configured attributes, overridden by those of one response. A key that is present and `undefined` removes its
+ * attribute. A partitioned cookie is always Secure, and one that this response makes partitioned is SameSite=None. An
+ * `expires` of this response replaces the configured age.
  *
  * @internal
  */
@@ -213,7 +212,7 @@ export const merge = (configured: Attributes, response: Attributes | undefined):
   return { ...merged, secure: true, sameSite: response.partitioned === true ? "none" : merged.sameSite }
 }
 
-/** How long a cookie lasts by what was asked for, in milliseconds; `undefined` for one that ends with the browser. */
+/** The age that was asked for, in milliseconds; `undefined` for a cookie that ends with the browser's session. */
 const ageOf = (
   configured: Attributes,
   response: Attributes | undefined,
@@ -229,12 +228,12 @@ const ageOf = (
 }
 
 /**
- * What a cookie that is set carries. It never lasts longer than the session, and its age is cut to whole seconds (S22). That
- * of a persistent session lasts until the session ends, whatever age is configured; only an age or a date given for this
- * response says otherwise.
+ * The attributes of a cookie that is set. The cookie never outlives the session, and its age is cut to whole seconds
+ * (S22). The cookie of a persistent session lasts until the session ends, whatever age is configured, unless an age or
+ * a date is given for this response.
  *
- * Max-Age alone states the age: every client of the last decade knows it, it does not depend on the client's clock, and an
- * Expires beside it would be ignored. A date that the app asked for stays a date.
+ * The age is sent as Max-Age alone: every client of the last decade knows it, it does not depend on the client's clock,
+ * and an Expires beside it would be ignored. A date that the app asked for is sent as Expires.
  *
  * @internal
  */
@@ -253,7 +252,7 @@ export const setting = (
   }
 }
 
-/** What the removal of the same cookie carries: all that identifies it, and an end in the past (S27). @internal */
+/** The attributes that remove the cookie: those that identify it, and an end in the past (S27). @internal */
 export const removal = (attributes: Attributes): Attributes => ({
   ...attributes,
   expires: new Date(0),
@@ -282,7 +281,7 @@ const skipBack = (text: string, from: number, to: number): number => {
   return end
 }
 
-/** Text without the blanks around it. */
+/** The text without the blanks around it. */
 const strip = (text: string, from: number, to: number): string => {
   const start = skip(text, from, to)
   return text.slice(start, skipBack(text, start, to))
@@ -305,11 +304,12 @@ const decode = (value: string): string => {
 }
 
 /**
- * The values of the cookies of each name, in the header's order, no more than `maximumValues` of one name (S51). One pass
- * over the header for all names, whose cost grows with the header's length alone: each search goes on where the last one
+ * The values of the cookies of each name, in the header's order, at most `maximumValues` of one name (S51). All names
+ * are read in one pass, whose cost is linear in the header's length, because each search goes on where the last one
  * ended.
  *
- * Blanks around a name are those of RFC 6265 and no others, or a name after a U+00A0 would get past its prefix.
+ * Only the blanks of RFC 6265 are removed around a name. Otherwise, a name after a U+00A0 would evade the rules of its
+ * prefix.
  *
  * @internal
  */
@@ -339,7 +339,7 @@ export const values = (header: string, names: ReadonlyArray<string>): ReadonlyAr
   return found
 }
 
-/** A value as it travels; `undefined` for one that has no such form (a lone surrogate). @internal */
+/** A value as a cookie sends it; `undefined` for one that can't be encoded (a lone surrogate). @internal */
 export const encode = (value: string): string | undefined => {
   try {
     return encodeURIComponent(value)

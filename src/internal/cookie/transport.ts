@@ -1,6 +1,6 @@
 /**
- * How a token travels in a cookie: read from the request's `Cookie` header, put into a response, removed from the client.
- * The rules stand in `rules.ts`; this is what carries them out on the HTTP platform.
+ * Carries a token in a cookie, by the rules of `rules.ts`: reads it from the request's `Cookie` header, puts it into a
+ * response, and removes it from the client. The module knows nothing of stores, nor of what a session holds.
  */
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
@@ -12,13 +12,13 @@ import * as http from "../http/response.js"
 import * as chunks from "./chunks.js"
 import * as rules from "./rules.js"
 
-/** How the value of a cookie is made of a token. @internal */
+/** The form in which a cookie's value holds the token. @internal */
 export type Form =
   | { readonly _tag: "Plain" }
   | { readonly _tag: "Chunks" }
   | { readonly _tag: "Signed"; readonly signers: readonly [signature.Sign, ...ReadonlyArray<signature.Sign>] }
 
-/** A cookie as it is configured. @internal */
+/** A configured cookie. @internal */
 export interface Cookie {
   readonly name: string
   readonly attributes: State.Attributes
@@ -28,8 +28,8 @@ export interface Cookie {
 /** @internal */
 export const CookieId: unique symbol = Symbol.for("effect-session/CookieState/Cookie")
 
-/** A transport that says which cookie it carries the token in. @internal */
-export interface CookieTransport extends State.Transport {
+/** A transport that knows the cookie in which it carries the token. */
+interface CookieTransport extends State.Transport {
   readonly [CookieId]: Cookie
 }
 
@@ -39,7 +39,7 @@ export const isCookieTransport = (transport: State.Transport): transport is Cook
 const drawnLength = 43
 const signedPrefix = "s:"
 
-/** What `s:`, the dot and a signature add to a token, each of the characters + / : taking three bytes. */
+/** The bytes that `s:`, the dot and a signature add to a token. Encoded, each + / and : takes three bytes. */
 const signedOverhead = 4 + 1 + 3 * signature.length
 
 const overheadOf = (form: Form): number => form._tag === "Signed" ? signedOverhead : 0
@@ -54,7 +54,7 @@ type Extract = State.Transport["extract"]
 
 const none: Effect.Effect<ReadonlyArray<SessionToken.Token>> = Effect.succeed([])
 
-/** Reads the cookies of some names from the header, where the request has one. */
+/** Reads the cookies of these names, if the request has a `Cookie` header. */
 const reading = (
   names: ReadonlyArray<string>,
   tokens: (found: ReadonlyArray<ReadonlyArray<string>>) => ReturnType<Extract>
@@ -68,8 +68,8 @@ const extractPlain = (name: string): Extract =>
   reading([name], ([values = []]) => Effect.succeed(values.map(SessionToken.fromString)))
 
 /**
- * The values of the cookie itself, then what the pieces make. A place among the values that are looked at is kept for the
- * pieces, so that cookies of the name that somebody planted do not hide them.
+ * Reads the values of the cookie itself, then the joined pieces. One of the `maximumValues` is reserved for the pieces,
+ * so that planted cookies of the same name can't hide them.
  */
 const extractChunks = (name: string): Extract =>
   reading(chunks.allNames(name), ([values = [], ...pieces]) => {
@@ -101,7 +101,7 @@ const verify = (
   })
 }
 
-/** The tokens whose signature holds. Those that an older secret signed are noted in `outdated`. */
+/** Reads the tokens with a valid signature. Tokens that an older secret signed are added to `outdated`. */
 const extractSigned = (
   name: string,
   signers: ReadonlyArray<signature.Sign>,
@@ -142,7 +142,10 @@ const put = (
   const pieces = form._tag === "Chunks" && encoded === value ? chunks.split(name, value) : undefined
   if (encoded === undefined || pieces === undefined && encoded.length + name.length > rules.maximumSize) {
     return Effect.as(
-      Effect.logError(`effect-session: a token of the store does not fit the cookie ${name} and was not sent`),
+      Effect.logError(
+        `CookieState: The store's token is too long for the cookie ${name} and was not sent, so the client gets no ` +
+          "session. Keep less in the session, use a store that keeps it on the server, or set the option chunks."
+      ),
       response
     )
   }

@@ -1,6 +1,6 @@
 /**
- * Hashing and randomness on any runtime. Node's hash is preferred: it is synchronous, and WebCrypto's, the fallback, costs
- * several times as much.
+ * Hashing and randomness on any runtime. Node's hash is preferred, because it is synchronous; WebCrypto's hash, the
+ * fallback, takes several times as long. The module knows nothing of tokens or sessions.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
@@ -14,7 +14,11 @@ const sha256Node = (crypto: CryptoLike): (text: string) => string => {
     : (text) => oneShot("sha256", text, "base64url")
 }
 
-/** The synchronous SHA-256 of a text in base64url, where the runtime has one. @internal */
+/**
+ * The SHA-256 of a text in base64url, without an Effect; undefined if the runtime has no synchronous hash.
+ *
+ * @internal
+ */
 export const sha256Sync: ((text: string) => string) | undefined = node === undefined
   ? undefined
   : sha256Node(node.crypto)
@@ -25,7 +29,7 @@ const utf8 = new TextEncoder()
 export const digestWeb = (algorithm: "SHA-1" | "SHA-256", text: string): Effect.Effect<Uint8Array> =>
   Effect.map(Effect.promise(() => web.subtle.digest(algorithm, utf8.encode(text))), (bytes) => new Uint8Array(bytes))
 
-/** SHA-256 of a text in base64url, by WebCrypto. @internal */
+/** The SHA-256 of a text in base64url, by WebCrypto. @internal */
 export const sha256Web = (text: string): Effect.Effect<string> =>
   Effect.map(digestWeb("SHA-256", text), Encoding.encodeBase64Url)
 
@@ -33,7 +37,7 @@ const poolSize = 4096
 const pool = new Uint8Array(poolSize)
 let used = poolSize
 
-/** Random bytes of the runtime's CSPRNG, drawn in bulk; what was handed out is wiped from the pool. @internal */
+/** Random bytes of the runtime's CSPRNG. They are drawn in bulk, and wiped from the pool when handed out. @internal */
 export const randomBytes = (size: number): Uint8Array => {
   if (size > poolSize) {
     return web.getRandomValues(new Uint8Array(size))

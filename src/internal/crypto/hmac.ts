@@ -1,25 +1,24 @@
 /**
- * HMAC-SHA256 signatures on any runtime: Node's, which are synchronous, where the runtime has them, WebCrypto's otherwise.
- * Secrets come in unwrapped and are held in a closure.
+ * HMAC-SHA256 signatures on any runtime: by Node's crypto, which is synchronous, or else by WebCrypto. Secrets come in
+ * unwrapped and stay in a closure. The module knows nothing of tokens or cookies.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import type { CryptoLike } from "./node.js"
 import { node, web } from "./node.js"
 
-/** From a text to its signature in base64 without padding, 43 characters. @internal */
+/** Makes the signature of a text: base64 without padding, 43 characters. @internal */
 export type Sign = (text: string) => Effect.Effect<string>
 
-/** The characters of a signature. @internal */
+/** The length of a signature in characters. @internal */
 export const length = 43
 
 const form = /^[A-Za-z0-9+/]{43}$/
 
-/** Signs by Node's module. @internal */
-export const signNode = (crypto: CryptoLike) => (secret: string): Sign => (text) =>
+const signNode = (crypto: CryptoLike) => (secret: string): Sign => (text) =>
   Effect.sync(() => crypto.createHmac("sha256", secret).update(text).digest("base64").slice(0, length))
 
-/** Signs by WebCrypto; the key is imported once. @internal */
+/** Signs by WebCrypto, which imports the key once. @internal */
 export const signWeb = (secret: string): Sign => {
   const encoder = new TextEncoder()
   let imported: Promise<CryptoKey> | undefined
@@ -39,11 +38,11 @@ export const signWeb = (secret: string): Sign => {
     )
 }
 
-/** The runtime's best. @internal */
+/** Signs by the fastest crypto that the runtime has. @internal */
 export const sign: (secret: string) => Sign = node === undefined ? signWeb : signNode(node.crypto)
 
 /**
- * Whether two texts are the same, in a time that tells only the length of the expected one, which is no secret.
+ * Whether two texts are the same, in a time that depends only on the length of the expected one, which is not secret.
  *
  * @internal
  */

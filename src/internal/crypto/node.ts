@@ -1,7 +1,7 @@
 /**
- * The one place that looks up the runtime's cryptography. `node` is Node's own, whose hash and ciphers are synchronous: Bun,
- * Deno and most workers have it too. It is looked up rather than imported, so that a bundle for a runtime without it still
- * loads. `web` is WebCrypto, which every runtime has and which answers by promise.
+ * The one place that looks up the runtime's cryptography. `node` is Node's own, whose hash and ciphers are synchronous.
+ * Bun, Deno and most workers have it too. It is looked up rather than imported, so that a bundle still loads on a
+ * runtime without it. `web` is WebCrypto, which every runtime has and which returns promises.
  */
 
 /** @internal */
@@ -12,16 +12,14 @@ export interface Bytes extends Uint8Array {
   readonly subarray: (start?: number, end?: number) => Bytes
 }
 
-/** @internal */
-export interface BufferLike {
+interface BufferLike {
   readonly alloc: (size: number) => Bytes
   readonly allocUnsafe: (size: number) => Bytes
   readonly byteLength: (text: string, encoding: "utf8") => number
   readonly from: (text: string, encoding: "base64url" | "utf8" | "hex" | "latin1") => Bytes
 }
 
-/** What `createHash` and `createHmac` answer with. @internal */
-export interface Digest {
+interface Digest {
   readonly update: (data: string | Uint8Array) => Digest
   readonly digest: {
     (): Bytes
@@ -38,7 +36,7 @@ interface Cipher {
 /** @internal */
 export interface CryptoLike {
   readonly createHash: (algorithm: "sha256") => Digest
-  /** Hashes in one call; from Node 20.12 on. */
+  /** Hashes in one call. Node has it from 20.12 on. */
   readonly hash?: (algorithm: "sha256", text: string, encoding: "base64url") => string
   readonly createHmac: (algorithm: "sha256", key: string | Uint8Array) => Digest
   readonly createCipheriv: (
@@ -71,7 +69,7 @@ const load = (): Node | undefined => {
   return crypto === undefined || buffer === undefined ? undefined : { crypto, Buffer: buffer.Buffer }
 }
 
-/** Node's cryptography, where this runtime has it. @internal */
+/** Node's cryptography; undefined if this runtime does not have it. @internal */
 export const node: Node | undefined = load()
 
 /** WebCrypto. @internal */

@@ -1,18 +1,18 @@
 /**
- * Turns Express's form of a session, `{ cookie, ...data }`, into a record and back. What Express has no place for is in one
- * key of ours, which Express keeps as it keeps any other. Nothing here calls a store.
+ * Turns Express's form of a session, `{ cookie, ...data }`, into a record and back. What Express has no place for is in
+ * one key of ours, which Express keeps like any other key. The module knows nothing of stores.
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SessionRecord from "../../SessionRecord.js"
 import * as Json from "../record/json.js"
 
-/** The key under which Express keeps what is ours. @internal */
-export const metaKey = "effect-session"
+/** The key in Express's session that holds what Express has no place for. */
+const metaKey = "effect-session"
 
 const version = 1
 
-/** Keys of a session's data that Express would take for something else; they travel in ours. */
+/** Keys of a session's data that have another meaning in Express's form. They are kept under our key. */
 const reserved: ReadonlyArray<string> = ["cookie", metaKey]
 
 const Meta = Schema.Struct({
@@ -35,28 +35,30 @@ type Meta = typeof Meta.Type
 
 const decodeMeta = Schema.decodeUnknownOption(Meta)
 
-/** What an Express session begins with in a record that it has never been in. @internal */
+/** How a session of Express becomes a record. @internal */
 export interface Adoption {
+  /** The idle timeout of a session that Express began without a `maxAge`, in milliseconds. */
   readonly idle: number
+  /** The lifetime of a session that Express began, in milliseconds. */
   readonly lifetime: number
-  /** Whether the backend's word that a session is there counts for more than the deadline in it. */
+  /** Whether a session that the backend still has is live, even if its deadline has passed. */
   readonly trusting: boolean
 }
 
-/** A session as it was found. @internal */
+/** A session that was found in the store. @internal */
 export interface Found {
   readonly record: SessionRecord.SessionRecord
   readonly cookie: Cookie
 }
 
-/** What Express keeps of its cookie. @internal */
+/** The part of the cookie that Express keeps in a session. @internal */
 export interface Cookie {
   readonly originalMaxAge?: number | null
   readonly expires?: string | Date | null
   readonly [attribute: string]: unknown
 }
 
-/** JSON with its keys in order, since some backends keep none (`jsonb`). */
+/** JSON text with sorted keys, because some backends do not keep the order of keys (`jsonb`). */
 const canonical = (value: unknown): string => {
   if (Array.isArray(value)) {
     return `[${value.map(canonical).join()}]`
@@ -68,7 +70,7 @@ const canonical = (value: unknown): string => {
   return JSON.stringify(value)
 }
 
-/** Tells two data apart: 32 bits (FNV-1a), for finding out that Express wrote, not for security. */
+/** A hash of the data by which we notice that Express wrote it: 32 bits of FNV-1a, not for security. */
 const digestOf = (data: SessionRecord.Data): number => {
   const text = canonical(data)
   let hash = 0x811c9dc5
@@ -93,20 +95,21 @@ const maxAgeOf = (cookie: Cookie): number | undefined =>
   typeof cookie.originalMaxAge === "number" && cookie.originalMaxAge > 0 ? cookie.originalMaxAge : undefined
 
 /**
- * The revision of data that Express wrote over ours: between our last one and the next, and another for other data, since
- * Express raises none.
+ * The revision of data that Express wrote over ours, because Express does not raise revisions. It lies between our last
+ * revision and the next one, and depends on the data.
  */
 const between = (revision: number, digest: number): number => revision + (digest + 1) / 2 ** 33
 
 /**
- * When a session that was found at `now` goes idle, by what is known of it. Express extends sessions in many a backend
- * without a word in the record: where nothing is known, halfway is late enough to live and early enough to be touched.
+ * When a session that was found at `now` expires for being idle. In many backends, Express extends a session without a
+ * trace in the session itself. Then the deadline is half of the idle timeout from now: late enough for the session to
+ * be live, and early enough for the next read to touch it.
  */
 const deadlineOf = (recorded: number | undefined, now: number, idle: number, trusting: boolean): number =>
   recorded === undefined || (trusting && recorded <= now) ? now + idle / 2 : recorded
 
 /**
- * Reads what a store answered: the session, `undefined` for what is none, or why it can't be read.
+ * Decodes a value of the store: the session, `undefined` if there is none, or why it can't be read.
  *
  * @internal
  */
@@ -123,7 +126,7 @@ export const decode = (
     reason
   })
   try {
-    // through text: some stores hand out what they keep, and some keep more than JSON
+    // the copy goes through text, because some stores hand out what they keep, and some keep more than JSON
     const session: unknown = JSON.parse(JSON.stringify(value))
     if (!isObject(session) || !isObject(session["cookie"])) {
       return undecodable("Malformed")
@@ -174,14 +177,14 @@ const recordOf = (
 }
 
 /**
- * How long past its end a session stays in a store that has no say in when that is, so that its clock can differ from
- * ours. Where Express reads the cookie's expiry, it gets the true one.
+ * How long after its end the store keeps a session, in milliseconds. If the record decides when a session ends, the
+ * store's clock may differ from ours. If Express reads the cookie's expiry, it has to be exact.
  */
 const marginOf = (trusting: boolean): number => trusting ? 0 : 60_000
 
 /**
- * The session that Express is to find. Its cookie's attributes stay as they were; its expiry follows the record, but for
- * one that Express let last as long as the browser.
+ * The session in the form that Express reads. The cookie's attributes stay as they were. Its expiry follows the record,
+ * unless Express made a cookie that ends with the browser's session.
  *
  * @internal
  */
@@ -211,8 +214,8 @@ const cookieOf = (record: SessionRecord.SessionRecord, cookie: Cookie, trusting:
 }
 
 /**
- * A cookie that expires at a time, with the `maxAge` that Express's own cookies have and some stores ask for: it is
- * counted when it is read, and not part of the JSON.
+ * The cookie with an expiry, and with the `maxAge` that Express's own cookies have and some stores read: it is computed
+ * when it is read, and is not part of the JSON.
  *
  * @internal
  */

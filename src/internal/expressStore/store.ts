@@ -1,6 +1,6 @@
 /**
- * The store's operations on an express-session store. That knows only how to overwrite, so a mutex for each session does
- * the comparing within this process.
+ * The store's operations on an express-session store. Such a store can only overwrite, so within this process a mutex
+ * for each session makes compare-and-set. The module knows nothing of HTTP.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,22 +13,21 @@ import { traced } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
 import * as metrics from "../runtime/metrics.js"
-import * as ExpressCalls from "./calls.js"
 import * as ExpressRecord from "./record.js"
+import * as ExpressCalls from "./storeCalls.js"
 
 const name = "ExpressStore"
 
 const tombstoneMillis = Duration.toMillis(Store.tombstoneTimeToLive)
 
-/** @internal */
-export interface Settings {
+interface Settings {
   readonly adoption: ExpressRecord.Adoption
-  /** The cookie in sessions that are begun here. */
+  /** The cookie in sessions that begin here. */
   readonly cookie: ExpressRecord.Cookie
   readonly accepts: (sid: string) => boolean
 }
 
-/** A session's place: the token, by which Express finds it, and its tombstone's name, which no cookie can ask for. */
+/** The keys of a session: the token, by which Express finds it, and its tombstone's key, which no cookie can name. */
 interface Place {
   readonly sid: string
   readonly id: SessionToken.SessionId
@@ -56,7 +55,7 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
       (cause) => new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause })
     )
 
-  /** The session of a place, expired or not; one that can't be read counts as none, and is left to Express. */
+  /** The session of a place, expired or not. A session that can't be read is left to Express and counts as none. */
   const read = (place: Place, now: number): Effect.Effect<ExpressRecord.Found | undefined, unknown> =>
     Effect.flatMap(calls.get(place.sid), (value) => {
       const found = ExpressRecord.decode(value, now, adoption)
@@ -64,13 +63,15 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
         return Effect.succeed(found)
       }
       return metrics.rejected("undecodable").pipe(
-        Effect.zipRight(Effect.logWarning(`${name}: a session can't be decoded (${found.reason})`)),
+        Effect.zipRight(Effect.logWarning(
+          `${name}: A session can't be decoded (${found.reason}). It is left as it is, and its client gets an empty one.`
+        )),
         Effect.annotateLogs("session.id", place.id),
         Effect.as(undefined)
       )
     })
 
-  /** The live session of a place. */
+  /** The session of a place, if it is live. */
   const find = (place: Place, now: number): Effect.Effect<ExpressRecord.Found | undefined, unknown> =>
     ended.get(place.id, now) !== undefined
       ? Effect.succeed(undefined)
@@ -87,8 +88,8 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
   }
 
   /**
-   * Ends a session and leaves a tombstone: first that, so that no other process finds neither. A failure to leave it is no
-   * failure to end.
+   * Ends a session and leaves a tombstone. The tombstone is written first, so that every other process finds one of the
+   * two. If it can't be written, the session is ended all the same.
    */
   const end = (place: Place, now: number, successor?: string): Effect.Effect<void, unknown> => {
     const tombstone = { until: now + tombstoneMillis, successor }
@@ -98,16 +99,16 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
     )
   }
 
-  /** Ends the session of a place, and the one that a renewal made of it, as long as there is one. */
+  /** Ends the session of a place, and all sessions that renewals made of it. */
   const remove = (place: Place, now: number): Effect.Effect<void, unknown> =>
     Effect.flatMap(
       mutex.run([place.sid], () =>
         Effect.flatMap(tombstoneOf(place, now), (tombstone) =>
           tombstone !== undefined
-            // Express may have saved it back
+            // Express may have saved the session back
             ? Effect.as(calls.destroy(place.sid), tombstone.successor)
             : Effect.flatMap(read(place, now), (found) =>
-              // what can't be read here may be a session for Express
+              // a session that can't be read here may be readable for Express
               Effect.as(found === undefined ? calls.destroy(place.sid) : end(place, now), undefined)))),
       (successor) =>
         successor === undefined
@@ -123,7 +124,7 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
   ): Effect.Effect<void, unknown> =>
     calls.set(place.sid, ExpressRecord.encode({ ...record, revision }, cookie, adoption))
 
-  /** Runs `f` on the live session of that revision. */
+  /** Runs `f` on the live session of that revision, if there is one. */
   const compare = (
     place: Place,
     revision: number,
@@ -185,7 +186,8 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
                     return Effect.fail(new Error(repeatedToken))
                   }
                   const raised = Math.floor(revision) + 1
-                  // the new one first: nobody has its token yet, so a failure between the two costs nobody their session
+                  // The new session is written first: nobody has its token yet, so no session is lost if ending the old
+                  // one fails.
                   return put(to, record, raised, cookie).pipe(
                     Effect.zipRight(Effect.onError(
                       end(place, now, to.sid),

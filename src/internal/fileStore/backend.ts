@@ -1,6 +1,6 @@
 /**
- * A folder as a backend of sessions: what each operation reads, decides and writes. How one file takes the place of
- * another is `swap`'s affair, what a file looks like `format`'s.
+ * A folder as a backend of sessions: what each operation reads, decides and writes. `swap.ts` replaces one file by
+ * another, and `format.ts` knows what a file looks like. The module knows nothing of tokens or HTTP.
  */
 import * as PlatformError from "@effect/platform/Error"
 import * as Effect from "effect/Effect"
@@ -18,13 +18,16 @@ const makeSetAside = (files: Swap.Files) => (id: string): Effect.Effect<void, Pl
   Effect.gen(function*() {
     const aside = Format.setAside(id, yield* files.nonce)
     yield* files.rename(id, aside)
-    // What was moved may be a good file that another process put there meanwhile.
+    // Another process may have replaced the damaged file by a good one meanwhile.
     if (isSound(yield* files.read(aside))) {
       yield* files.link(aside, id)
       yield* files.remove(aside)
     } else {
       yield* Effect.annotateLogs(
-        Effect.logWarning("FileStore: a file could not be read as a session and is set aside"),
+        Effect.logWarning(
+          "FileStore: A session's file can't be read. It is renamed to *.corrupt and deleted after a day; " +
+            "its session has ended."
+        ),
         "session.id",
         id
       )
@@ -38,8 +41,9 @@ export const make = (files: Swap.Files): Backend.Backend => {
   const { note, sweep, untilDue } = Sweep.make(files, setAside)
 
   /**
-   * Operations on one id wait for each other in this process, so that only other processes are ever met at a lock. Each
-   * is told whether it waited. A caller that is interrupted is let go at once, and what it began is finished behind it.
+   * Runs an operation while no other one in this process uses its ids, so that locks are contended only by other
+   * processes. The argument of `f` says whether the operation had to wait. A caller that is interrupted returns at
+   * once, and the operation is completed in the background.
    */
   const alone = <A, E>(ids: ReadonlyArray<string>, f: (waited: boolean) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.disconnect(mutex.run(ids, (waited) => Effect.uninterruptible(f(waited))))
@@ -56,7 +60,7 @@ export const make = (files: Swap.Files): Backend.Backend => {
       yield* files.write(temporary, Format.encodeLive(entry, nonce, 0))
       const linked = yield* Effect.onError(files.link(temporary, id), () => files.remove(temporary))
       if (linked) {
-        yield* Effect.ensuring(files.settle, files.discard(temporary))
+        yield* Effect.ensuring(files.syncFolder, files.discard(temporary))
         return true
       }
       yield* files.remove(temporary)
@@ -88,7 +92,7 @@ export const make = (files: Swap.Files): Backend.Backend => {
       prepare,
       value: Backend.replaced
     })
-    // Mostly nobody wrote or touched meanwhile, and the guess saves a read; who had to wait knows that somebody did.
+    // Mostly nobody wrote or touched the session meanwhile, and the guess saves a read. After a wait, somebody did.
     return files.swap(
       id,
       waited ? undefined : write(Format.base(revision, 0)),
@@ -117,18 +121,18 @@ export const make = (files: Swap.Files): Backend.Backend => {
       const clear = files.remove(pending)
       yield* files.write(pending, Format.encodeLive(entry, nonce, 0, key.id))
       let placed = false
-      // Tried again where a first try was denied: after a long stop the sweep may have deleted what that one placed.
+      // This can run twice: if the process stood still for long, the sweep may have deleted the file of the first try.
       const place = files.link(pending, next.id).pipe(
         Effect.flatMap((linked) => linked || placed ? Effect.sync(() => placed = true) : Effect.fail(repeated)),
-        Effect.zipRight(files.settle)
+        Effect.zipRight(files.syncFolder)
       )
-      // A failure after the commit takes nothing back: the old file names the new one by then.
+      // After the commit nothing may be rolled back, because the old file already names the new one.
       const isCommitted = Effect.map(
         files.read(key.id),
         (found) => found?._tag === "Tombstone" && found.successor === next.id
       )
-      const takeBack = Effect.ignore(Effect.unlessEffect(files.remove(next.id), isCommitted))
-      const withdraw = Effect.suspend(() => Effect.zipRight(placed ? takeBack : Effect.void, clear))
+      const rollBack = Effect.ignore(Effect.unlessEffect(files.remove(next.id), isCommitted))
+      const withdraw = Effect.suspend(() => Effect.zipRight(placed ? rollBack : Effect.void, clear))
       const result = yield* Effect.onError(
         replaceWith(
           key.id,
@@ -144,7 +148,7 @@ export const make = (files: Swap.Files): Backend.Backend => {
         yield* withdraw
         return result
       }
-      // By compare-and-set: a removal under the old token may have ended the new session by now.
+      // This is a compare-and-set, because a removal under the old token may have ended the new session by now.
       yield* Effect.ignoreLogged(Sweep.finish(files, next.id))
       yield* clear
       return result
@@ -214,7 +218,7 @@ export const make = (files: Swap.Files): Backend.Backend => {
   }
 }
 
-/** A renewal to a token that is taken: no session may end for it (S05). */
+/** Fails a renewal whose new token is in use, so that no session ends for it (S05). */
 const repeated = new PlatformError.SystemError({
   module: "FileSystem",
   method: "link",

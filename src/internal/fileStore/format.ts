@@ -1,32 +1,32 @@
 /**
- * What a session's file looks like, and how every file in the folder is named. Pure: knows nothing of the file system.
+ * The format of a session's file, and the names of all files in the folder. The module is pure, and knows nothing of
+ * the file system.
  *
- * A file is one header line, then the body. The header has the length of the body, so that a torn file is told from a
- * whole one whatever it holds. Names are made of the session's id (a hash), numbers and our own random parts: nothing
- * that a client sent is ever part of a path.
+ * A file is one header line, then the body. The header has the length of the body, so that a torn file is recognized
+ * whatever it holds. Names are made of the session's id (a hash), numbers and random parts of our own: nothing that a
+ * client sent is ever part of a path.
  */
 import type * as SessionToken from "../../SessionToken.js"
 import type * as Backend from "../../StoreBackend.js"
 
 /**
- * A session in its file. `touches` counts the touches since the last write: with the revision it names this very content
- * (`baseOf`). `from` is set while a renewal is under way: the session is live only once the old file says so.
- *
- * @internal
+ * The file of a session. `touches` counts the touches since the last write; together with the revision, it identifies
+ * this content (`baseOf`). `from` is the old id while a renewal is under way: the session is live only once the old
+ * id's tombstone names it.
  */
-export interface LiveFile extends Backend.LiveEntry {
+interface LiveFile extends Backend.LiveEntry {
   readonly nonce: string
   readonly touches: number
   readonly from: string | undefined
 }
 
-/** The file of a session that ended. @internal */
-export interface TombstoneFile extends Backend.Tombstone {
+/** The file of a session that has ended. */
+interface TombstoneFile extends Backend.Tombstone {
   readonly nonce: string
 }
 
-/** A file that can't be read as one of ours. @internal */
-export interface CorruptFile {
+/** A file that is not in this format. */
+interface CorruptFile {
   readonly _tag: "Corrupt"
 }
 
@@ -64,8 +64,8 @@ export const encodeTombstone = (tombstone: Backend.Tombstone, nonce: string): Ui
 const optional = (text: string): string | undefined => text === "-" ? undefined : text
 
 /**
- * Reads a file back. One written by a later release is given as an entry that the record's decoder refuses as newer, so
- * that it is left as it is.
+ * Decodes a file. A file of a later release becomes an entry whose body is of a newer version, so that it is left as it
+ * is.
  *
  * @internal
  */
@@ -113,8 +113,8 @@ const newer = (version: number): LiveFile => ({
 })
 
 /**
- * Names one content of one session: no two that follow each other under an id share it, since a write raises the
- * revision and a touch the count of touches.
+ * Identifies the content of a session's file. It changes with every write, because a write raises the revision and a
+ * touch raises the count of touches.
  *
  * @internal
  */
@@ -141,15 +141,15 @@ export const setAside = (id: string, nonce: string): string => `${id}.${nonce}.c
 /** @internal */
 export const trash = (nonce: string): string => `${nonce}.trash`
 
-/** A part of a name that is used once: when, by which process, and the how-manieth. @internal */
+/** A part of a name that is used only once, made of the time, the process and a counter. @internal */
 export const nonce = (now: number, process: string, count: number): string =>
   `${Math.max(0, Math.trunc(now)).toString(36)}-${process}-${count.toString(36)}`
 
 /** When a nonce was made, in milliseconds since the epoch. @internal */
 export const madeAt = (nonce: string): number => Number.parseInt(nonce.split("-", 1)[0] ?? "", 36)
 
-/** What a name in the folder stands for; `undefined` for a file that is not ours. @internal */
-export type Named =
+/** The kinds of files in the folder, as their names tell. */
+type Named =
   | { readonly _tag: "Session"; readonly id: string }
   | { readonly _tag: "Temporary"; readonly nonce: string }
   | { readonly _tag: "SetAside"; readonly nonce: string }
@@ -160,7 +160,7 @@ const session = /^[A-Za-z0-9_-]{43}$/
 const derived = /^([A-Za-z0-9_-]{43})\.([^.]+)(?:\.([^.]+))?\.(tmp|lock|corrupt)$/
 const trashed = /^[0-9a-z]+-[0-9a-z]+-[0-9a-z]+\.trash$/
 
-/** @internal */
+/** The kind of file that a name stands for; `undefined` for a file that is not ours. @internal */
 export const parseName = (name: string): Named | undefined => {
   if (session.test(name)) {
     return { _tag: "Session", id: name }

@@ -1,22 +1,24 @@
 /**
- * Replacing one file by compare-and-set, across processes and through their deaths, with no more than a file system's
- * exclusive `link` and atomic `rename`. Knows nothing of tokens or HTTP, and of sessions only their files.
+ * Replaces one file by compare-and-set. It works across processes, which may be killed at any point, and needs only a
+ * file system's exclusive `link` and atomic `rename`. The module knows nothing of tokens or HTTP, and of sessions only
+ * their files.
  *
  * How a content is replaced:
  *
- * 1. the new content is written whole to a temporary file whose name is used once
- * 2. that file is linked under the lock's name, which fails if the name is there; the name has the id and the exact
- *    content to be replaced (`baseOf`), so it is worthless to whoever read an older one
- * 3. the session's file is read: is it still that content?
- * 4. the temporary file is renamed over the session's file: the commit
- * 5. the lock is cleared away
+ * 1. The new content is written whole to a temporary file, whose name is used only once.
+ * 2. That file is linked under the lock's name, which fails if the name exists. The name has the id and the exact
+ *    content to be replaced (`baseOf`), so a process that read an older content takes another lock.
+ * 3. The session's file is read again, to check that it still has that content.
+ * 4. The temporary file is renamed over the session's file. This is the commit.
+ * 5. The lock is deleted.
  *
- * A process killed before step 4 changed nothing; after it, everything. What it leaves is a lock that others meet. They
- * break it thus: the owner's temporary file is deleted, and from then on the owner, were it only asleep, can't commit,
- * because step 4 fails without its file. Deletion and rename of one name can't both succeed, so there is no moment at
- * which two may commit. The lock itself stays where it is while its base is current; the right that it gave passes to
- * whoever creates the next name, which contains the dead owner's, exclusively. So two breakers never both win, and no
- * lock is ever taken away that a third has newly made: names are not used again.
+ * A process that is killed before step 4 has changed nothing, and one that is killed after it has changed everything.
+ * It leaves a lock, which the next process breaks by deleting the owner's temporary file. From then on, an owner that
+ * was only asleep can't commit, because step 4 fails without its file. Deletion and rename of one name can't both
+ * succeed, so there is never a moment at which two processes may commit. The lock itself stays while its base is
+ * current. The right to commit passes to the process that exclusively creates the next name, which contains the dead
+ * owner's. So two breakers never both win, and nobody deletes a lock that a third process has just made, because names
+ * are not used again.
  */
 import type * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
@@ -27,7 +29,7 @@ import * as Encoding from "effect/Encoding"
 import * as crypto from "../crypto/hash.js"
 import * as Format from "./format.js"
 
-/** How long the same lock must be seen in place until its owner counts as dead, in nanoseconds. */
+/** How long a lock must be seen unchanged until its owner counts as dead, in nanoseconds. */
 const patience = 1_000_000_000n
 
 const firstPause = 2
@@ -38,10 +40,10 @@ export type Decision<A> =
   | { readonly _tag: "Answer"; readonly value: A }
   | {
     readonly _tag: "Write"
-    /** The content that is to be replaced. */
+    /** The content that is replaced, as `baseOf` identifies it. */
     readonly base: string
     readonly content: (nonce: string) => Uint8Array
-    /** Done under the lock, before the commit; undone by the caller where that fails. */
+    /** Runs under the lock, before the commit. If the commit fails, the caller has to undo it. */
     readonly prepare?: Effect.Effect<void, PlatformError.PlatformError>
     readonly value: A
   }
@@ -52,25 +54,28 @@ export const answer = <A>(value: A): Decision<A> => ({ _tag: "Answer", value })
 /** @internal */
 export interface Files {
   readonly nonce: Effect.Effect<string>
-  /** What is under an id, as it stands. */
+  /** Reads the file of an id. */
   readonly read: (id: string) => Effect.Effect<Format.Found, PlatformError.PlatformError>
-  /** Writes a file that is not there yet. */
+  /** Writes a new file. Fails if the name exists. */
   readonly write: (name: string, content: Uint8Array) => Effect.Effect<void, PlatformError.PlatformError>
-  /** Gives a file a second name, if that is free. */
+  /** Gives a file a second name. The answer is false if that name exists. */
   readonly link: (from: string, to: string) => Effect.Effect<boolean, PlatformError.PlatformError>
   readonly rename: (from: string, to: string) => Effect.Effect<void, PlatformError.PlatformError>
-  /** Makes renames and links last through a loss of power, where that was asked for. */
-  readonly settle: Effect.Effect<void, PlatformError.PlatformError>
+  /** Makes renames and links survive a loss of power, if the durability is `fsync`. */
+  readonly syncFolder: Effect.Effect<void, PlatformError.PlatformError>
   readonly remove: (name: string) => Effect.Effect<void>
-  /** Removes a file, or a folder with all that is in it. */
+  /** Removes a file, or a folder with everything in it. */
   readonly removeTree: (name: string) => Effect.Effect<void>
   /** Every name in the folder. */
   readonly list: Effect.Effect<ReadonlyArray<string>, PlatformError.PlatformError>
-  /** Takes a name away in one system call. The file stays, under a name that the next one takes over. */
+  /** Removes a name by one system call. The file stays under the name of the trash, which the next one overwrites. */
   readonly discard: (name: string) => Effect.Effect<void>
-  /** Removes what was discarded last. */
+  /** Removes the file that was discarded last. */
   readonly tidy: Effect.Effect<void>
-  /** Replaces what is under an id, as `decide` says of what is found; `first` is a guess that saves a read. */
+  /**
+   * Replaces the file of an id as `decide` says of its content, again and again until a write succeeds. `first` is a
+   * guess at the decision, which saves a read.
+   */
   readonly swap: <A>(
     id: string,
     first: Decision<A> | undefined,
@@ -78,8 +83,7 @@ export interface Files {
   ) => Effect.Effect<A, PlatformError.PlatformError>
 }
 
-/** @internal */
-export const hasReason = (reason: PlatformError.SystemErrorReason) => (error: PlatformError.PlatformError): boolean =>
+const hasReason = (reason: PlatformError.SystemErrorReason) => (error: PlatformError.PlatformError): boolean =>
   error._tag === "SystemError" && error.reason === reason
 
 /** @internal */
@@ -134,14 +138,16 @@ export const make = (options: {
 
   const list: Files["list"] = Effect.catchIf(fileSystem.readDirectory(directory), isNotFound, () => Effect.succeed([]))
 
-  // A folder that was deleted under a running service (the plain way to end every session) is made again.
+  // Deleting the folder under a running service is a plain way to end every session, so the folder is made again.
   const write = (name: string, content: Uint8Array) =>
     writeOnce(name, content).pipe(
       Effect.catchIf(isNotFound, () =>
         Effect.zipRight(
           Effect.zipRight(
             fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }),
-            Effect.logWarning("FileStore: the folder of sessions was gone, and is made again")
+            Effect.logWarning(
+              "FileStore: The folder of sessions was deleted. It is made again, and all sessions have ended."
+            )
           ),
           writeOnce(name, content)
         )),
@@ -156,13 +162,16 @@ export const make = (options: {
 
   const rename = (from: string, to: string) => fileSystem.rename(path(from), path(to))
 
-  const settle: Files["settle"] = options.sync
+  const syncFolder: Files["syncFolder"] = options.sync
     ? Effect.scoped(Effect.flatMap(fileSystem.open(directory, { flag: "r" }), (folder) => folder.sync))
     : Effect.void
 
   const discard = (name: string) => Effect.ignore(fileSystem.rename(path(name), trash))
 
-  /** Links the temporary file under the lock's name, waiting for its owner or breaking it. Gives all names passed. */
+  /**
+   * Links the temporary file under the lock's name. It waits for the lock's owner, or breaks the lock of a dead one.
+   * Gives the names of all locks that it passed or took.
+   */
   const acquire = (id: string, base: string, temporary: string) =>
     Effect.gen(function*() {
       const passed: Array<string> = []
@@ -176,7 +185,7 @@ export const make = (options: {
           continue
         }
         const owner = ownerOf(found)
-        // not the time of day, which may be set back
+        // the monotonic clock, because the time of day may be set back
         const now = yield* Clock.currentTimeNanos
         if (seen?.owner !== owner) {
           seen = { owner, since: now }
@@ -188,7 +197,10 @@ export const make = (options: {
           continue
         }
         if (alive) {
-          yield* Effect.logWarning("FileStore: broke the lock of a process that was killed or stood still")
+          yield* Effect.logWarning(
+            "FileStore: A process was killed or stood still while it wrote a session. " +
+              "Its lock is broken, and the next write goes on."
+          )
           yield* fileSystem.remove(path(Format.temporary(id, owner)), { force: true })
         }
         passed.push(name)
@@ -198,8 +210,11 @@ export const make = (options: {
       return passed
     })
 
-  /** One try. `undefined` when the commit was denied to us: another took us for dead, or the base is another. */
-  const attempt = <A>(
+  /**
+   * Tries to write once. Gives the answer if the write was committed. Otherwise, another process broke the lock or
+   * changed the content, and this gives the next decision.
+   */
+  const tryWrite = <A>(
     id: string,
     decision: Extract<Decision<A>, { _tag: "Write" }>,
     decide: (found: Format.Found) => Effect.Effect<Decision<A>, PlatformError.PlatformError>
@@ -217,7 +232,7 @@ export const make = (options: {
       const found = yield* Effect.onError(readName(id), () => drop)
       const next = yield* Effect.onError(decide(found), () => drop)
       if (next._tag === "Answer" || next.base !== decision.base) {
-        // A lock whose base is current may be another's to pass on by now; the sweep clears it, with its base.
+        // If the lock's base is current, another process may depend on the lock by now. The sweep deletes it later.
         yield* Effect.zipRight(drop, Format.baseOf(found) === decision.base ? Effect.void : release)
         return next
       }
@@ -232,7 +247,7 @@ export const make = (options: {
       if (!committed) {
         return next
       }
-      yield* settle
+      yield* syncFolder
       yield* release
       return answer(next.value)
     })
@@ -241,7 +256,7 @@ export const make = (options: {
     Effect.gen(function*() {
       let decision = first ?? (yield* Effect.flatMap(readName(id), decide))
       while (decision._tag === "Write") {
-        decision = yield* attempt(id, decision, decide)
+        decision = yield* tryWrite(id, decision, decide)
       }
       return decision.value
     })
@@ -252,7 +267,7 @@ export const make = (options: {
     write,
     link,
     rename,
-    settle,
+    syncFolder,
     remove,
     removeTree,
     list,

@@ -1,6 +1,6 @@
 /**
- * What is done with files whose time is over, and with what killed processes left: in small steps that resume where the
- * last one stopped. Knows nothing of how a file got there.
+ * The sweep of a folder: deletes files of ended sessions, and what killed processes left. It works in small steps, each
+ * of which goes on where the last one stopped. The module knows nothing of tokens or HTTP.
  */
 import type * as PlatformError from "@effect/platform/Error"
 import * as Duration from "effect/Duration"
@@ -10,20 +10,20 @@ import { grace, interval } from "../store/sweeping.js"
 import * as Format from "./format.js"
 import * as Swap from "./swap.js"
 
-/** How old a temporary file or a lock must be to be no one's any more. */
+/** How old a temporary file or a lock must be to count as abandoned, in milliseconds. */
 const stale = 600_000
 
-/** How long what was set aside is kept for inspection. */
+/** How long a damaged file is kept for inspection, in milliseconds. */
 const inspection = 86_400_000
 
-/** How many deadlines are remembered, so that the next pass need not read those files. */
+/** How many deadlines are remembered at most. The next pass need not read those files. */
 const capacity = 200_000
 
-/** How long a pass waits at most for the next one, since other processes write files too. */
+/** The longest wait between two passes, in milliseconds, because other processes write files too. */
 const longestSleep = 3_600_000
 
 /**
- * A pending session, read as what it is by now: live if the old id's tombstone names it, else not there.
+ * Resolves a pending session: it is live if the old id's tombstone names it, otherwise it does not exist.
  *
  * @internal
  */
@@ -36,7 +36,7 @@ export const resolve = (
     ? Effect.map(files.read(found.from), (old) => old?._tag === "Tombstone" && old.successor === id ? found : undefined)
     : Effect.succeed(found)
 
-/** Drops the mark of a pending session whose renewal was committed. @internal */
+/** Removes the pending mark of a session whose renewal was committed. @internal */
 export const finish = (files: Swap.Files, id: string) =>
   files.swap(id, undefined, (found) => {
     const whole = found?._tag === "Corrupt" ? undefined : found
@@ -55,13 +55,13 @@ export const finish = (files: Swap.Files, id: string) =>
 /** @internal */
 export interface Sweep {
   /**
-   * Looks at no more than `limit` files and says at how many it did: fewer at the end of a pass, so that the next call
-   * begins another.
+   * Visits at most `limit` files and says how many it visited. Fewer than `limit` means that the pass has ended and
+   * that the next call begins another one.
    */
   readonly sweep: (limit: number, now: number) => Effect.Effect<number, PlatformError.PlatformError>
-  /** Waits until the earliest file that is known of is due, at most an hour. */
+  /** Waits until the earliest file that is known of is due, but at most an hour. */
   readonly untilDue: Effect.Effect<void>
-  /** Says that something that is about to be written ends at this time. */
+  /** Notes that a file is about to be written whose session ends at this time. */
   readonly note: (until: number) => void
 }
 
@@ -74,9 +74,9 @@ export const make = (
   let position = 0
   let deadlines = new Map<string, number>()
   let seen = new Map<string, number>()
-  /** The earliest end that is known of; until the first pass, none may be missed. */
+  /** The earliest end that is known of. Before the first pass it is minus infinity, so that no file is missed. */
   let earliest = Number.NEGATIVE_INFINITY
-  /** The same of the pass that is under way. */
+  /** The earliest end that the current pass has found. */
   let following = Number.POSITIVE_INFINITY
   let finishedAt = 0
 
@@ -116,7 +116,7 @@ export const make = (
           ? Effect.sync(() => remember(id, found.until))
           : Effect.zipRight(found.successor === undefined ? Effect.void : finish(files, found.successor), deleted(id))
       }
-      // An id is drawn at random, so no one puts a new session in an expired one's place between this and the deletion.
+      // Ids are random, so nobody puts a new session in the place of an expired one before the deletion.
       if (now >= found.deadline + grace) {
         return deleted(id)
       }

@@ -1,5 +1,6 @@
 /**
  * Everything that depends on internals of @effect/platform or of the fiber runtime. Porting to Effect 4 starts here.
+ * The module knows nothing of sessions.
  */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -13,8 +14,9 @@ import * as Option from "effect/Option"
 import type { Running } from "../runtime/caller.js"
 
 /**
- * A fiber's refs can be set from inside the fiber's own run; its public type leaves the method out. `Effect.locally` and
- * `HttpApp.appendPreResponseHandler` do the same at x0.1 to x0.18 of a bare request more, which every request would pay.
+ * The method that sets a fiber's refs from inside its own run, which the fiber's public type leaves out.
+ * `Effect.locally` and `HttpApp.appendPreResponseHandler` do the same, but would cost every request x0.1 to x0.18 of a
+ * bare request more.
  */
 interface Settable {
   readonly setFiberRef: <A>(ref: FiberRef.FiberRef<A>, value: A) => void
@@ -23,15 +25,15 @@ interface Settable {
 const settable = (fiber: Running): Settable => fiber as unknown as Settable
 
 /**
- * Gives a request's fiber a service from here on. It is not taken back when the app ends: whoever gave the fiber its
- * request takes the context back that it stands in, and no type names the service by then.
+ * Provides a service to a request's fiber from here on. The service is not removed when the app ends: whoever gave the
+ * fiber its request also restores the context from before, and no type names the service any more.
  *
  * @internal
  */
 export const provide = <I, S>(fiber: Running, tag: Context.Tag<I, S>, service: S): void =>
   settable(fiber).setFiberRef(FiberRef.currentContext, Context.add(fiber.currentContext, tag, service))
 
-/** Puts a handler behind those that the platform runs before it sends a response. @internal */
+/** Adds a handler after those that the platform runs before it sends a response. @internal */
 export const beforeResponse = (fiber: Running, handler: HttpApp.PreResponseHandler): void => {
   const before = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
   settable(fiber).setFiberRef(
@@ -45,8 +47,8 @@ const inOrder =
   (request, response) => Effect.flatMap(first(request, response), (response) => second(request, response))
 
 /**
- * An answer before the response, which must not fail: the platform would hang the client. What goes wrong is logged and
- * answered with `otherwise`.
+ * The answer of a handler before the response, which must not fail, because the platform would leave the client
+ * waiting. Failures and defects are answered by `otherwise`.
  *
  * @internal
  */
@@ -64,17 +66,18 @@ export const total = (
   })
 
 /**
- * Tells when a request's connection is asked to be upgraded: that answer is not the app's, no cookie gets into it, and the
- * handlers before the response run when the socket is closed. The request stays the same object, because the platform marks
- * the object it finds in the fiber as answered, and answers one that is not marked once more.
+ * Calls `notify` when the app upgrades the request's connection. The answer to an upgrade is not the app's: no cookie
+ * gets into it, and the handlers before the response run only when the socket is closed. The request must stay the same
+ * object, because the platform marks the object in the fiber as answered, and would answer an object without the mark
+ * once more.
  *
  * @internal
  */
-export const onUpgrade = (request: HttpServerRequest.HttpServerRequest, tell: () => void): void => {
+export const onUpgrade = (request: HttpServerRequest.HttpServerRequest, notify: () => void): void => {
   if (!Object.isExtensible(request)) {
     return
   }
-  const upgrade = Effect.tap(request.upgrade, () => Effect.sync(tell))
+  const upgrade = Effect.tap(request.upgrade, () => Effect.sync(notify))
   const { modify } = request
   Object.defineProperties(request, {
     upgrade: { configurable: true, get: () => upgrade },
@@ -82,22 +85,22 @@ export const onUpgrade = (request: HttpServerRequest.HttpServerRequest, tell: ()
       configurable: true,
       value: (options: Parameters<typeof modify>[0]) => {
         const modified = modify.call(request, options)
-        onUpgrade(modified, tell)
+        onUpgrade(modified, notify)
         return modified
       }
     }
   })
 }
 
-/** The request that the server was given, which stays the same when a router modifies it. @internal */
+/** The server's own request object, which stays the same when a router modifies the request. @internal */
 export const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
   typeof request.source === "object" && request.source !== null ? request.source : request
 
-/** Set by the platform on a request when it begins to send the response. */
+/** The mark that the platform sets on a request when it begins to send the response. */
 const handled: unique symbol = Symbol.for("@effect/platform/HttpApp/handled")
 
 /**
- * Whether the request that a fiber stands in was answered. A scope can close before that, if the app wraps a part of
+ * Whether the fiber's request was answered. The request's scope can close before that, if the app wraps a part of
  * itself in `Effect.scoped`.
  *
  * @internal

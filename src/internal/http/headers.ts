@@ -1,12 +1,13 @@
 /**
- * The response headers that the middleware adds to what the handler has set: `Vary` and `Cache-Control`.
+ * The response headers that the middleware adds to those of the handler: `Vary` and `Cache-Control`. The module knows
+ * nothing of sessions.
  */
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { setHeader } from "./response.js"
 
 const listed = (value: string): ReadonlyArray<string> => value.split(",").map((item) => item.trim().toLowerCase())
 
-/** Adds the request headers that transports read to `Vary`, unless they are there or it says `*` (S56). @internal */
+/** Adds the request headers that transports read to `Vary`, unless it has them or says `*` (S56). @internal */
 export const vary = (
   response: HttpServerResponse.HttpServerResponse,
   transports: ReadonlyArray<{ readonly vary: ReadonlyArray<string> }>

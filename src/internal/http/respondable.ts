@@ -1,5 +1,5 @@
 /**
- * How an error of this library is answered when nobody handles it.
+ * How an error of this library is answered if the app does not handle it. The module knows nothing of sessions.
  */
 import * as Respondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -9,10 +9,10 @@ import * as Effect from "effect/Effect"
 /** The key under which an error says how it is answered. @internal */
 export const respondable: typeof Respondable.symbol = Respondable.symbol
 
-/** Set on an error once it is in the log, so that the same failure is logged once, whoever meets it next. */
+/** The mark of an error that was logged, so that one failure is logged only once. */
 const logged: unique symbol = Symbol.for("effect-session/logged")
 
-/** Logs an error of this library at error level, and does what comes with it, unless that was done before. @internal */
+/** Logs an error of this library and runs `besides`, unless the same error was logged before. @internal */
 export const logOnce = (
   error: object,
   message: string,
@@ -28,16 +28,19 @@ export const logOnce = (
   })
 
 /**
- * The answer to an error that nobody handled: a bare status, so that nothing internal reaches the client.
+ * Answers an error with a bare status, so that nothing internal reaches the client.
  *
  * @internal
  */
 export const respondWith = (status: number): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
   Effect.succeed(HttpServerResponse.empty({ status }))
 
-/** The same for an error of the app's or of the store, which is logged: the platform logs nothing by itself. @internal */
+/** Logs an error, because the platform does not, and answers it with a bare status. @internal */
 export const logAndRespondWith = (
   error: object,
   status: number
 ): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  Effect.zipRight(logOnce(error, `a request is answered with ${status}`), respondWith(status))
+  Effect.zipRight(
+    logOnce(error, `effect-session: The app did not handle this error. The request is answered with ${status}.`),
+    respondWith(status)
+  )

@@ -1,10 +1,11 @@
 /**
- * Puts cookies and headers into a response of the platform, whatever its body is, and keeps secrets out of what a response
- * prints.
+ * Puts cookies and headers into a response of the platform, whatever its body is, and keeps secrets out of what a
+ * response prints. The module knows nothing of sessions.
  *
- * A body that is itself a web `Response` needs care: the platform writes its own headers over those of that `Response` one
- * by one, so that of several cookies only the last is left, and none of the `Response`'s own; it can't write on one that
- * `fetch` returned; and it answers HEAD without any of them.
+ * A body that is itself a web `Response` needs care, because of what the platform does with it. It writes its own
+ * headers over those of that `Response` one by one, so that of several cookies only the last one is left, and none of
+ * the `Response`'s own. It can't write to a `Response` that `fetch` returned. It answers HEAD without any of these
+ * headers.
  */
 import * as Cookies from "@effect/platform/Cookies"
 import * as Headers from "@effect/platform/Headers"
@@ -13,7 +14,9 @@ import type { Attributes } from "../../State.js"
 
 const header = "set-cookie"
 
-/** A platform cookie that prints no value: the platform's own shows it wherever a response is printed (S07). */
+/**
+ * The prototype of a cookie that does not print its value. The platform's own cookies print it with the response (S07).
+ */
 const Proto: object = Object.assign(Object.create(Object.getPrototypeOf(Cookies.unsafeMakeCookie("a", ""))), {
   toJSON(this: Cookies.Cookie) {
     return { _id: "@effect/platform/Cookies/Cookie", name: this.name, value: "<redacted>", options: this.options }
@@ -27,14 +30,14 @@ const makeCookie = (
   options: Attributes | undefined
 ): Cookies.Cookie => Object.assign(Object.create(Proto), { name, value, valueEncoded: encoded, options })
 
-/** A Set-Cookie header as it is: what follows its name passes as the value, so that nothing of it is lost. */
+/** Keeps a `Set-Cookie` header as it is: all that follows the name becomes the value, so that nothing is lost. */
 const verbatim = (text: string): Cookies.Cookie => {
   const equals = text.indexOf("=")
   const rest = text.slice(equals + 1)
   return makeCookie(text.slice(0, equals).trim(), rest, rest, undefined)
 }
 
-/** The platform can add a header to a response, but take none away. */
+/** Builds a response anew, because the platform can't remove a header from one. */
 const make = (
   from: { readonly status: number; readonly statusText?: string | undefined },
   headers: Headers.Headers,
@@ -66,8 +69,8 @@ const unfoldWeb = (
 }
 
 /**
- * The same response, with the status, headers, cookies and body of a web `Response` that was its body. One that can't be
- * made anew (101, an error, a body already read) stays as it is.
+ * Unfolds a response whose body is a web `Response`: its status, headers, cookies and body become those of the
+ * response. A web `Response` that can't be built anew (101, an error, a body already read) stays as it is.
  *
  * @internal
  */
@@ -79,7 +82,7 @@ export const unfold = (response: HttpServerResponse.HttpServerResponse): HttpSer
   return web instanceof Response && web.status >= 200 && !web.bodyUsed ? unfoldWeb(response, web) : response
 }
 
-/** The names of the headers that a response prints as `<redacted>`, on the response itself. */
+/** The property of a response with the names of the headers that it prints as `<redacted>`. */
 const secretHeaders: unique symbol = Symbol.for("effect-session/secretHeaders")
 
 interface Secretive {
@@ -95,7 +98,7 @@ const ResponseProto = Object.getPrototypeOf(HttpServerResponse.empty()) as {
   ) => { readonly headers: { readonly [name: string]: unknown } }
 }
 
-/** What the platform prints of a response, without the secrets. `inspect` and `toString` go through `toJSON` too. */
+/** Prints a response as the platform does, without the secrets. `inspect` and `toString` use `toJSON` too. */
 function toJSON(this: HttpServerResponse.HttpServerResponse): unknown {
   const printed = ResponseProto.toJSON.call(this)
   const secrets = secretsOf(this)
@@ -107,7 +110,7 @@ function toJSON(this: HttpServerResponse.HttpServerResponse): unknown {
   }
 }
 
-/** Makes a response that nobody else holds yet print some headers as `<redacted>`. */
+/** Makes a new response print some headers as `<redacted>`. */
 const hide = (
   response: HttpServerResponse.HttpServerResponse,
   names: ReadonlySet<string> | undefined
@@ -118,7 +121,7 @@ const hide = (
   })
 
 /**
- * Puts a cookie into a response, in the place of any other of its name and beside all others (S54).
+ * Puts a cookie into a response. It replaces a cookie of the same name, and keeps all others (S54).
  *
  * @internal
  */
@@ -138,7 +141,7 @@ export const setCookie = (
   return hide(made, secretsOf(response))
 }
 
-/** Puts a header into a response, in the place of any other of its name. @internal */
+/** Puts a header into a response. It replaces a header of the same name. @internal */
 export const setHeader = (
   response: HttpServerResponse.HttpServerResponse,
   name: string,
@@ -147,8 +150,9 @@ export const setHeader = (
   hide(HttpServerResponse.setHeader(unfold(response), name, value), secretsOf(response))
 
 /**
- * The same for a secret, which is sent in clear but prints as `<redacted>`. The functions of this module and of
- * `headers.ts` keep it so; the platform makes a response of its own of each change, which prints it again.
+ * Puts a secret header into a response, which is sent in clear but prints as `<redacted>`. The functions of this module
+ * and of `headers.ts` keep it so. A change by the platform's own functions makes a response that prints the secret
+ * again.
  *
  * @internal
  */
@@ -162,7 +166,7 @@ export const setSecretHeader = (
     new Set([...secretsOf(response) ?? [], name])
   )
 
-/** Headers that describe the body, or how long the response may be kept. */
+/** The headers that describe the body, or how long the response may be cached. */
 const ofBody: ReadonlyArray<string> = [
   "accept-ranges",
   "cache-control",
@@ -179,8 +183,8 @@ const ofBody: ReadonlyArray<string> = [
 ]
 
 /**
- * The same response with another status and without its body. It keeps the headers and cookies that others put there, such
- * as those of CORS and of another session, and loses those that describe the body.
+ * The response with another status and without its body. It keeps the headers and cookies of others, such as those of
+ * CORS and of another session, but not the headers that describe the body.
  *
  * @internal
  */

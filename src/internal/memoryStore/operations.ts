@@ -1,6 +1,6 @@
 /**
- * The operations of a store in memory. Each does its work when it is called and answers with an `Exit`, where the runtime
- * can hash at once.
+ * The operations of a store in memory. If the runtime has a synchronous hash, each operation does its work when it is
+ * called and returns an `Exit`. The module knows nothing of HTTP, and nothing of how sessions expire.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,21 +11,21 @@ import { repeatedToken } from "../options.js"
 import * as Json from "../record/json.js"
 import type { Sessions } from "./sessions.js"
 
-/** A renewal to a token that is taken: no session may end for it (S05). */
+/** Fails a renewal whose new token is in use, so that no session ends for it (S05). */
 const repeated = Exit.fail(
   new Store.StoreError({ reason: "Unavailable", method: "MemoryStore.renew", description: repeatedToken })
 )
 
-/** The store's own record: what the caller holds can't change it, and what is handed out can't be changed. */
+/** The store's own frozen record of this revision, which the caller can't change. */
 const own = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
   record.revision === revision && isFrozen(record) ? record : SessionRecord.own(record, { revision })
 
-/** Whether a record can't change any more, as those that the middleware commits. */
+/** Whether a record is deeply frozen, as those that the middleware writes. */
 const isFrozen = (record: SessionRecord.SessionRecord): boolean =>
   Object.isFrozen(record) && Json.isAdopted(record.data) &&
   (record.dropOnRenew === undefined || Object.isFrozen(record.dropOnRenew))
 
-/** Goes on with the id of a token: at once where the runtime can hash at once, without an effect in between. */
+/** Calls `f` with the token's id: at once, without an effect in between, if the runtime has a synchronous hash. */
 const withId = <A>(
   token: SessionToken.Token,
   f: (id: SessionToken.SessionId) => Effect.Effect<A, Store.StoreError>
@@ -36,7 +36,7 @@ const withId = <A>(
 
 /** @internal */
 export const make = (sessions: Sessions): Store.Store => {
-  /** Why the record of that revision can't be replaced, if it can't. */
+  /** The answer to a write that is not allowed, because the session has ended or has another revision. */
   const deny = (id: SessionToken.SessionId, revision: number, now: number): Store.Updated | undefined => {
     const current = sessions.live(id, now)
     if (current === undefined) {
@@ -85,7 +85,7 @@ export const make = (sessions: Sessions): Store.Store => {
           if (sessions.isTaken(nextId, now)) {
             return repeated
           }
-          sessions.bury(id, now, nextId)
+          sessions.leaveTombstone(id, now, nextId)
           sessions.insert(nextId, own(record, revision + 1))
           return Effect.succeed(Store.updated(next, revision + 1))
         })),

@@ -1,6 +1,6 @@
 /**
- * The sessions of a store in memory: who lives, who is evicted, and the sweep. Knows nothing of tokens, revisions or
- * effects; the time comes in with each call.
+ * The sessions of a store in memory: which are live, which are evicted, and the sweep. The module knows nothing of
+ * tokens, revisions or effects. Each call says what time it is.
  */
 import * as Duration from "effect/Duration"
 import * as SessionRecord from "../../SessionRecord.js"
@@ -12,7 +12,7 @@ import { grace } from "../store/sweeping.js"
 
 const timeToLive = Duration.toMillis(tombstoneTimeToLive)
 
-/** Up to how many ids may be filed beside those of sessions that are there. */
+/** How many ids of sessions that no longer exist may be in the index before it is rebuilt. */
 const slack = 4 * chunkSize
 
 interface Tombstone {
@@ -21,10 +21,11 @@ interface Tombstone {
 }
 
 /**
- * Sessions by id, in order of use where a capacity asks for it, and their ids again by deadline. A deadline that moves
- * leaves its id where it is: the sweep finds it alive when that time comes and files it anew. So a sweep costs what is
- * due, however many sessions live, and a touch costs nothing here. Ids of sessions that were removed or evicted stay too;
- * when they are the most of what is filed, all is filed anew, a few ids with each new session.
+ * Sessions by id, in order of use if there is a capacity, and an index of their ids by deadline. When a deadline moves,
+ * the id stays where it is in the index: when the old deadline comes, the sweep finds the session live and adds its id
+ * again. So a sweep visits only ids that are due, and a touch does not change the index. Ids of sessions that were
+ * removed or evicted stay in the index too. When most of the ids are such, the index is rebuilt, a few ids with each
+ * new session.
  *
  * @internal
  */
@@ -33,12 +34,12 @@ export class Sessions {
   private readonly tombstones = new Map<SessionId, Tombstone>()
   private readonly dueTombstones = new DeadlineIndex<SessionId>()
   private due = new DeadlineIndex<SessionId>()
-  /** What is being filed anew. */
+  /** The old index while it is being rebuilt. */
   private before: DeadlineIndex<SessionId> | undefined = undefined
 
   constructor(
     capacity: number,
-    /** Told when `next` becomes earlier. */
+    /** Called when `next` becomes earlier. */
     private readonly onEarlier: () => void = () => {}
   ) {
     this.records = new BoundedMap(capacity)
@@ -69,17 +70,17 @@ export class Sessions {
 
   insert(id: SessionId, record: SessionRecord.SessionRecord): void {
     this.records.set(id, record)
-    this.file(id, record)
-    this.refile()
+    this.index(id, record)
+    this.rebuildIndex()
   }
 
-  /** Puts a record in the place of one that lives. */
+  /** Replaces the record of a live session. */
   replace(id: SessionId, record: SessionRecord.SessionRecord): void {
     this.records.replace(id, record)
   }
 
-  /** Leaves a tombstone in the place of a session, with the id of the one that a renewal makes of it. */
-  bury(id: SessionId, now: number, successor?: SessionId): void {
+  /** Ends a session and leaves a tombstone, with the successor's id if the session is renewed. */
+  leaveTombstone(id: SessionId, now: number, successor?: SessionId): void {
     const until = now + timeToLive
     this.records.delete(id)
     this.tombstones.set(id, { until, successor })
@@ -89,12 +90,12 @@ export class Sessions {
   }
 
   /**
-   * Ends a session, expired or not: a clock a few seconds behind would revive it. Answers with the session that a
-   * renewal made of it, where that is what is remembered.
+   * Ends a session, even an expired one, which a clock a few seconds behind would revive. If the session was renewed,
+   * this returns the successor's id.
    */
   remove(id: SessionId, now: number): SessionId | undefined {
     if (this.records.peek(id) !== undefined) {
-      this.bury(id, now)
+      this.leaveTombstone(id, now)
       return undefined
     }
     const tombstone = this.tombstones.get(id)
@@ -102,26 +103,26 @@ export class Sessions {
   }
 
   sweep(limit: number, now: number): number {
-    const over = now - grace
-    let done = this.dueTombstones.take(limit, over, (id) => {
+    const endedBy = now - grace
+    let done = this.dueTombstones.take(limit, endedBy, (id) => {
       const tombstone = this.tombstones.get(id)
-      // one left anew under the same id is filed at its own time
-      if (tombstone !== undefined && over >= tombstone.until) {
+      // a later tombstone under the same id is in the index at its own time
+      if (tombstone !== undefined && endedBy >= tombstone.until) {
         this.tombstones.delete(id)
       }
     })
-    const settle = (id: SessionId): void => this.settle(id, over)
-    done += this.due.take(limit - done, over, settle)
-    return this.before === undefined ? done : done + this.before.take(limit - done, over, settle)
+    const visit = (id: SessionId): void => this.visit(id, endedBy)
+    done += this.due.take(limit - done, endedBy, visit)
+    return this.before === undefined ? done : done + this.before.take(limit - done, endedBy, visit)
   }
 
-  private file(id: SessionId, record: SessionRecord.SessionRecord): void {
+  private index(id: SessionId, record: SessionRecord.SessionRecord): void {
     if (this.due.add(id, SessionRecord.endsAt(record))) {
       this.onEarlier()
     }
   }
 
-  private refile(): void {
+  private rebuildIndex(): void {
     if (this.before === undefined && this.due.size > 2 * this.records.size + slack) {
       this.before = this.due
       this.due = new DeadlineIndex()
@@ -130,7 +131,7 @@ export class Sessions {
       this.before.take(4, Number.POSITIVE_INFINITY, (id) => {
         const record = this.records.peek(id)
         if (record !== undefined) {
-          this.file(id, record)
+          this.index(id, record)
         }
       })
       if (this.before.size === 0) {
@@ -139,15 +140,15 @@ export class Sessions {
     }
   }
 
-  private settle(id: SessionId, over: number): void {
+  private visit(id: SessionId, endedBy: number): void {
     const record = this.records.peek(id)
     if (record === undefined) {
       return
     }
-    if (SessionRecord.isExpired(record, over)) {
+    if (SessionRecord.isExpired(record, endedBy)) {
       this.records.delete(id)
     } else {
-      this.file(id, record)
+      this.index(id, record)
     }
   }
 }

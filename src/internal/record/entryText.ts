@@ -1,8 +1,8 @@
 /**
- * The one text form of what a backend keeps under a key, for stores whose backend holds a single text: the stamp on a
- * first line of its own, so that a revision is compared without a look at the body, then the body. A text of a later
- * version of this form reads as a body of a later version, and is left as it is. A tombstone of a renewal names the
- * session that took its place on a second line, which releases that do not know of it pass over.
+ * The text form of an entry, for stores whose backend keeps a single text under each key. The first line is the stamp,
+ * so that revisions can be compared without reading the body, which follows. A text of a later version of this form is
+ * read as a body of a later version, and is left as it is. A renewal's tombstone names the successor's id on a second
+ * line, which earlier releases ignore. The module knows nothing of where the text is kept.
  */
 import type * as SessionToken from "../../SessionToken.js"
 import type * as Backend from "../../StoreBackend.js"
@@ -21,8 +21,8 @@ export const toText = (entry: Backend.Entry): string =>
     : `t${version} ${entry.until}\n${entry.successor ?? ""}`
 
 /**
- * An entry that no revision matches and that never expires, so that what can't be read takes its key and is answered by
- * what the record's decoder says of its body.
+ * The entry of a text that can't be read. It never expires and no revision matches it, so that it keeps its key. The
+ * record's decoder then says what is wrong with its body.
  */
 const opaque = (body: string): Backend.LiveEntry => ({
   _tag: "Entry",
@@ -32,7 +32,7 @@ const opaque = (body: string): Backend.LiveEntry => ({
   body
 })
 
-/** The entry of a text, whatever the text. @internal */
+/** The entry of any text. The inverse of `toText`. @internal */
 export const fromText = (text: string): Backend.Entry => {
   const written = Number(anyVersion.exec(text)?.[1])
   if (written > version) {

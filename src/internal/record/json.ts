@@ -1,6 +1,7 @@
 /**
- * The one walk by which a value enters a session: it refuses what is not JSON, with its path, and returns a frozen copy.
- * What has been through it before is recognized and shared, so that an update costs what is new in it, not what is there.
+ * The one check of the values that enter a session. It throws `NotJson` with the path for a value that is not JSON, and
+ * returns a frozen copy of any other value. Values that were checked before are recognized and shared, so that an
+ * update costs only what is new in it. The module knows nothing of sessions.
  */
 
 /** @internal */
@@ -11,7 +12,7 @@ export interface JsonObject {
   readonly [key: string]: Json
 }
 
-/** A value that JSON has no form for, or one past a limit. @internal */
+/** Thrown for a value that is not JSON, or that is nested too deep. @internal */
 export class NotJson {
   constructor(readonly path: string, readonly problem: string) {}
 }
@@ -23,9 +24,9 @@ class Itself {
 }
 
 /**
- * Marks a value as adopted, with its size in characters of JSON text, near enough to hold a limit. The mark is a private
- * field on the value itself: nobody else can see it or make it, no copy carries it, and it is made in far
- * less time than an entry in a WeakMap.
+ * Marks a value as adopted, with its approximate size in characters of JSON text. The mark is a private field of the
+ * value itself: nobody else can see it or make it, no copy has it, and it takes far less time than an entry in a
+ * WeakMap.
  */
 class Adopted extends Itself {
   readonly #size: number
@@ -58,9 +59,9 @@ const describe = (value: unknown): string => {
     case "symbol":
       return "a symbol"
     case "bigint":
-      return "a bigint; keep it as a string"
+      return "a bigint, which JSON can't hold; keep it as a string"
     case "undefined":
-      return "undefined; remove the key, or keep null"
+      return "undefined, which JSON can't hold; remove the key, or keep null"
     case "number":
       return String(value)
     default:
@@ -149,13 +150,13 @@ const walkObject = (value: object, path: string, ancestors: ReadonlyArray<object
   return copy
 }
 
-/** Whether a value was adopted, and so is frozen throughout. @internal */
+/** Whether a value was adopted, and so is deeply frozen. @internal */
 export const isAdopted = (value: JsonObject): boolean => Adopted.has(value)
 
-/** A frozen copy of a value, or of itself when it was adopted before. Throws `NotJson`. @internal */
+/** A frozen copy of a value, or the value itself if it was adopted before. Throws `NotJson`. @internal */
 export const adopt = (value: unknown): Json => walk(value, "", [])
 
-/** The same for what must be an object. Throws `NotJson`. @internal */
+/** The same for a value that must be an object. Throws `NotJson`. @internal */
 export const adoptObject = (value: unknown): JsonObject => {
   const json = adopt(value)
   if (typeof json !== "object" || json === null || Array.isArray(json)) {

@@ -1,5 +1,6 @@
 /**
- * The store's operations as commands: one a call. Knows how keys are named; knows nothing of how a client sends.
+ * Redis as a backend of sessions: each operation is one command. The module knows how keys are named, and nothing of
+ * how a client sends commands.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -9,13 +10,13 @@ import { repeatedToken } from "../options.js"
 import * as Commands from "./commands.js"
 import * as Scripts from "./scripts.js"
 
-/** How much longer than a session the server keeps its key, for readers whose clock is behind, in milliseconds. */
+/** How long after a session's end the server deletes its key, in milliseconds, for readers whose clock is behind. */
 const grace = 60_000
 
-/** The longest time to live asked of a server, in milliseconds: a hundred years. Far longer ones overflow in Redis. */
+/** The longest time to live that is sent, in milliseconds: a hundred years. Much longer ones overflow in Redis. */
 const longest = 3_155_760_000_000
 
-/** How long what can't be decoded is kept for inspection, in milliseconds: a week. */
+/** How long an undecodable session is kept for inspection, in milliseconds: a week. */
 const asideTimeToLive = 604_800_000
 
 const timeToLive = (bound: number, now: number): string =>
@@ -74,11 +75,13 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
           replaced
         ),
       rename: (key, revision, next, entry, tombstone, now) =>
-        // a cluster refuses two slots by itself; a single server must not accept what `remove` could not follow
+        // A cluster rejects two slots by itself. For a single server they are rejected here, or `remove` could not find
+        // the successor.
         key.shard !== next.shard
           ? Effect.fail(
             new Error(
-              "the token to renew to was not drawn to follow the old one: give the old one to SessionToken.draw"
+              "The new token of the renewal is in another shard than the old one. " +
+                "Draw it by SessionToken.draw with the old token as predecessor."
             )
           )
           : Effect.flatMap(

@@ -1,17 +1,17 @@
 /**
- * What is used of the Redis clients that people have. They are typed by their shape, so that neither package has to be
- * installed.
+ * The parts of the Redis clients that this library uses. They are typed by their shape, so that neither package has to
+ * be installed. The module knows nothing of sessions.
  */
 
-/** How a client of the package `redis` takes what a script is given. */
+/** The keys and arguments of a script, as a client of the package `redis` takes them. */
 interface ScriptOptions {
   keys: Array<string>
   arguments: Array<string>
 }
 
 /**
- * What is used of a client of the package `redis`, version 5 or newer, to run commands: `createClient`,
- * `createClientPool`, `createCluster` and `createSentinel` all make one.
+ * A client of the package `redis`, version 5 or newer, as far as it runs commands. `createClient`, `createClientPool`,
+ * `createCluster` and `createSentinel` all make one.
  *
  * @since 0.1.0
  * @category models
@@ -20,15 +20,15 @@ export interface NodeRedis {
   readonly get: (key: string) => Promise<unknown>
   readonly eval: (script: string, options: ScriptOptions) => Promise<unknown>
   readonly evalSha: (sha1: string, options: ScriptOptions) => Promise<unknown>
-  /** Whether a command is sent at once, where the client says so: nothing is queued then. */
+  /** Whether the client is connected, so that it sends a command at once and does not queue it. */
   readonly isReady?: boolean
-  /** Where the client has it: a command that is interrupted while it is queued is not sent. */
+  /** Makes a client whose queued commands can be cancelled. Not every kind of client has it. */
   readonly withAbortSignal?: (signal: AbortSignal) => Pick<NodeRedis, "eval" | "evalSha" | "get">
 }
 
 /**
- * What is used of a client of the package `ioredis`, version 5 or newer, to run commands: `new Redis` (Sentinel too) and
- * `new Cluster`.
+ * A client of the package `ioredis`, version 5 or newer, as far as it runs commands. `new Redis` (also for Sentinel)
+ * and `new Cluster` make one.
  *
  * @since 0.1.0
  * @category models
@@ -40,8 +40,7 @@ export interface IoRedis {
 }
 
 /**
- * What is used of a client of the package `redis`, version 5 or newer, to publish, and to listen on a connection of its
- * own.
+ * A client of the package `redis`, version 5 or newer, as far as it publishes, and listens on a connection of its own.
  *
  * @since 0.1.0
  * @category models
@@ -60,7 +59,7 @@ interface NodeRedisSubscriber {
 }
 
 /**
- * What is used of a client of the package `ioredis`, version 5 or newer, to publish, and to listen on a connection of its
+ * A client of the package `ioredis`, version 5 or newer, as far as it publishes, and listens on a connection of its
  * own.
  *
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * The few Redis commands that a session store needs, by any client of either package. Knows nothing of sessions, nor of
- * what its scripts do.
+ * The few Redis commands that a session store needs, by a client of either package. The module knows nothing of
+ * sessions, nor of what its scripts do.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
@@ -8,13 +8,13 @@ import * as Schedule from "effect/Schedule"
 import { digestWeb } from "../crypto/hash.js"
 import type { IoRedis, NodeRedis } from "./clients.js"
 
-/** A script and its name on the server. @internal */
-export interface Script {
+/** A script, and the hash by which the server knows it. */
+interface Script {
   readonly source: string
   readonly sha1: string
 }
 
-/** A bulk reply as text; `undefined` where there is none. @internal */
+/** A bulk reply as text; `undefined` if there is none. @internal */
 export type Reply = string | undefined
 
 /** @internal */
@@ -23,13 +23,14 @@ export interface Commands {
   readonly run: (script: Script, keys: Array<string>, args: Array<string>) => Effect.Effect<Reply, Error>
 }
 
-/** Names a script as the server will, once, so that no trip is spent on loading it. @internal */
+/** Computes a script's hash as the server does, so that no trip is needed to load it. @internal */
 export const script = (source: string): Effect.Effect<Script> =>
   Effect.map(digestWeb("SHA-1", source), (digest) => ({ source, sha1: Encoding.encodeHex(digest) }))
 
 /**
- * What may be kept of a client's error: name and message. ioredis hangs the command's arguments on it, and those hold a
- * session's data, which has no place in a log. A refused connection to a name with two addresses has a code alone.
+ * A copy of a client's error with name and message alone. ioredis attaches the command's arguments to its errors; those
+ * hold a session's data, which must not get into a log. If a host has two addresses and both refuse the connection, the
+ * error has no message, only a code.
  */
 const withoutArguments = (error: unknown): Error => {
   if (!(error instanceof Error)) {
@@ -41,19 +42,19 @@ const withoutArguments = (error: unknown): Error => {
   return copy
 }
 
-/** A client may be set up to answer with Buffers, and those say their text as well. */
+/** The reply as text. A client may be configured to return Buffers, which `String` decodes too. */
 const text = (reply: unknown): Reply => reply === null || reply === undefined ? undefined : String(reply)
 
 /** @internal */
 export const startsWith = (prefix: string) => (error: Error): boolean => error.message.startsWith(prefix)
 
 /**
- * While a cluster moves a slot, a script over two of its keys can find one here and one there. `redis` leaves it at that,
- * `ioredis` tries again; so both do, until the move is over.
+ * How to retry while a cluster moves a slot: a script may then find only one of its two keys on a node. `ioredis`
+ * retries by itself, `redis` does not. The move can take 5 seconds.
  */
 const whileMoving = { while: startsWith("TRYAGAIN"), schedule: Schedule.spaced(50), times: 100 }
 
-/** The script by its name, and by its text where this server has not seen it, which is once after it started. */
+/** Runs a script by its hash. If this server does not know the script yet, it runs it by its text. */
 const bySha1 = (
   run: (
     command: "eval" | "evalSha",
@@ -77,7 +78,7 @@ const fromNodeRedis = (client: NodeRedis): Commands => {
     ? send
     : (f: (client: Calls) => Promise<unknown>) =>
       Effect.tryPromise({ try: (signal) => f(withAbortSignal.call(client, signal)), catch: withoutArguments })
-  // A signal a command costs a good part of a read.
+  // A signal for each command would make reads much slower.
   const call = (f: (client: Calls) => Promise<unknown>) =>
     Effect.suspend(() => Effect.map(client.isReady === true ? send(f) : sendOrDrop(f), text))
   return {
@@ -103,7 +104,7 @@ const fromIoRedis = (client: IoRedis): Commands => {
 const has = (client: object, method: string): boolean =>
   typeof (client as Record<string, unknown>)[method] === "function"
 
-/** The commands of a client; `undefined` for what is none. @internal */
+/** The commands of a client; `undefined` if the value is not a client of either package. @internal */
 export const fromClient = (client: unknown): Commands | undefined => {
   if (typeof client !== "object" || client === null || !has(client, "get") || !has(client, "eval")) {
     return undefined

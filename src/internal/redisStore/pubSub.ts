@@ -1,38 +1,37 @@
 /**
- * Redis pub/sub as a channel, by either of the two clients. They differ in how a message reaches its listener.
+ * Redis pub/sub as a channel, by a client of either package. The two differ in how a message reaches its listener. The
+ * module knows nothing of what is published.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { IoRedisPubSub, NodeRedisPubSub } from "./clients.js"
 
-export type { IoRedisPubSub, NodeRedisPubSub }
-
 const isNodeRedis = (client: NodeRedisPubSub | IoRedisPubSub): client is NodeRedisPubSub => "isOpen" in client
 
-const attempt = <A>(f: () => Promise<A>): Effect.Effect<A, unknown> =>
+const fromPromise = <A>(f: () => Promise<A>): Effect.Effect<A, unknown> =>
   Effect.tryPromise({ try: f, catch: (cause) => cause })
 
 /** @internal */
 export const channel = (client: NodeRedisPubSub | IoRedisPubSub, name: string) => ({
-  publish: (message: string) => attempt(() => client.publish(name, message)),
+  publish: (message: string) => fromPromise(() => client.publish(name, message)),
   messages: Stream.asyncPush<string, unknown>((emit) =>
     isNodeRedis(client)
       ? Effect.acquireRelease(
         Effect.sync(() => client.duplicate()),
-        // throws when it was never connected
+        // it throws if it was never connected
         (own) => Effect.ignore(Effect.try(() => own.destroy()))
       ).pipe(
-        // the client reconnects and subscribes again by itself; what was missed meanwhile ages as without a channel
+        // The client reconnects and subscribes again by itself. What was missed meanwhile expires by its time to live.
         Effect.tap((own) => own.on("error", () => undefined)),
-        Effect.tap((own) => attempt(() => own.connect())),
-        Effect.tap((own) => attempt(() => own.subscribe(name, (message) => emit.single(message))))
+        Effect.tap((own) => fromPromise(() => own.connect())),
+        Effect.tap((own) => fromPromise(() => own.subscribe(name, (message) => emit.single(message))))
       )
       : Effect.acquireRelease(Effect.sync(() => client.duplicate()), (own) => Effect.sync(() => own.disconnect())).pipe(
         Effect.tap((own) => {
           own.on("error", () => undefined)
           own.on("message", (_, message) => void emit.single(message))
         }),
-        Effect.tap((own) => attempt(() => own.subscribe(name)))
+        Effect.tap((own) => fromPromise(() => own.subscribe(name)))
       )
   )
 })

@@ -1,5 +1,6 @@
 /**
- * The text under which Redis keeps a session, and the scripts that compare and set it. Knows nothing of clients or keys.
+ * The text form of a session in Redis, and the scripts that compare and set it. The module knows nothing of clients,
+ * nor of how keys are named.
  *
  * A session is a head of fixed width with the encoded body behind it; a tombstone is a head alone:
  *
@@ -7,11 +8,11 @@
  *     T <until>
  *     T <until> <successor>
  *
- * Numbers have 16 digits, the writer 12 characters, the successor's id 43. One string rather than a hash: a session takes
- * 80 to 300 bytes less, a read is one GET of one reply, a script looks at the head without moving the body, and a touch
- * overwrites two numbers in place. The writer names the call that wrote the session. A client that sends a call again
- * after a cut connection does not know whether it was carried out; by the writer's name it is told that it was, and not
- * that somebody else was faster.
+ * Numbers have 16 digits, the writer has 12 characters, and the successor's id has 43. Compared with a Redis hash, one
+ * string takes 80 to 300 bytes less. A read is one GET of one reply, a script reads the head without moving the body,
+ * and a touch overwrites two numbers in place. The writer identifies the call that wrote the session. A client may send
+ * a call again after a cut connection, without knowing whether it was carried out. If the writer is its own, the script
+ * answers that it was, and not that somebody else was faster.
  */
 import * as Encoding from "effect/Encoding"
 import type { SessionId } from "../../SessionToken.js"
@@ -21,18 +22,18 @@ import { randomBytes } from "../crypto/hash.js"
 const width = 16
 const bodyAt = 66
 
-/** How long a tombstone is that names a successor. */
+/** The length of a tombstone that names a successor. */
 const tombstoneLength = 62
 
 const live = /^S (\d{16}) (\d{16}) (\d{16}) [\w-]{12} /
 const tombstone = /^T (\d{16})(?: ([\w-]{43}))?$/
 const laterLayout = /^[A-Z]\d* /
 
-/** A number in the width of the head: whole milliseconds, and what a double holds exactly. @internal */
+/** A number in the width of the head, rounded down and limited to what a double holds exactly. @internal */
 export const digits = (value: number): string =>
   String(Math.max(0, Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER))).padStart(width, "0")
 
-/** A session as text, under a writer's name of its own. @internal */
+/** The text of a session, with a new writer. @internal */
 export const encode = (entry: LiveEntry): string => {
   const writer = Encoding.encodeBase64Url(randomBytes(9))
   return `S ${digits(entry.revision)} ${digits(entry.touchedAt)} ${digits(entry.deadline)} ${writer} ${entry.body}`
@@ -42,7 +43,7 @@ export const encode = (entry: LiveEntry): string => {
 export const encodeTombstone = ({ successor, until }: Tombstone): string =>
   successor === undefined ? `T ${digits(until)}` : `T ${digits(until)} ${successor}`
 
-/** What no reader can make sense of; taken, so that nothing overwrites it. @internal */
+/** The entry of a text that can't be read. It never expires, so that nothing overwrites it. @internal */
 export const unreadable: LiveEntry = {
   _tag: "Entry",
   revision: 0,
@@ -51,7 +52,7 @@ export const unreadable: LiveEntry = {
   body: ""
 }
 
-/** One of a later release, which its readers will want to find where it was: a body of a version far ahead. */
+/** The entry of a text of a later release. Its body is of a newer version, so that it is left as it is. */
 const later: LiveEntry = { ...unreadable, body: JSON.stringify({ v: Number.MAX_SAFE_INTEGER }) }
 
 /** @internal */
@@ -73,13 +74,13 @@ export const decode = (text: string): Entry => {
   return !text.startsWith("S ") && laterLayout.test(text) ? later : unreadable
 }
 
-/** The answers of the scripts that are not a session: done, no live session there, the key is taken. @internal */
+/** The write was carried out. This and the next two are the answers of the scripts that are not a session. @internal */
 export const done = "="
 
-/** @internal */
+/** There is no live session under the key. @internal */
 export const absent = "-"
 
-/** @internal */
+/** The key is in use. @internal */
 export const taken = "!"
 
 const prelude = `
@@ -117,7 +118,7 @@ return '${done}'`
 
 /**
  * KEYS: the old key, the new one. ARGV: now, the revision to replace, the session, its time to live, the tombstone, its
- * time to live. Either both are written or none: a full server refuses the first write of a script, never a later one.
+ * time to live. Either both are written or none: a full server rejects the first write of a script, never a later one.
  * @internal
  */
 export const rename = `${prelude}
@@ -142,10 +143,10 @@ end
 return '${done}'`
 
 /**
- * KEYS: the key. ARGV: now, the tombstone, its time to live. Answers the successor's id where a tombstone that counts names
- * one. A session gives way whether or not it has expired by this clock: another process's may be behind. A full server
- * refuses even the small tombstone in a large session's place; a logout that frees memory must not fail for want of it, so
- * then the session is deleted outright.
+ * KEYS: the key. ARGV: now, the tombstone, its time to live. If there is a tombstone that still counts and names a
+ * successor, the answer is the successor's id. A session is ended even if it has expired by this clock, because another
+ * process's clock may be behind. A full server rejects even a small tombstone in place of a large session. A logout
+ * frees memory and must not fail for lack of it, so the session is then deleted without a tombstone.
  * @internal
  */
 export const remove = `${prelude}
@@ -158,7 +159,7 @@ elseif tombstone(found) and now < ends(found) and string.len(found) == ${tombsto
 end
 return '${done}'`
 
-/** KEYS: the key, where its content goes. ARGV: how long it stays there. @internal */
+/** KEYS: the key, the key to move its content to. ARGV: the time to live there. @internal */
 export const setAside = `
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('RENAME', KEYS[1], KEYS[2])

@@ -1,35 +1,36 @@
 /**
- * A map of bounded size that gives up what was used least recently. It rests on the order that a `Map` keeps: what is used
- * is taken out and put in again, so that the first key is always the eldest.
+ * A map of limited size that drops the least recently used entry. It relies on the order of a `Map`: an entry that is
+ * used is deleted and set again, so that the first key is always the least recently used one. It knows nothing of
+ * sessions.
  *
  * @internal
  */
 export class BoundedMap<K, V> {
   private readonly entries = new Map<K, V>()
-  private readonly bounded: boolean
+  private readonly isLimited: boolean
 
   constructor(private readonly capacity: number) {
-    this.bounded = capacity !== Number.POSITIVE_INFINITY
+    this.isLimited = capacity !== Number.POSITIVE_INFINITY
   }
 
   get size(): number {
     return this.entries.size
   }
 
-  /** What is under a key. Not a use of it. */
+  /** The value under a key. This does not count as a use. */
   peek(key: K): V | undefined {
     return this.entries.get(key)
   }
 
-  /** Counts a value that was found under a key as used just now. */
+  /** Counts the value under a key, which the caller has just found there, as used now. */
   used(key: K, value: V): void {
-    if (this.bounded) {
+    if (this.isLimited) {
       this.entries.delete(key)
       this.entries.set(key, value)
     }
   }
 
-  /** Puts a value under a key as the one used last. */
+  /** Sets the value under a key, as the most recently used one. */
   set(key: K, value: V): void {
     this.entries.delete(key)
     this.entries.set(key, value)
@@ -41,7 +42,7 @@ export class BoundedMap<K, V> {
     }
   }
 
-  /** Puts a value in the place of the one that is under a key. Not a use of it. */
+  /** Replaces the value under a key. This does not count as a use. */
   replace(key: K, value: V): void {
     this.entries.set(key, value)
   }

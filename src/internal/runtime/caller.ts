@@ -1,5 +1,6 @@
 /**
- * What the code of this library asks of the fiber that runs it: the time by its clock, and whether anybody traces it.
+ * What this library needs from the fiber that runs its code: the time by the fiber's clock, and a span if the app has a
+ * tracer. The module knows nothing of sessions.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -11,15 +12,19 @@ import * as Tracer from "effect/Tracer"
 /** The fiber that runs the code. @internal */
 export type Running = Fiber.RuntimeFiber<unknown, unknown>
 
-/** The time by the clock of a running fiber, in milliseconds. Costs no step of the runtime. @internal */
+/**
+ * The time by the clock of a running fiber, in milliseconds since the epoch, without a step of the runtime.
+ *
+ * @internal
+ */
 export const nowOf = (fiber: Running): number =>
   Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock).unsafeCurrentTimeMillis()
 
 const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /**
- * Runs a store call in a span where the app has a tracer of its own. Nobody sees the spans of Effect's default tracer, and
- * every call would pay for them.
+ * Runs a store call in a span, if the app has a tracer of its own. Nobody sees the spans of Effect's default tracer,
+ * and they would make every call slower.
  *
  * @internal
  */

@@ -1,13 +1,14 @@
 /**
- * What is due when, and a wait until something is. Knows nothing of what it is that is due.
+ * An index of ids by their deadline, and an alarm that waits until something is due. The module knows nothing of what
+ * is due.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
-/** How far apart deadlines may lie and still be due together, in milliseconds. */
+/** The span of deadlines that are due together, in milliseconds. @internal */
 export const bucketWidth = 60_000
 
-/** How many ids lie in one array at most: one of a million stops everything when it grows, and once more when it is taken. */
+/** The most ids in one array: an array of a million ids would block the event loop whenever it grows. @internal */
 export const chunkSize = 4096
 
 const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth)
@@ -15,8 +16,9 @@ const bucketOf = (deadline: number): number => Math.floor(deadline / bucketWidth
 const endOf = (bucket: number): number => (bucket + 1) * bucketWidth
 
 /**
- * Ids by the minute of their deadline. An id is due when its minute has passed, so that what is not due costs nothing. An
- * id stays until it is taken, also where its deadline has moved meanwhile: who takes it looks, and adds it anew.
+ * Ids by the minute of their deadline. An id is due when its minute has passed, so that ids that are not due cost
+ * nothing. An id stays until it is taken, even if its deadline has moved meanwhile: the caller checks the deadline and
+ * adds the id again.
  *
  * @internal
  */
@@ -25,12 +27,12 @@ export class DeadlineIndex<Id> {
   private first = Number.POSITIVE_INFINITY
   size = 0
 
-  /** When the earliest id is due; infinity where there is none. */
+  /** When the earliest id is due, in milliseconds since the epoch; infinity if there is none. */
   get next(): number {
     return endOf(this.first)
   }
 
-  /** Says whether `next` is earlier than before. */
+  /** Adds an id, and says whether `next` became earlier. */
   add(id: Id, deadline: number): boolean {
     const bucket = bucketOf(deadline)
     const chunks = this.buckets.get(bucket)
@@ -50,7 +52,9 @@ export class DeadlineIndex<Id> {
     return false
   }
 
-  /** Takes at most so many ids, of those that are due at `now` or of any, and says how many. */
+  /**
+   * Takes at most `limit` of the ids that are due at `now`, and says how many it took. With infinity, all ids are due.
+   */
   take(limit: number, now: number, each: (id: Id) => void): number {
     if (this.next > now) {
       return 0
@@ -81,11 +85,11 @@ export class DeadlineIndex<Id> {
   }
 }
 
-/** The longest that timers can wait, in milliseconds. */
+/** The longest wait of a timer, in milliseconds. */
 const longestTimer = 2 ** 31 - 1
 
 /**
- * A wait until something is due. Without anything filed it sets no timer at all.
+ * A wait until something is due. It sets no timer while nothing has a deadline.
  *
  * @internal
  */
@@ -93,20 +97,20 @@ export class Alarm {
   private wake: (() => void) | undefined = undefined
 
   constructor(
-    /** When something is due next, in milliseconds since the epoch; infinity where nothing is. */
+    /** When something is due next, in milliseconds since the epoch; infinity if nothing has a deadline. */
     private readonly next: () => number,
-    /** How long a wait takes at least once something is filed, in milliseconds. */
+    /** The shortest wait after something got a deadline, in milliseconds. */
     private readonly atLeast: number
   ) {}
 
-  /** To be called when something is due earlier than all else that was filed. */
+  /** Call this when `next` became earlier. */
   ring(): void {
     const { wake } = this
     this.wake = undefined
     wake?.()
   }
 
-  /** Waits until something is due. For one fiber at a time. */
+  /** Waits until something is due. Only one fiber may wait at a time. */
   readonly untilDue: Effect.Effect<void> = Effect.suspend(() => this.waitFrom(undefined))
 
   private waitFrom(floor: number | undefined): Effect.Effect<void> {
@@ -126,7 +130,7 @@ export class Alarm {
     })
   }
 
-  /** Waits for a ring; not where something earlier than `next` was filed before the wait began. */
+  /** Waits for a ring. It returns at once if something earlier than `next` was added before the wait began. */
   private rungBefore(next: number): Effect.Effect<void> {
     return Effect.async((resume) => {
       if (this.next() < next) {

@@ -1,12 +1,12 @@
 /**
- * `flatMap` and `exit` that skip the fiber runtime when the effect is already an `Exit`. A store in memory answers by an
- * `Exit`, so a whole request can go through without a step of the runtime: a read costs a tenth, and a write a third, of a
- * bare request less than by `Effect.flatMap`.
+ * `flatMap` and `exit` that skip the fiber runtime when the effect is already an `Exit`. A store in memory answers with
+ * an `Exit`, so the session's part of a request runs without a step of the runtime. Compared with `Effect.flatMap`,
+ * that saves a tenth of a bare request's time for a read, and a third for a write.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
-/** `Effect.flatMap`, at once from an effect that is an `Exit`. @internal */
+/** `Effect.flatMap`. If the effect is an `Exit`, `f` runs at once. @internal */
 export const andThen = <A, E, R, B, E2, R2>(
   effect: Effect.Effect<A, E, R>,
   f: (value: A) => Effect.Effect<B, E2, R2>
@@ -18,7 +18,7 @@ export const andThen = <A, E, R, B, E2, R2>(
   return Exit.isSuccess(exit) ? f(exit.value) : Exit.failCause(exit.cause)
 }
 
-/** `Effect.exit` and what follows on it, at once from an effect that is an `Exit`; `f` is never interrupted. @internal */
+/** `Effect.exit`, then `f`. If the effect is an `Exit`, `f` runs at once. @internal */
 export const afterExit = <A, E, R, B, E2, R2>(
   effect: Effect.Effect<A, E, R>,
   f: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, R2>

@@ -1,6 +1,6 @@
 /**
- * A mutual exclusion by key: what is run under one key runs one at a time, in the order of asking, within this process.
- * Knows nothing of sessions.
+ * A mutex for each key: effects that run under one key run one at a time, in the order in which they asked, within this
+ * process. The module knows nothing of sessions.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,33 +10,33 @@ import * as Fiber from "effect/Fiber"
 /** @internal */
 export interface KeyedMutex {
   /**
-   * Runs the effect that `f` answers when nobody else holds any of the keys; `f` is told whether it had to wait. A key
-   * that is free is taken without a suspension, so that what can end at once does.
+   * Runs the effect that `f` returns while nobody else holds any of the keys. The argument of `f` says whether it had
+   * to wait. A free key is taken without suspending the fiber.
    */
   readonly run: <A, E, R>(
     keys: ReadonlyArray<string>,
     f: (waited: boolean) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
-  /** Whether somebody holds the key, so that who wants it now has to wait. */
+  /** Whether somebody holds the key. */
   readonly isHeld: (key: string) => boolean
   /** How many keys are held. */
   readonly size: () => number
 }
 
-/** One who waits for a key. The key is given to it before it runs again, so that nobody overtakes it. */
+/** A fiber that waits for a key. The key is given to it before the fiber runs again, so that nobody overtakes it. */
 interface Waiter {
   given: boolean
   resume: () => void
 }
 
 /**
- * Waits until the one ahead calls `waiter.resume`. The promise is made in the waiter's own run and continues there: some
- * runtimes (Cloudflare Workers) hang a request whose fiber is resumed inside another request's continuation, as an Effect
- * semaphore or `Deferred` does it (W1).
+ * Waits until the fiber ahead calls `waiter.resume`. The waiter makes the promise itself and continues by it. On
+ * Cloudflare Workers, a request hangs if its fiber is resumed inside another request's continuation, as an Effect
+ * semaphore or `Deferred` would do (W1).
  */
 const turnOf = (waiter: Waiter): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
-    // the fiber may have had to yield since it began to wait
+    // the key may have been given while the fiber yielded, after it was queued
     if (waiter.given) {
       return resume(Effect.void)
     }
@@ -47,7 +47,7 @@ const turnOf = (waiter: Waiter): Effect.Effect<void> =>
 
 /** @internal */
 export const make = (): KeyedMutex => {
-  /** The keys that are held, each with those who wait for it in their order. */
+  /** The keys that are held, each with the fibers that wait for it, in order. */
   const held = new Map<string, Array<Waiter>>()
 
   const release = (key: string, waiting: Array<Waiter>): void => {
@@ -77,7 +77,7 @@ export const make = (): KeyedMutex => {
     f: (waited: boolean) => Effect.Effect<A, E, R>
   ) =>
   (waited: boolean): Effect.Effect<A, E, R> =>
-    // nothing can interrupt between the taking of a key and the handler that gives it back
+    // no interruption may come between taking a key and installing the handler that releases it
     Effect.uninterruptibleMask((restore) => {
       const waiting = held.get(key)
       if (waiting === undefined) {
@@ -101,7 +101,7 @@ export const make = (): KeyedMutex => {
     })
 
   return {
-    // always taken in the same order, so that two that want the same keys can't wait for each other
+    // keys are always taken in the same order, so that two callers can't wait for each other
     run: (keys, f) =>
       (keys.length < 2 ? keys : [...new Set(keys)].sort()).reduceRight((inner, key) => under(key, inner), f)(false),
     isHeld: (key) => held.has(key),
@@ -109,21 +109,21 @@ export const make = (): KeyedMutex => {
   }
 }
 
-/** How long a write that nobody waits for any more keeps its turn: its client may never answer. */
+/** How long an interrupted write keeps its turn at most, because its client may never answer. */
 const longestHold = Duration.minutes(1)
 
 /**
- * A write that can't be called back. Who is interrupted while waiting for it is let go when it has ended, for it may still
- * land, and what comes behind it in the queue must not be overwritten by it.
+ * Runs a write that can't be cancelled once its client has sent it. If the caller is interrupted, this waits until the
+ * write has ended, so that the write can't overwrite what comes next in the queue.
  *
  * @internal
  */
-export const untilOver = <A, E>(write: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+export const untilDone = <A, E>(write: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDaemon(write), (fiber) =>
       Effect.onInterrupt(
         restore(Fiber.join(fiber)),
-        // in a fiber of its own, for this one is interrupted wherever it may be
+        // the wait needs a fiber of its own, because this one is interrupted at its next interruptible step
         () =>
           Effect.flatMap(
             Effect.forkDaemon(Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), longestHold))),

@@ -1,5 +1,6 @@
 /**
- * What is counted. Only what is rare in a healthy service: a plain read or write costs no metric.
+ * The metrics of this library. They count only what is rare in a healthy service, so that a plain read or write updates
+ * no metric. The module knows nothing of where the events come from.
  */
 import type * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
@@ -9,22 +10,22 @@ import type { Running } from "./caller.js"
 const counter = (name: string, description: string) =>
   Metric.counter(`effect_session_${name}`, { description, incremental: true })
 
-const rejections = counter("rejected", "Tokens that named no session, by reason")
+const rejections = counter("rejected", "Tokens of requests that were not accepted, by reason")
 const failures = counter("store_failures", "Store calls that failed, by method")
-const events = counter("events", "Sessions created, renewed and destroyed; conflicts replayed; updates lost")
+const events = counter("events", "Sessions created, renewed and destroyed; conflicts retried; updates not saved")
 
 type Counter = Metric.Metric.Counter<number>
 
-/** Counts at once, with the labels that the app gave the fiber: no step of the runtime is spent on it. */
+/** Counts with the labels that the app gave the fiber, without a step of the runtime. */
 const count = (fiber: Running, metric: Counter): void =>
   metric.unsafeUpdate(1, fiber.getFiberRef(FiberRef.currentMetricLabels))
 
 const counting = (metric: Counter): Effect.Effect<void> => Metric.increment(metric)
 
-/** A token that named no session. @internal */
+/** Counts a token that was not accepted. @internal */
 export const rejected = (reason: string): Effect.Effect<void> => counting(Metric.tagged(rejections, "reason", reason))
 
-/** A store call that failed. @internal */
+/** Counts a store call that failed. @internal */
 export const storeFailed = (method: string): Effect.Effect<void> => counting(Metric.tagged(failures, "method", method))
 
 const event = (name: string) => {
@@ -38,9 +39,9 @@ export const created = event("created")
 export const renewed = event("renewed")
 /** @internal */
 export const destroyed = event("destroyed")
-/** Another request changed the session first, and the updates were replayed. @internal */
+/** Another request saved the session first, and the updates ran again on its data. @internal */
 export const conflict = event("conflict")
-/** Changes were dropped because the session had ended. @internal */
+/** Changes that were dropped, because the session had ended. @internal */
 export const gone = event("gone")
-/** An update or a removal that nothing saved. @internal */
+/** An update or a removal that was never saved. @internal */
 export const unsaved = event("unsaved")

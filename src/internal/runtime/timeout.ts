@@ -1,9 +1,9 @@
 /**
- * Calls with a time limit, in a fiber of their own. Interrupting who waits for a call does not interrupt the call.
+ * Calls with a time limit, in a fiber of their own. Interrupting a fiber that waits for a call does not interrupt the
+ * call. The module knows nothing of sessions or stores.
  *
- * `outcome(start(caller, call, limit, late))` is
- * `Effect.timeoutFail(Effect.disconnect(call), { duration: limit, onTimeout: late })`, which makes three fibers a call where
- * this makes two, and none that outlives a call that ends at once.
+ * `outcome(start(caller, call, limit, late))` does the same as `Effect.timeoutFail(Effect.disconnect(call), { duration:
+ * limit, onTimeout: late })`, but with two fibers instead of three, and with one for a call that ends at once.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -11,27 +11,27 @@ import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type { Running } from "./caller.js"
 
-/** A call that was started: its outcome, as soon as there is one. @internal */
+/** A call that was started, and its outcome as soon as there is one. @internal */
 export class Started<A, E> {
   private waiting: Array<() => void> = []
 
   constructor(public exit: Exit.Exit<A, E> | undefined) {}
 
-  /** The first outcome counts. */
+  /** Sets the outcome. Only the first one counts. */
   complete(exit: Exit.Exit<A, E>): void {
     if (this.exit === undefined) {
       this.exit = exit
-      this.waiting.forEach((tell) => tell())
+      this.waiting.forEach((notify) => notify())
       this.waiting = []
     }
   }
 
-  /** Told at once where the outcome is there, and in the order of asking otherwise. */
-  whenDone(tell: () => void): void {
+  /** Calls `notify` when there is an outcome: at once if there is one already, otherwise in the order of asking. */
+  whenDone(notify: () => void): void {
     if (this.exit === undefined) {
-      this.waiting.push(tell)
+      this.waiting.push(notify)
     } else {
-      tell()
+      notify()
     }
   }
 }
@@ -56,7 +56,8 @@ export const fork = (caller: Running, effect: Effect.Effect<unknown>): void => {
 }
 
 /**
- * Starts a call. After `limit` milliseconds its outcome is what `late` fails with, and the call is interrupted.
+ * Starts a call. If it takes longer than `limit` milliseconds, its outcome is the error of `late`, and the call is
+ * interrupted.
  *
  * @internal
  */
@@ -72,7 +73,7 @@ export const start = <A, E, E2>(
   if (started.exit !== undefined) {
     return started
   }
-  // Failed by the runtime, which puts its own copy in the place of an error that knows no span yet.
+  // The error has to fail inside the runtime, which adds the caller's span to it.
   const failed = Effect.suspend(() => Effect.fail(late()))
   const timer = fork(Effect.map(Effect.zipRight(Effect.sleep(limit), Effect.exit(failed)), (exit) => {
     started.complete(exit)
@@ -86,8 +87,8 @@ export const start = <A, E, E2>(
 }
 
 /**
- * Waits for the outcome, by a promise that is made in the waiter's own run: on Cloudflare Workers a request hangs if its
- * fiber is resumed from within another request's.
+ * Waits for the outcome, by a promise that the waiter makes itself: on Cloudflare Workers, a request hangs if its fiber
+ * is resumed inside another request's continuation.
  *
  * @internal
  */

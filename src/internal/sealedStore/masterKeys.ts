@@ -1,6 +1,7 @@
 /**
- * Master keys as an operator writes them: 32 random bytes in base64, base64url or hex. What has another form is refused
- * when the layer is built, with the command that makes a good key. No message holds a key.
+ * Reads master keys as an operator writes them: 32 random bytes in base64, base64url or hex. A key of another form
+ * fails the layer, with a message that names the command that makes a good key. No message holds a key. The module
+ * knows nothing of tokens.
  */
 import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
@@ -24,7 +25,7 @@ const decode = (runtime: Node, text: string): Bytes | undefined =>
     ? runtime.Buffer.from(text, "base64url")
     : undefined
 
-/** Reads the keys of a module's options, or says which is no good and why. @internal */
+/** Reads the keys of a module's options. Fails with a `ConfigError` that says which key is wrong and why. @internal */
 export const make = (
   module: string,
   keys: ReadonlyArray<Redacted.Redacted<string>>
@@ -35,7 +36,8 @@ export const make = (
   if (node === undefined) {
     return Effect.fail(ConfigError.Unsupported(
       [module],
-      "this runtime has no node:crypto by process.getBuiltinModule: run it on Node 20.16 or later, Bun or Deno"
+      "this runtime does not give node:crypto by process.getBuiltinModule: " +
+        "run the app on Node 20.16 or later, Bun or Deno"
     ))
   }
   const found: Array<MasterKey> = []
@@ -44,7 +46,7 @@ export const make = (
     if (bytes === undefined) {
       return options.invalid(
         [module, "keys", String(index)],
-        `it is not 32 bytes in base64, base64url or hex: ${advice}`
+        `this key is not 32 bytes in base64, base64url or hex: ${advice}`
       )
     }
     found.push(bytes)

@@ -1,40 +1,40 @@
 /**
- * The sealed token's bytes: how a key is derived for each, what is encrypted and what is authenticated. The format is
- * written down in `SealedStore`. Knows nothing of sessions: it seals a stamp of fixed size with a text behind it.
+ * The bytes of a sealed token: how its key is derived, what is encrypted and what is authenticated. The docs of
+ * `SealedStore` specify the format. The module knows nothing of sessions: it seals a stamp of fixed size and a text.
  */
 import { randomBytes } from "../crypto/hash.js"
 import type { Bytes, Node } from "../crypto/node.js"
 import type { MasterKey } from "./masterKeys.js"
 
-/** What is sealed: times in milliseconds since the epoch. @internal */
+/** The content of a token. Times are in milliseconds since the epoch. @internal */
 export interface Content {
   /** The session's public id, 43 characters of base64url. */
   readonly id: string
   readonly revision: number
-  /** When the session was last written or touched, which is when the token was made. */
+  /** When the token was made: when the session was last written or touched. */
   readonly issuedAt: number
-  /** When the session ends if nothing happens: the earlier of idle deadline and absolute bound. */
+  /** When the token expires: the earlier of the idle deadline and the absolute bound. */
   readonly deadline: number
-  /** The latest time at which any token of this session can be live, however it was re-sealed. */
+  /** The latest absolute bound of any token of this session, after which no token of it can be live. */
   readonly latest: number
   readonly body: string
 }
 
-/** Why a token was not opened; the words by which it is counted. @internal */
+/** Why a token was not opened. The metric of rejections uses these words. @internal */
 export type Rejection = "malformed" | "unknown key" | "tampered"
 
 /** @internal */
 export interface Opened {
   readonly content: Content
-  /** Whether the key that opened it is the one that seals. */
+  /** Whether the token was sealed by the first key, which also seals new tokens. */
   readonly current: boolean
 }
 
 /** @internal */
 export interface Sealer {
-  /** The bytes of a token of this form, or `undefined` for what has another form. */
+  /** The bytes of a token, or `undefined` if its form is wrong. */
   readonly parse: (token: string) => Bytes | undefined
-  /** The length of the token that a body takes. */
+  /** The length of the token for a body. */
   readonly lengthOf: (body: string) => number
   readonly seal: (audience: string, content: Content, salt?: Uint8Array) => string
   readonly open: (audience: string, token: Bytes) => Opened | Rejection
@@ -53,13 +53,16 @@ const purpose = "effect-session/sealed"
 const keyLabel = "effect-session/sealed/1/key"
 const idLabel = "effect-session/sealed/1/id"
 
-/** The longest token taken or made: what a server reads of a request's head, by Node's default. @internal */
+/**
+ * The longest token that is opened or made: the longest request head that Node's servers accept by default.
+ *
+ * @internal
+ */
 export const maximumLength = 16_384
 
 const textLength = (bytes: number): number => Math.ceil(bytes * 4 / 3)
 
-/** @internal */
-export const minimumLength = textLength(overhead)
+const minimumLength = textLength(overhead)
 
 interface Key {
   readonly bytes: MasterKey
@@ -89,7 +92,7 @@ export const make = (
   const sealing = keyOf(masterKeys[0])
   const keys = masterKeys.map(keyOf)
 
-  // every token has a key of its own, so the nonce has nothing left to tell apart
+  // every token has a key of its own, so that the nonce may be the same
   const nonce = Buffer.alloc(12)
 
   const derivation = Buffer.alloc(keyLabel.length + saltBytes)
@@ -117,7 +120,7 @@ export const make = (
       return undefined
     }
     const bytes = Buffer.from(token, "base64url")
-    // Node's decoder forgives; what it reads back the same is canonical, with nothing before, after or between
+    // Node's decoder accepts any text, so the bytes are encoded again to check that the token is canonical
     return bytes[0] === formatVersion && bytes.length >= overhead && bytes.toString("base64url") === token
       ? bytes
       : undefined

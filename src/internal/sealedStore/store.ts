@@ -1,6 +1,6 @@
 /**
- * The store's operations on sealed tokens, and the list of ended sessions beside them. Knows nothing of how a token is
- * sealed. It answers at once where the list does, or where there is none.
+ * The store's operations on sealed tokens, with the list of ended sessions, which is optional. Without a list, or with
+ * a list that returns an `Exit`, an operation returns an `Exit`. The module knows nothing of how a token is sealed.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,7 +14,7 @@ import { andThen } from "../runtime/exit.js"
 import * as metrics from "../runtime/metrics.js"
 import * as Seal from "./seal.js"
 
-/** A token that was opened here, so that the calls of one request open it once. */
+/** What is known of a token that was opened before, so that the calls of one request open it only once. */
 interface Known {
   readonly audience: string
   readonly current: boolean
@@ -47,7 +47,7 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
     return bytes === undefined ? "malformed" : sealer.open(audience, bytes)
   }
 
-  /** Opens a token that is live. */
+  /** Opens a token. Gives the reason if it is not a live one. */
   const open = (token: SessionToken.Token, { audience, now }: Store.Call): Known | Rejection => {
     const found = known.get(token)
     if (found !== undefined && found.audience === audience) {
@@ -92,7 +92,7 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
     return Effect.succeed(SessionToken.fromString(text))
   }
 
-  /** When a session was ended by the list, in milliseconds since the epoch. */
+  /** When the session was put on the list, in milliseconds since the epoch; `undefined` if it was not. */
   const endedAt = (id: SessionToken.SessionId, call: Store.Call): Answer<number | undefined> =>
     list === undefined
       ? Effect.succeed(undefined)
@@ -111,7 +111,7 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
       (at): Answer<A | { readonly _tag: "Gone" }> => at === undefined ? run() : Effect.succeed(Store.gone)
     )
 
-  /** Puts a session on the list, and says whether this call was the one that did. */
+  /** Puts a session on the list. The answer is false if it was on the list already. */
   const revoke = (
     list: Store.Store,
     method: string,
@@ -125,9 +125,9 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
     )
 
   /**
-   * Ends a session for good, and the one that a renewal made of it. How late a token of that one may live is not known
-   * here, since it may have been given another bound meanwhile; no bound is set further ahead than `longestLife`. `before`
-   * is what was followed so far: where tokens repeat themselves, renewals go in circles.
+   * Ends a session for good, and its successors if it was renewed. It is not known how long a successor's tokens may
+   * live, because it may have been given another bound; no bound is further ahead than `longestLife`. `before` are the
+   * ids that were followed so far: if tokens repeat, successors can form a circle.
    */
   const end = (
     list: Store.Store,
@@ -148,7 +148,7 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
         })
     )
 
-  /** Runs `f` for a token that is live, of that revision, and not revoked. */
+  /** Runs `f` if the token is live, of that revision, and its session is not on the list. */
   const write = (
     token: SessionToken.Token,
     revision: number,
@@ -198,7 +198,7 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
     renew: (token, revision, next, record, call) =>
       write(token, revision, call, (found) =>
         andThen(SessionToken.toId(next), (id) =>
-          // sealed first, so that a session too large to send is not ended on the way
+          // The session is sealed first. If it is too large to send, it must not be ended.
           andThen(seal("renew", id, { ...record, revision: revision + 1 }, record.expiresAt, call), (sealed) => {
             const renewed = Store.updated(sealed, revision + 1)
             return list === undefined ? Effect.succeed(renewed) : andThen(
@@ -222,7 +222,7 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
           )
       })
     },
-    // one that has expired by this clock may be live by another's
+    // the deadline is not checked, because a token that has expired by this clock may be live by another's
     remove: (token, call) => {
       if (list === undefined) {
         return Effect.void
@@ -235,20 +235,26 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
   })
 }
 
-/** The list keeps a session's id as it keeps another session's token. */
+/** The token under which the list keeps a session's id. */
 const listed = (id: SessionToken.SessionId): SessionToken.Token => SessionToken.fromString(id)
 
 const rejected = (reason: Rejection): Effect.Effect<Store.Loaded> =>
   Effect.as(
     reason === "undecodable"
-      ? Effect.zipRight(metrics.rejected(reason), Effect.logWarning("SealedStore: a session can't be decoded"))
+      ? Effect.zipRight(
+        metrics.rejected(reason),
+        Effect.logWarning(
+          "SealedStore: A session can't be decoded, so its client gets an empty one. " +
+            "It may have been sealed by a later release."
+        )
+      )
       : metrics.rejected(reason),
     Store.none
   )
 
 /**
- * What the list keeps of an ended session: when it ended, and what a renewal made of it. It keeps that until no token of the
- * session can be live, and for at least as long as any store remembers that a session ended.
+ * The record of an ended session in the list: when it ended, and its successor's id if it was renewed. It is kept until
+ * no token of the session can be live, and at least as long as a tombstone.
  */
 const revocation = (now: number, latest: number, successor?: SessionToken.SessionId): SessionRecord.SessionRecord => {
   const until = Math.max(latest, now + tombstoneMillis)
@@ -267,7 +273,7 @@ const misused = (method: string): Store.StoreError =>
   new Store.StoreError({
     reason: "Misused",
     method: `SealedStore.${method}`,
-    description: "the store given as revocations keeps nothing: give one that does, or none"
+    description: "The store given as revocations keeps nothing. Give a store that keeps sessions, or leave it out."
   })
 
 const tooLarge = (method: string, length: number, limit: number, data: SessionRecord.Data): Store.StoreError => {
@@ -276,11 +282,11 @@ const tooLarge = (method: string, length: number, limit: number, data: SessionRe
     .sort((a, b) => b.size - a.size)
   const blame = largest === undefined
     ? ""
-    : `; the largest key is ${JSON.stringify(largest.key.slice(0, 100))}, ${largest.size} characters of JSON`
+    : ` The largest key is ${JSON.stringify(largest.key.slice(0, 100))}, with ${largest.size} characters of JSON.`
   return new Store.StoreError({
     reason: "TooLarge",
     method: `SealedStore.${method}`,
-    description: `the sealed session takes ${length} bytes where its cookie or header carries ${limit}${blame}. ` +
-      "Keep less in it, or keep sessions in a store on the server"
+    description: `The sealed session takes ${length} bytes, but its cookie or header carries only ${limit}.${blame} ` +
+      "Keep less in the session, or keep sessions in a store on the server."
   })
 }

@@ -1,6 +1,7 @@
 /**
- * A session store's operations in each SQL dialect. A session is one row: a live one has a body, a tombstone has none and
- * may name its `successor`; `deadline` is the time until which either counts. Knows nothing of tokens or of HTTP.
+ * The store's operations as statements of each SQL dialect. Each session is one row. A live session has a body. A
+ * tombstone has none, and may name its `successor`. Either counts until its `deadline`. The module knows nothing of
+ * tokens or HTTP.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
@@ -18,7 +19,7 @@ import { grace } from "../store/sweeping.js"
 import * as Sql from "./statements.js"
 
 /**
- * What can be kept in a column of the app's own, as far as the driver takes it for the column's type.
+ * A value of a column of the app's own. The driver must accept it for the column's type.
  *
  * @since 0.1.0
  * @category models
@@ -42,7 +43,7 @@ interface Row {
   readonly deadline: unknown
 }
 
-/** A BIGINT comes as a number, a bigint or a string, by driver and its settings; all of these times fit a number. */
+/** Drivers return a BIGINT as a number, a bigint or a string. All of these values fit a number. */
 const entryOf = (row: Row): StoreBackend.Entry =>
   row.body === null
     ? { _tag: "Tombstone", until: Number(row.deadline), successor: row.successor as SessionId ?? undefined }
@@ -54,10 +55,10 @@ const entryOf = (row: Row): StoreBackend.Entry =>
       deadline: Number(row.deadline)
     }
 
-/** Times are kept in whole milliseconds, and never later than they were given. */
+/** Times are kept in whole milliseconds. They are rounded down, so that nothing lives longer than it should. */
 const whole = Math.floor
 
-/** How long the mark of a transaction is kept for whoever asks how it ended, in milliseconds. */
+/** How long the mark of a transaction is kept to find out how it ended, in milliseconds. */
 const markTimeToLive = 3_600_000
 
 type Transaction = Store.Transaction<Sql.SqlFailure>
@@ -111,7 +112,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       ...extras(entry).map(([name, value]) => sql`${sql.literal(name)} = ${value}`)
     ])
 
-  /** A tombstone holds nothing of the session, in the app's columns neither. */
+  /** The assignments of a tombstone. It holds nothing of the session, not even in the app's columns. */
   const ending = (tombstone: StoreBackend.Tombstone): Statement.Fragment =>
     sql.csv([
       sql`body = NULL`,
@@ -126,7 +127,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
   const isLiveAt = (id: string, revision: number, now: number): Statement.Fragment =>
     sql`id = ${id} AND revision = ${revision} AND body IS NOT NULL AND deadline > ${whole(now)}`
 
-  /** Whether an UPDATE met its row. What it matches it changes, so that MySQL's two ways of counting agree. */
+  /** Whether an UPDATE matched a row. Every matched row is changed, so that MySQL's two ways of counting agree. */
   const hits = (update: Statement.Statement<object>, returning: Statement.Statement<object>) =>
     dialect === "mysql"
       ? Effect.map(Sql.affected(update), (count) => count > 0)
@@ -152,14 +153,14 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     )
 
   /**
-   * What an UPDATE did not meet. MySQL reads it with a lock: in a transaction under REPEATABLE READ a plain read would
-   * answer with what the transaction saw first, not with what stood in the way. The UPDATE has the lock already.
+   * The row because of which an UPDATE matched nothing. MySQL reads it with a lock, which the UPDATE has already: in a
+   * transaction under REPEATABLE READ, a plain read would return what the transaction saw first.
    */
   const obstacle = (id: string): Effect.Effect<StoreBackend.Entry | undefined, Sql.SqlFailure> =>
     Effect.map(select(sql`id = ${id}`, dialect === "mysql" ? " FOR UPDATE" : ""), Option.getOrUndefined)
 
-  /** Why nothing was replaced. */
-  const refusal = (id: string, now: number): Effect.Effect<StoreBackend.Replaced, Sql.SqlFailure> =>
+  /** The answer to a write that matched no row. */
+  const whyNotReplaced = (id: string, now: number): Effect.Effect<StoreBackend.Replaced, Sql.SqlFailure> =>
     Effect.map(
       obstacle(id),
       (entry) => StoreBackend.isLive(entry, now) ? StoreBackend.changed(entry) : StoreBackend.absent
@@ -173,7 +174,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       .map((name) => `${name} = EXCLUDED.${name}`).join(", ")
   )
 
-  /** Takes over the row of a session or tombstone that no longer counts, and no other. */
+  /** Inserts a session. It may replace the row of an expired session or tombstone, but no other. */
   const insert = (id: string, entry: StoreBackend.LiveEntry, now: number): Effect.Effect<boolean, Sql.SqlFailure> =>
     dialect === "mysql"
       ? Effect.catchIf(
@@ -220,7 +221,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
 
   type Rename = StoreBackend.Backend["rename"]
 
-  /** One statement, so one step and one round trip. */
+  /** Renews by a single statement, which is atomic and takes one round trip. */
   const renamePg = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
     Effect.map(
       Sql.rows(
@@ -233,8 +234,9 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     )
 
   /**
-   * One statement as well: two rows are inserted where the session is live, of which the first meets the session's own and
-   * makes a tombstone of it. Were the second to meet one, its id would become NULL, and the whole statement fails.
+   * Renews by a single statement too. If the session is live, two rows are inserted. The first one conflicts with the
+   * session's own row and turns it into a tombstone. If the second one conflicted with a row, its id would become NULL,
+   * and the whole statement would fail.
    */
   const renameSqlite = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) => {
     const ended = sql.csv([
@@ -296,26 +298,27 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     }
   }
 
-  const marked = 1
-  const asked = 0
+  /** The revisions of a mark's row: written in the transaction, or by the question how it ended. */
+  const written = 1
+  const probed = 0
 
   const markRow = (id: string, revision: number, now: number): Statement.Fragment =>
     sql`INSERT INTO ${table} (id, revision, touched_at, deadline)
       VALUES (${id}, ${revision}, ${whole(now)}, ${whole(now + markTimeToLive)})`
 
   /**
-   * Nobody is told how a transaction ended, and the session's own row does not show it, since others write there. So a
-   * row of a name that nobody else knows is written in the transaction, and asking for it is trying to write it again:
-   * that waits while the transaction is open, then meets the mark, or takes its place. A place once taken answers the
-   * same ever after.
+   * Whether the transaction of a mark was committed. The client does not say how a transaction ended, and the session's
+   * own row does not show it, because others write there too. So the transaction writes a row under a random id, the
+   * mark. This tries to insert the same row: the database waits while the transaction is open, and then either finds
+   * the mark or keeps the new row. From then on, the answer stays the same.
    */
   const committed = (id: string): Effect.Effect<boolean, Sql.SqlFailure> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const probe = sql<{ readonly revision: unknown }>`${markRow(id, asked, now)}`
+      const probe = sql<{ readonly revision: unknown }>`${markRow(id, probed, now)}`
       const revision = sql<{ readonly revision: unknown }>`SELECT revision FROM ${table} WHERE id = ${id}`
       const found = dialect === "mysql"
         ? Effect.catchIf(
-          Effect.as(Sql.affected(probe), [{ revision: asked }]),
+          Effect.as(Sql.affected(probe), [{ revision: probed }]),
           (error) => error.kind === "Duplicate",
           () => Sql.rows(revision)
         )
@@ -324,13 +327,13 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
             { readonly revision: unknown }
           >`${probe} ON CONFLICT (id) DO UPDATE SET id = EXCLUDED.id RETURNING revision`
         )
-      return Effect.map(found, (rows) => Number(rows[0]?.revision) === marked)
+      return Effect.map(found, (rows) => Number(rows[0]?.revision) === written)
     })
 
   const mark: Transaction["mark"] = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    // a colon is in no session's id
+    // no session's id has a colon
     const id = `mark:${Encoding.encodeBase64Url(crypto.randomBytes(24))}`
-    return Effect.as(Sql.affected(sql`${markRow(id, marked, now)}`), Sql.persistently(committed(id)))
+    return Effect.as(Sql.affected(sql`${markRow(id, written, now)}`), Sql.persistently(committed(id)))
   })
 
   return {
@@ -341,14 +344,14 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       Sql.persistently(
         Effect.flatMap(
           update(assignments(entry), isLiveAt(key.id, revision, now)),
-          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : refusal(key.id, now)
+          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
         )
       ),
     rename: (key, revision, next, entry, tombstone, now) =>
       Sql.persistently(
         Effect.flatMap(
           rename(key, revision, next, entry, tombstone, now),
-          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : refusal(key.id, now)
+          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
         )
       ),
     extend: (key, revision, deadline, now) => Sql.persistently(extend(key.id, revision, deadline, now)),

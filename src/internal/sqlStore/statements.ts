@@ -1,6 +1,6 @@
 /**
- * What all SQL dialects need: names that are checked and quoted, failures that repeat nothing of what was bound, and
- * whether the caller is in a transaction of its own. Knows nothing of what a session is.
+ * What the statements of all dialects share: names are checked and quoted, failures do not repeat bound values, and the
+ * caller's transaction is found. The module knows nothing of what a session is.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
@@ -14,7 +14,7 @@ import type { Checked } from "../options.js"
 import { invalid } from "../options.js"
 
 /**
- * The SQL of a database: `mysql` is MariaDB's too.
+ * The SQL dialect of a database. `mysql` is also the dialect of MariaDB.
  *
  * @since 0.1.0
  * @category models
@@ -30,15 +30,15 @@ export const quote = (dialect: Dialect, name: string): string => {
 const utf8 = new TextEncoder()
 
 /**
- * PostgreSQL cuts a name that is longer than 63 bytes without a word, so that two long ones can meet. A table's is held
- * shorter, because its index is named after it.
+ * The longest name, in bytes. PostgreSQL silently cuts a longer one, so that two long names can become the same. A
+ * table's name must be shorter, because the index is named after the table.
  */
 const longestName = 63
 
 /** @internal */
 export const longestTable = longestName - "_deadline".length
 
-/** Checks a name given as an option. @internal */
+/** Checks a name that is given as an option. @internal */
 export const checkName = (
   path: ReadonlyArray<string>,
   name: string,
@@ -53,8 +53,8 @@ export const checkName = (
 }
 
 /**
- * Why the database refused. The driver's own error is not kept: some drivers attach the values that were bound, or name
- * them in the message, and a session's data belongs into no log.
+ * Why the database rejected a statement. The driver's own error is not kept, because some drivers attach the bound
+ * values or name them in the message, and a session's data must not get into a log.
  *
  * @internal
  */
@@ -63,7 +63,7 @@ export class SqlFailure extends Error {
 
   constructor(
     message: string,
-    /** The database's or the driver's code, where it gave one. */
+    /** The code of the database or the driver, if there is one. */
     readonly code: string | undefined,
     readonly kind: "Contended" | "Busy" | "Duplicate" | "Other"
   ) {
@@ -89,16 +89,18 @@ interface DriverError {
   readonly errors?: unknown
 }
 
-/** Below this a bound value is no secret, and would be found in words that are none of its own. */
+/**
+ * The shortest bound value that is removed from messages. A shorter one is not secret, and is part of ordinary words.
+ */
 const shortestSecret = 4
 
 const describe = (error: DriverError): string => {
   if (typeof error.message === "string" && error.message !== "") {
     return error.message
   }
-  // a refused connection to a name with several addresses: an AggregateError, which has no message of its own
+  // If all addresses of a host refuse the connection, the error is an AggregateError without a message.
   const first: unknown = Array.isArray(error.errors) ? error.errors[0] : undefined
-  return typeof first === "object" && first !== null ? describe(first) : "the database gave no reason"
+  return typeof first === "object" && first !== null ? describe(first) : "The database gave no reason."
 }
 
 /** The failure of a statement, without the values that were bound to it. @internal */
@@ -112,13 +114,13 @@ export const failure = (error: SqlError.SqlError, bound: ReadonlyArray<unknown>)
   return new SqlFailure(message, code, (code === undefined ? undefined : kinds.get(code)) ?? "Other")
 }
 
-/** Runs a statement for its rows. @internal */
+/** Runs a statement and gives its rows. @internal */
 export const rows = <A extends object>(
   statement: Statement.Statement<A>
 ): Effect.Effect<ReadonlyArray<A>, SqlFailure> =>
   Effect.mapError(statement.withoutTransform, (error) => failure(error, statement.compile(true)[1]))
 
-/** Runs a statement for how many rows it met, on MySQL, whose UPDATE and DELETE return none. @internal */
+/** Runs a statement and gives the number of affected rows. MySQL's UPDATE and DELETE return no rows. @internal */
 export const affected = (statement: Statement.Statement<object>): Effect.Effect<number, SqlFailure> =>
   Effect.mapBoth(statement.raw, {
     onFailure: (error) => failure(error, statement.compile(true)[1]),
@@ -128,11 +130,11 @@ export const affected = (statement: Statement.Statement<object>): Effect.Effect<
     }
   })
 
-/** The driver for libSQL marks its transactions with a tag of its own, which it does not export. */
+/** The tag by which the driver for libSQL marks its transactions. The driver does not export it. */
 const LibsqlTransaction = Context.GenericTag<object>("@effect/sql-libsql/LibsqlClient/LibsqlTransaction")
 
 /**
- * The transaction that the calling fiber is in, as the object that `SqlClient.withTransaction` makes anew for each.
+ * The transaction that the calling fiber is in, as the object that `SqlClient.withTransaction` makes for each one.
  *
  * @internal
  */
@@ -151,8 +153,9 @@ const contended = 10
 const busy = Schedule.intersect(Schedule.jittered(Schedule.exponential(5)), Schedule.recurs(9))
 
 /**
- * Tries again what the database undid for another's sake: the victim of a deadlock at once, a locked SQLite file after a
- * short wait. Not within a transaction of the caller's, which is lost as a whole and is the caller's to run again.
+ * Retries a statement that the database gave up because of another one: a deadlock's victim at once, a locked SQLite
+ * file after a short wait. It does not retry inside a transaction of the caller, who has to run the whole transaction
+ * again.
  *
  * @internal
  */

@@ -1,5 +1,6 @@
 /**
- * The table that sessions are kept in: its name, its own columns, and the statements that make it in each dialect.
+ * The table of sessions: its name, its columns, and the statements that make it in each dialect. The module knows
+ * nothing of what is written into it.
  */
 import type { Dialect } from "./statements.js"
 import { quote } from "./statements.js"
@@ -10,15 +11,15 @@ export interface Place {
   readonly schema: string | undefined
 }
 
-/** The columns of the store's own. @internal */
+/** The names of the store's own columns. @internal */
 export const columns: ReadonlySet<string> = new Set(["id", "body", "successor", "revision", "touched_at", "deadline"])
 
-/** The table's name, quoted, with its schema where one is given. @internal */
+/** The table's quoted name, with its schema if there is one. @internal */
 export const qualified = (dialect: Dialect, { schema, table }: Place): string =>
   schema === undefined ? quote(dialect, table) : `${quote(dialect, schema)}.${quote(dialect, table)}`
 
 /**
- * The statements that make the table and its index, in order. Each can be run again where it has been run before.
+ * The statements that make the table and its index, in order. Each of them can be run again.
  *
  * @internal
  */

@@ -1,8 +1,7 @@
 /**
- * A browser's cookies, as RFC 6265bis (section 5) has it keep and send them: a pure value, for tests of what a client would
- * do. Every request counts as same-site, and there is no list of public suffixes. At the end, a client that is no more
- * than its last request: it keeps cookies by their names until they end, and sends again the headers that a transport
- * names.
+ * A browser's cookies as a pure value, kept and sent by the rules of RFC 6265bis (section 5). Every request counts as
+ * same-site, and there is no list of public suffixes. `follow` is a simpler client for the state laws: it makes the
+ * next request from the last one and its response. The module knows nothing of sessions.
  */
 import type * as State from "../../State.js"
 
@@ -16,11 +15,11 @@ export interface JarCookie {
   readonly secure: boolean
   readonly httpOnly: boolean
   readonly sameSite: "strict" | "lax" | "none" | undefined
-  /** Milliseconds since the epoch; undefined for one that goes with the browser's own session. */
+  /** When the cookie expires, in milliseconds since the epoch; undefined if it ends with the browser's own session. */
   readonly expiresAt: number | undefined
 }
 
-/** In order of creation. @internal */
+/** The cookies in order of creation. @internal */
 export type Jar = ReadonlyArray<JarCookie>
 
 const longestPair = 4096
@@ -32,7 +31,7 @@ const octets = (text: string): number => new TextEncoder().encode(text).length
 const hasControl = (text: string): boolean =>
   Array.from(text).some((character) => character !== "\t" && (character < " " || character === "\u007f"))
 
-/** A text cut in two at the first separator; without one, all of it comes first. */
+/** Cuts a text in two at the first separator. Without one, the whole text is the first part. */
 const cut = (text: string, separator: string): readonly [string, string | undefined] => {
   const at = text.indexOf(separator)
   return at < 0 ? [text.trim(), undefined] : [text.slice(0, at).trim(), text.slice(at + 1).trim()]
@@ -78,7 +77,7 @@ const keepsPrefix = (cookie: JarCookie, attributes: ReadonlyMap<string, string>)
     (!isHttp || cookie.httpOnly)
 }
 
-/** The cookie of a `Set-Cookie` line, or undefined where a browser would ignore it. */
+/** The cookie of a `Set-Cookie` line; undefined if a browser would ignore it. */
 const read = (line: string, url: URL, now: number): JarCookie | undefined => {
   const [pair = "", ...rest] = line.split(";")
   const [first, second] = cut(pair, "=")
@@ -112,7 +111,7 @@ const read = (line: string, url: URL, now: number): JarCookie | undefined => {
 const isSame = (a: JarCookie, b: JarCookie): boolean =>
   a.name === b.name && a.domain === b.domain && a.hostOnly === b.hostOnly && a.path === b.path
 
-/** The cookies that have not run out. @internal */
+/** The cookies that have not expired. @internal */
 export const current = (jar: Jar, now: number): Jar =>
   jar.filter(({ expiresAt }) => expiresAt === undefined || now < expiresAt)
 
@@ -126,11 +125,11 @@ export const put = (jar: Jar, line: string, url: URL, now: number): Jar => {
   if (at >= 0 && jar[at]?.secure === true && url.protocol !== "https:") {
     return jar
   }
-  // a cookie set again keeps its place: browsers send by time of creation
+  // a cookie that is set again keeps its place, because browsers send cookies by time of creation
   return current(at < 0 ? [...jar, cookie] : jar.map((held, index) => index === at ? cookie : held), now)
 }
 
-/** The `Cookie` header of a request to `url`, empty where there is nothing to send. @internal */
+/** The `Cookie` header of a request to `url`; empty if there is nothing to send. @internal */
 export const header = (jar: Jar, url: URL, now: number): string =>
   current(jar, now)
     .filter((cookie) =>
@@ -142,7 +141,7 @@ export const header = (jar: Jar, url: URL, now: number): string =>
     .map(({ name, value }) => name === "" ? value : `${name}=${value}`)
     .join("; ")
 
-/** When a Set-Cookie header says that its cookie ends; `undefined` for one of the browser's session. @internal */
+/** When the cookie of a `Set-Cookie` line expires; `undefined` if it ends with the browser's session. @internal */
 export const endOf = (line: string, now: number): number | undefined =>
   expiryOf(attributesOf(line.split(";").slice(1)), now)
 
@@ -158,7 +157,7 @@ export const cookiesOf = (request: Request): Map<string, string> => {
   return cookies
 }
 
-/** The request that follows on a response at a given time. @internal */
+/** The request that a client makes after a response, at a given time. @internal */
 export const follow = (now: number) => (transport: State.Transport, before: Request, response: Response): Request => {
   const headers = new Headers(before.headers)
   const cookies = /"(\*|cookies)"/.test(response.headers.get("clear-site-data") ?? "")

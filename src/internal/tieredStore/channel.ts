@@ -1,5 +1,6 @@
 /**
- * How instances tell each other of their writes.
+ * How instances announce their writes to each other. The module knows nothing of HTTP, nor of what carries the
+ * messages.
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
@@ -11,21 +12,23 @@ import * as metrics from "../runtime/metrics.js"
 import type { Memory } from "./memory.js"
 
 /**
- * What joins instances, so that each hears of the others' writes: text that one publishes reaches all, itself included,
- * late or not at all at worst. It makes news faster; the bound stays `timeToLive`. What is published holds public ids,
- * never a token.
+ * Joins instances, so that each sees the others' writes sooner. A text that one instance publishes should reach all of
+ * them, and may reach the publisher too. A text may be late or lost: then a write is seen after `timeToLive`. What is
+ * published holds public ids, never a token.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Channel {
+  /** Sends a text to all instances. A failure is logged. */
   readonly publish: (message: string) => Effect.Effect<unknown, unknown>
-  /** Run once in the layer's scope. When it ends or fails, all that is remembered is dropped and it is run again. */
+  /** The texts of all instances. If the stream ends or fails, the memory is cleared and the stream is run again. */
   readonly messages: Stream.Stream<string, unknown>
 }
 
 /**
- * Listens for the others until the scope closes, and tells them of this instance's writes without waiting for it.
+ * Listens to the other instances until the scope closes. Gives the function that announces this instance's writes,
+ * without waiting for the channel.
  *
  * @internal
  */
@@ -47,7 +50,7 @@ export const join = (
       Effect.catchAllCause((cause) =>
         Effect.zipRight(
           metrics.storeFailed("TieredStore.channel"),
-          Effect.logWarning("TieredStore: the channel failed, listening again", cause)
+          Effect.logWarning("TieredStore: The channel failed. The store listens again in a second.", cause)
         )
       ),
       Effect.zipRight(Effect.sync(() => memory.forgetAll())),
@@ -60,7 +63,10 @@ export const join = (
         Effect.catchAllCause((cause) =>
           Effect.zipRight(
             metrics.storeFailed("TieredStore.channel"),
-            Effect.logWarning("TieredStore: the channel failed, others will see it late", cause)
+            Effect.logWarning(
+              "TieredStore: A write could not be announced. Other instances see it after their time to live.",
+              cause
+            )
           )
         ),
         Effect.forkIn(scope),

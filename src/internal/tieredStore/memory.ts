@@ -1,7 +1,7 @@
 /**
- * What a tiered store remembers: live records by id, and ids that name none, each for a bounded time and in bounded
- * number. What a slow call brings back counts only where nothing newer happened to its id meanwhile, which the ticket
- * knows that every call holds while it is under way.
+ * The memory of a tiered store: live records by id, and ids without a session, each for a limited time and in limited
+ * number. Every call holds a ticket while it is under way. The answer of a slow call is kept only if its ticket says
+ * that nothing newer happened to its id meanwhile. The module knows nothing of the store behind.
  */
 import * as SessionRecord from "../../SessionRecord.js"
 import type * as SessionToken from "../../SessionToken.js"
@@ -10,7 +10,7 @@ import { BoundedMap } from "../runtime/boundedMap.js"
 
 type Id = SessionToken.SessionId
 
-/** Anything that can be remembered of an id, from a time on, for those who come with the same audience. */
+/** What is remembered of an id since a time, for calls with the same audience. */
 interface Slot {
   readonly loaded: Store.Loaded
   readonly audience: string
@@ -22,43 +22,43 @@ export interface Ticket {
   readonly id: Id
   readonly audience: string
   readonly startedAt: number
-  /** Removed or invalidated since: what it brings back is not to be kept. */
+  /** Whether the id was removed or forgotten since the call began, so that the answer must not be kept. */
   stale: boolean
-  /** The newest revision known since it began: nothing older is to be kept. */
+  /** The newest revision that was seen since the call began. Nothing older may be kept. */
   floor: number
 }
 
-/** Handed out again and again, so nobody may change it. */
+/** The answer is frozen, because it is handed out many times. */
 const live = (record: SessionRecord.SessionRecord): Store.Loaded => Object.freeze({ _tag: "Live", record })
 
 const none: Store.Loaded = Object.freeze({ _tag: "None" })
 
 /**
- * How many renewals, and ids of which nothing is kept, are noted at least: they must not be displaced within the time to
- * live, however few sessions are remembered.
+ * How many successors and distrusted ids are remembered at least. They must not be evicted within the time to live,
+ * however few sessions are remembered.
  */
 const leastNotes = 10_000
 
 /** @internal */
 export class Memory {
   private readonly live: BoundedMap<Id, Slot>
-  /** Apart, so that a burst of made-up tokens displaces no session. */
+  /** Ids without a session. They have a map of their own, so that a burst of invented tokens evicts no session. */
   private readonly absent: BoundedMap<Id, Slot>
-  /** What this process renewed, by the id before. */
+  /** The new ids of sessions that this process renewed, by their old ids. */
   private readonly successors: BoundedMap<Id, Id>
-  /** Ids of which nothing is kept for a while, with the time at which that began. */
-  private readonly unsure: BoundedMap<Id, number>
+  /** Ids of which nothing is kept for one time to live, with the time at which that began. */
+  private readonly distrusted: BoundedMap<Id, number>
   private readonly tickets = new Map<Id, Set<Ticket>>()
 
   constructor(
     capacity: number,
-    /** How long anything is remembered, in milliseconds. */
+    /** How long everything is remembered, in milliseconds. */
     private readonly timeToLive: number
   ) {
     this.live = new BoundedMap(capacity)
     this.absent = new BoundedMap(capacity)
     this.successors = new BoundedMap(Math.max(capacity, leastNotes))
-    this.unsure = new BoundedMap(Math.max(capacity, leastNotes))
+    this.distrusted = new BoundedMap(Math.max(capacity, leastNotes))
   }
 
   begin(id: Id, audience: string, startedAt: number): Ticket {
@@ -80,7 +80,7 @@ export class Memory {
     }
   }
 
-  /** What is known of an id at this time, for this audience. */
+  /** The answer that is remembered for an id and an audience. */
   find(id: Id, audience: string, now: number): Store.Loaded | undefined {
     const slot = this.fresh(this.live, id, now) ?? this.fresh(this.absent, id, now)
     return slot?.audience === audience ? slot.loaded : undefined
@@ -99,30 +99,30 @@ export class Memory {
     return slot
   }
 
-  /** To both sides: a clock that was set back must not make what is remembered last. */
+  /** Checks both directions, so that nothing is remembered longer when the clock is set back. */
   private isWithin(startedAt: number, now: number): boolean {
     return Math.abs(now - startedAt) < this.timeToLive
   }
 
-  private isUnsure(id: Id, now: number): boolean {
-    const since = this.unsure.peek(id)
+  private isDistrusted(id: Id, now: number): boolean {
+    const since = this.distrusted.peek(id)
     if (since === undefined || this.isWithin(since, now)) {
       return since !== undefined
     }
-    this.unsure.delete(id)
+    this.distrusted.delete(id)
     return false
   }
 
-  /** Keeps a record that was created just now, whatever was known of an earlier session under the same id. */
+  /** Keeps the record of a new session, whatever is known of an earlier session under the same id. */
   keepNew(ticket: Ticket, record: SessionRecord.SessionRecord): void {
     this.live.delete(ticket.id)
     this.keep(ticket, record)
   }
 
-  /** Keeps a record that the origin answered with, unless something newer is known. */
+  /** Keeps a record of the store behind, unless something newer is known. */
   keep(ticket: Ticket, record: SessionRecord.SessionRecord): void {
     const { audience, id, startedAt } = ticket
-    if (ticket.stale || record.revision < ticket.floor || this.isUnsure(id, startedAt)) {
+    if (ticket.stale || record.revision < ticket.floor || this.isDistrusted(id, startedAt)) {
       return
     }
     const there = this.live.peek(id)?.loaded
@@ -131,7 +131,7 @@ export class Memory {
       if (there.record.revision > record.revision) {
         return
       }
-      // the same data: the later of two deadlines, since a touch never moves one back
+      // the data is the same, and a touch never moves a deadline back, so the later deadline is right
       kept = there.record.deadline > record.deadline ? there.record : record
     }
     this.absent.delete(id)
@@ -142,12 +142,12 @@ export class Memory {
   }
 
   /**
-   * Remembers that an id names no session, unless one was kept since the question. A superseded one is forgotten instead:
-   * when it turns into one that was never there, the origin alone knows.
+   * Remembers that an id has no session, unless one was kept since the call began. A superseded id is only forgotten,
+   * because the store behind alone knows when its tombstone ends.
    */
   keepAbsent(ticket: Ticket, answer: "None" | "Superseded"): void {
     const { audience, id, startedAt } = ticket
-    if (ticket.stale || ticket.floor !== -1 || this.isUnsure(id, startedAt)) {
+    if (ticket.stale || ticket.floor !== -1 || this.isDistrusted(id, startedAt)) {
       return
     }
     this.live.delete(id)
@@ -156,7 +156,7 @@ export class Memory {
     }
   }
 
-  /** Moves a kept deadline forward, where the record is still of that revision. */
+  /** Moves the deadline of a kept record forward, if it still has that revision. */
   extend(ticket: Ticket, revision: number, deadline: number): void {
     const slot = this.live.peek(ticket.id)
     if (!ticket.stale && slot?.loaded._tag === "Live" && slot.loaded.record.revision === revision) {
@@ -169,12 +169,12 @@ export class Memory {
     }
   }
 
-  /** Remembers under which id a renewed session goes on, so that a removal under the old one forgets it too. */
+  /** Remembers the new id of a renewed session, so that a removal under the old id forgets it too. */
   renewed(id: Id, successor: Id): void {
     this.successors.set(id, successor)
   }
 
-  /** The id, and those under which the session went on that it named. */
+  /** The id and the ids of its session after later renewals. */
   withSuccessors(id: Id): ReadonlyArray<Id> {
     const found = new Set<Id>()
     for (let next: Id | undefined = id; next !== undefined && !found.has(next); next = this.successors.peek(next)) {
@@ -183,7 +183,7 @@ export class Memory {
     return [...found]
   }
 
-  /** Forgets an id, and all that calls under way will bring back of it. */
+  /** Forgets an id, and the answers of calls under way for it. */
   forget(id: Id): void {
     this.live.delete(id)
     this.absent.delete(id)
@@ -192,10 +192,10 @@ export class Memory {
     }
   }
 
-  /** Forgets an id and keeps nothing of it for a while: what it names may change without being told of here. */
+  /** Forgets an id and keeps nothing of it for one time to live, because its session may change unseen meanwhile. */
   distrust(id: Id, now: number): void {
     this.forget(id)
-    this.unsure.set(id, now)
+    this.distrusted.set(id, now)
   }
 
   forgetAll(): void {

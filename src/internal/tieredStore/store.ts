@@ -1,6 +1,6 @@
 /**
- * The operations of a tiered store: a read is answered from memory where it can be, a write goes to the origin, and its
- * answer to memory.
+ * The operations of a tiered store. A read is answered from memory if possible. A write goes to the store behind, the
+ * origin, and its answer goes to memory. The module knows nothing of HTTP, nor of how the origin keeps sessions.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,28 +14,31 @@ type Id = SessionToken.SessionId
 
 /** @internal */
 export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => Effect.Effect<void>): Store.Store => {
-  /** Runs a call of the origin with a ticket, and drops what is known when the call fails: it may have landed. */
-  const ask = <A, E>(
+  /**
+   * Runs a call of the origin with a ticket. If the call fails, the id is forgotten: the write may have been committed.
+   */
+  const callOrigin = <A, E>(
     id: Id,
     call: Store.Call,
     run: () => Effect.Effect<A, E>,
-    settle: (answer: A, ticket: Ticket) => Effect.Effect<void> | void
+    remember: (answer: A, ticket: Ticket) => Effect.Effect<void> | void
   ): Effect.Effect<A, E> =>
     Effect.acquireUseRelease(
       Effect.sync(() => memory.begin(id, call.audience, call.now)),
       (ticket) =>
         Effect.suspend(run).pipe(
-          Effect.tap((answer) => settle(answer, ticket) ?? Effect.void),
+          Effect.tap((answer) => remember(answer, ticket) ?? Effect.void),
           Effect.onError(() => Effect.sync(() => memory.withSuccessors(id).forEach((each) => memory.forget(each))))
         ),
       (ticket) => Effect.sync(() => memory.end(ticket))
     )
 
   /**
-   * Inside a transaction of the app's own the origin alone is asked: what is seen there may never land, and nobody else
-   * sees it yet. What another request reads before the transaction ends may be old by then, and is not kept.
+   * Runs a call of the origin alone inside a transaction of the app's own, and `outside` otherwise. What a transaction
+   * sees may be rolled back, and nobody else sees it yet. What another request reads before the transaction ends may be
+   * old when it ends. So neither is kept.
    */
-  const unless = <A, E>(
+  const unlessInTransaction = <A, E>(
     token: SessionToken.Token,
     call: Store.Call,
     writes: boolean,
@@ -60,16 +63,17 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
       return Effect.flatMap(origin.transaction, (open) => open._tag === "Some" ? inside : outside(id))
     })
 
-  /** A write: outside of transactions with a ticket. */
+  /** Runs a write, with a ticket unless it is inside a transaction. */
   const write = <A, E>(
     token: SessionToken.Token,
     call: Store.Call,
     run: () => Effect.Effect<A, E>,
-    settle: (answer: A, ticket: Ticket) => Effect.Effect<void> | void
-  ): Effect.Effect<A, E | Store.StoreError> => unless(token, call, true, run, (id) => ask(id, call, run, settle))
+    remember: (answer: A, ticket: Ticket) => Effect.Effect<void> | void
+  ): Effect.Effect<A, E | Store.StoreError> =>
+    unlessInTransaction(token, call, true, run, (id) => callOrigin(id, call, run, remember))
 
-  /** Remembers where a renewed session went on, inside a transaction too. */
-  const followed = (token: SessionToken.Token, answer: Store.Updated): Effect.Effect<void> =>
+  /** Remembers the new id of a renewed session, also inside a transaction. */
+  const rememberSuccessor = (token: SessionToken.Token, answer: Store.Updated): Effect.Effect<void> =>
     answer._tag === "Updated"
       ? Effect.zipWith(
         SessionToken.toId(token),
@@ -78,8 +82,8 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
       )
       : Effect.void
 
-  /** Takes in what a write answered, under the token that the session has from then on. */
-  const settled = (
+  /** Remembers the answer of an update or renewal, under the token that the session has from then on. */
+  const rememberWrite = (
     next: SessionToken.Token,
     record: SessionRecord.SessionRecord
   ) =>
@@ -96,7 +100,7 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
             if (given !== ticket.id) {
               memory.forget(ticket.id)
             }
-            // a store that answers with a token of its own also gives the record an id of its own: left for a load
+            // If the origin made a token of its own, only it knows the record's id, so the next load reads the record.
             if (given === asked) {
               const under = given === ticket.id ? ticket : memory.begin(given, ticket.audience, ticket.startedAt)
               memory.keep(under, SessionRecord.own(record, { revision: answer.revision }))
@@ -112,12 +116,12 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
     accepts: origin.accepts,
     ...(origin.transaction === undefined ? undefined : { transaction: origin.transaction }),
     load: (token, call) =>
-      unless(token, call, false, () => origin.load(token, call), (id) => {
+      unlessInTransaction(token, call, false, () => origin.load(token, call), (id) => {
         const found = memory.find(id, call.audience, call.now)
-        // one that has expired here may have been touched elsewhere: the origin knows
+        // a record that has expired here may have been touched elsewhere, so the origin is asked
         return found !== undefined && !(found._tag === "Live" && SessionRecord.isExpired(found.record, call.now))
           ? Exit.succeed(found)
-          : ask(id, call, () => origin.load(token, call), (loaded, ticket) =>
+          : callOrigin(id, call, () => origin.load(token, call), (loaded, ticket) =>
             loaded._tag === "Live"
               ? memory.keep(ticket, SessionRecord.own(loaded.record))
               : memory.keepAbsent(ticket, loaded._tag))
@@ -131,13 +135,14 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
               : memory.forget(ticket.id))
           : undefined),
     update: (token, revision, record, call) =>
-      write(token, call, () => origin.update(token, revision, record, call), settled(token, record)),
+      write(token, call, () => origin.update(token, revision, record, call), rememberWrite(token, record)),
     renew: (token, revision, next, record, call) =>
       write(
         token,
         call,
-        () => Effect.tap(origin.renew(token, revision, next, record, call), (answer) => followed(token, answer)),
-        settled(next, record)
+        () =>
+          Effect.tap(origin.renew(token, revision, next, record, call), (answer) => rememberSuccessor(token, answer)),
+        rememberWrite(next, record)
       ),
     touch: (token, revision, deadline, call) =>
       write(token, call, () => origin.touch(token, revision, deadline, call), (answer, ticket) =>

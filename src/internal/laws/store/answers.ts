@@ -1,6 +1,6 @@
 /**
- * The laws of create, update and renew: what each answers, and what it leaves, on live, changed, absent and superseded
- * sessions.
+ * The store laws of create, update and renew: what each answers, and what it leaves, for live, changed, absent and
+ * superseded sessions. They know nothing of how a store keeps sessions.
  */
 import * as Effect from "effect/Effect"
 import * as SessionToken from "../../../SessionToken.js"
@@ -41,13 +41,13 @@ const accepts: ReadonlyArray<law.Definition> = [
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-/** Tokens of the drawn form that are almost the same: in all letters' case, and in one character at every place. */
+/** Tokens of the drawn form that differ from this one only in the case of letters, or in a single character. */
 const lookalikes = (token: SessionToken.Token): ReadonlyArray<SessionToken.Token> => {
   const text = law.textOf(token)
   const flipped = [...text].map((letter) =>
     letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase()
   )
-  // the last character has two bits that are always zero
+  // the last character's two lowest bits are always zero
   const other = (letter: string, step: number) => alphabet[(alphabet.indexOf(letter) + step) % alphabet.length] ?? ""
   const places = [...text].map((letter, place) =>
     text.slice(0, place) + other(letter, place === text.length - 1 ? 4 : 1) + text.slice(place + 1)
@@ -231,7 +231,7 @@ const renewing: ReadonlyArray<law.Definition> = [
         const answer = yield* trial.store.create(first.token, law.recordOf(trial))
         yield* law.expectTag(answer, "Exists", "create under a renewed token")
         yield* law.expectTag(yield* trial.store.load(first.token), "Superseded", "load after that create")
-        yield* law.expectKept(trial, third, "of the token that lives")
+        yield* law.expectKept(trial, third, "of the live token")
       })
   },
   {
@@ -247,7 +247,7 @@ const renewing: ReadonlyArray<law.Definition> = [
         const { record } = yield* law.expectTag(answer, "Conflict", "renew of a changed session")
         yield* law.expectSame(record, second.record, "the record of the Conflict")
         yield* law.expectKept(trial, second, "of the old token after a Conflict")
-        yield* law.expectOver(trial, next, "of the new token after a Conflict")
+        yield* law.expectEnded(trial, next, "of the new token after a Conflict")
       })
   },
   {
@@ -259,19 +259,19 @@ const renewing: ReadonlyArray<law.Definition> = [
         const victim = yield* law.keep(trial, { data: { owner: "victim" } })
         const other = yield* law.keep(trial, { data: { owner: "other" } })
         const late = law.written(trial, other.record, { owner: "intruder" })
-        // a token that repeats is no reason to lose either session: it fails, or the caller is to try again
+        // no session may be lost because a token repeats: the renewal fails, or the caller has to try again
         const tried = yield* Effect.either(
           trial.store.renew(other.token, other.record.revision, victim.token, late)
         )
         if (tried._tag === "Right") {
-          yield* law.expectTag(tried.right, "Conflict", "renew to another session's token, where it did not fail,")
+          yield* law.expectTag(tried.right, "Conflict", "renew to another session's token, if it does not fail,")
         }
         yield* law.expectKept(trial, victim, "of another session's token after a renew to it")
         yield* law.expectKept(trial, other, "of the old token after a renew to another session's token")
       })
   },
   {
-    name: "renew takes no superseded token",
+    name: "renew does not accept a superseded token",
     covers: ["S26"],
     needs: ["keeping", "revocation", "tombstones"],
     trial: (trial) =>
@@ -281,7 +281,7 @@ const renewing: ReadonlyArray<law.Definition> = [
         const late = law.written(trial, other.record, { late: true })
         const tried = yield* Effect.either(trial.store.renew(other.token, other.record.revision, ended.token, late))
         if (tried._tag === "Right") {
-          yield* law.expectTag(tried.right, "Conflict", "renew to a superseded token, where it did not fail,")
+          yield* law.expectTag(tried.right, "Conflict", "renew to a superseded token, if it does not fail,")
         }
         const { _tag } = yield* trial.store.load(ended.token)
         yield* law.expect(_tag === "Superseded", () => `a renew to a superseded token left it ${_tag}`)

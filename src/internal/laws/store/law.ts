@@ -1,5 +1,6 @@
 /**
- * What every law is made of: a trial (a store, and a time that the law alone moves) and the words for what was expected.
+ * What the store laws share: the trial, which is a store with a time that only the law moves, and the checks with their
+ * failure messages. It knows nothing of how a store keeps sessions.
  */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
@@ -19,8 +20,8 @@ export type Capability =
   | "compareAndSet"
   | "createIfAbsent"
 
-/** The part of a call that is the same in all of them. @internal */
-export type Audience = Omit<Store.Call, "now">
+/** The part of a call that is the same in all calls of a law. */
+type Audience = Omit<Store.Call, "now">
 
 /** @internal */
 export interface Settings {
@@ -43,14 +44,14 @@ export interface Definition {
   readonly name: string
   readonly covers: ReadonlyArray<string>
   readonly needs: ReadonlyArray<Capability>
-  /** The clocks under which the law can be tried; both where not given. */
+  /** The only clock under which the law can be tested. Default: both can be used. */
   readonly clock?: "test"
-  /** Tried only by a store that waives this. */
+  /** The law is only for stores that waive this. */
   readonly onlyWithout?: Capability
   readonly trial: (trial: Trial) => Effect.Effect<void, string | Store.StoreError>
 }
 
-/** The store as a trial has it: every call is told of the trial's time and audience. @internal */
+/** The store in a trial: every call gets the trial's time and audience. @internal */
 export interface Asked {
   readonly accepts: Store.Store["accepts"]
   readonly load: (token: SessionToken.Token) => ReturnType<Store.Store["load"]>
@@ -77,18 +78,18 @@ export interface Asked {
 export interface Trial {
   readonly store: Asked
   readonly settings: Settings
-  /** The time that this trial's calls are told, in milliseconds. */
+  /** The time of this trial's calls, in milliseconds since the epoch. */
   readonly now: () => number
   /** Sets that time. */
   readonly moveTo: (time: number) => void
-  readonly draw: (kin?: SessionToken.Token) => SessionToken.Token
-  /** The same store at a time of its own. */
+  readonly draw: (predecessor?: SessionToken.Token) => SessionToken.Token
+  /** Runs a trial of the same store with a time of its own. */
   readonly fork: <E>(body: (trial: Trial) => Effect.Effect<void, E>) => Effect.Effect<void, E>
 }
 
 const everywhere: Audience = { audience: "cookie:session", limit: Number.MAX_SAFE_INTEGER }
 
-/** Suspended, since a store may do its work when it is called. */
+/** Every call is suspended, because a store may do its work when it is called. */
 const ask = (store: Store.Store, audience: Audience, now: () => number): Asked => {
   const call = (): Store.Call => ({ ...audience, now: now() })
   return {
@@ -111,15 +112,15 @@ export const run = (definition: Definition, settings: Settings): Effect.Effect<
   Effect.gen(function*() {
     const store = yield* Store.Store
     const generator = yield* SessionToken.Generator
-    // the real one, which the calls' time soon differs from: a store that reads it is found out, and one that waits for a
-    // lock does not wait for a TestClock
+    // The real clock soon differs from the calls' time, so that a store that reads it fails. A store that waits for a
+    // lock must not wait for a TestClock.
     const clock = Clock.make()
     const fork: Trial["fork"] = (body) =>
       Effect.suspend(() => {
         let time = Date.now()
         const now = () => time
         const moveTo = (to: number) => void (time = to)
-        const draw = (kin?: SessionToken.Token) => SessionToken.draw(generator, kin)
+        const draw = (predecessor?: SessionToken.Token) => SessionToken.draw(generator, predecessor)
         const asked = ask(store, settings.call ?? everywhere, now)
         return Effect.withClock(body({ store: asked, settings, now, moveTo, draw, fork }), clock)
       })
@@ -143,10 +144,10 @@ export const expect = (condition: boolean, problem: () => string): Effect.Effect
 const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
   typeof value === "object" && value !== null
 
-/** Where two JSON values differ, in words; undefined when they don't. The order of keys is no difference. @internal */
+/** Says where two JSON values differ; undefined if they don't. The order of keys does not matter. @internal */
 export const difference = (actual: unknown, expected: unknown, path = "record"): string | undefined => {
   if (!isObject(actual) || !isObject(expected) || Array.isArray(actual) !== Array.isArray(expected)) {
-    return actual === expected ? undefined : `${path} is ${show(actual)} where ${show(expected)} was expected`
+    return actual === expected ? undefined : `${path} is ${show(actual)}, but ${show(expected)} was expected`
   }
   for (const key of new Set([...Object.keys(expected), ...Object.keys(actual)])) {
     const at = `${path}[${JSON.stringify(key)}]`
@@ -164,7 +165,11 @@ export const difference = (actual: unknown, expected: unknown, path = "record"):
   return undefined
 }
 
-/** A record as laws compare it: a store may keep the earlier of the two bounds as the deadline. @internal */
+/**
+ * The record in the form that laws compare: a store may keep the earlier of the two bounds as the deadline.
+ *
+ * @internal
+ */
 export const comparable = (record: SessionRecord.SessionRecord): { readonly [key: string]: unknown } => {
   const { id: _, ...rest } = record
   const present = Object.entries(rest).filter(([, value]) => value !== undefined)
@@ -181,7 +186,7 @@ export const expectSame = (
   return found === undefined ? Effect.void : Effect.fail(`${when}: ${found}`)
 }
 
-/** The answer narrowed to one of its tags. @internal */
+/** Expects an answer of this tag. @internal */
 export const expectTag = <A extends { readonly _tag: string }, const Tag extends A["_tag"]>(
   answer: A,
   tag: Tag,
@@ -189,7 +194,7 @@ export const expectTag = <A extends { readonly _tag: string }, const Tag extends
 ): Effect.Effect<Extract<A, { readonly _tag: Tag }>, string> =>
   answer._tag === tag
     ? Effect.succeed(answer as Extract<A, { readonly _tag: Tag }>)
-    : Effect.fail(`${when} answered ${answer._tag} where ${tag} was expected`)
+    : Effect.fail(`${when} answered ${answer._tag}, but ${tag} was expected`)
 
 /** @internal */
 export interface Kept {
@@ -197,7 +202,7 @@ export interface Kept {
   readonly record: SessionRecord.SessionRecord
 }
 
-/** A record of this trial's time. @internal */
+/** A record that was created at the trial's time. @internal */
 export const recordOf = (
   trial: Trial,
   fields: Partial<SessionRecord.SessionRecord> = {}
@@ -215,7 +220,7 @@ export const keep = (
     return { token, record }
   })
 
-/** The live record under a token. @internal */
+/** Expects a live record under a token, and gives it. @internal */
 export const expectLive = (
   trial: Trial,
   token: SessionToken.Token,
@@ -226,12 +231,12 @@ export const expectLive = (
     return record
   })
 
-/** The live record under a token is this one. @internal */
+/** Expects this live record under the token. @internal */
 export const expectKept = (trial: Trial, { record, token }: Kept, when: string) =>
   Effect.flatMap(expectLive(trial, token, when), (found) => expectSame(found, record, `load ${when}`))
 
-/** No live record is under a token. @internal */
-export const expectOver = (
+/** Expects no live record under the token. @internal */
+export const expectEnded = (
   trial: Trial,
   token: SessionToken.Token,
   when: string
@@ -241,7 +246,7 @@ export const expectOver = (
     (loaded) => expect(loaded._tag !== "Live", () => `load ${when} answered a live session`)
   )
 
-/** The record as a write at this trial's time leaves it. @internal */
+/** The record with this data, written at the trial's time. @internal */
 export const written = (
   trial: Trial,
   record: SessionRecord.SessionRecord,
@@ -282,34 +287,34 @@ export const renew = (
     return { token, record: { ...record, revision } }
   })
 
-/** The text of a token, to tell two apart. @internal */
+/** The text of a token, to compare two tokens. @internal */
 export const textOf = (token: SessionToken.Token): string => Redacted.value(token)
 
-/** Every write that a request in flight may still make under a token that has ended revives nothing. @internal */
+/** Expects that no write which a request in flight may still make under an ended token revives anything. @internal */
 export const noWriteRevives = (trial: Trial, { record, token }: Kept, when: string) =>
   Effect.gen(function*() {
     const { store } = trial
     const next = trial.draw(token)
     const late = written(trial, record, { late: true })
-    yield* expectOver(trial, token, when)
+    yield* expectEnded(trial, token, when)
     yield* expectTag(yield* store.update(token, record.revision, late), "Gone", `update ${when}`)
-    yield* expectOver(trial, token, `after an update ${when}`)
+    yield* expectEnded(trial, token, `after an update ${when}`)
     yield* expectTag(yield* store.touch(token, record.revision, late.deadline), "Gone", `touch ${when}`)
-    yield* expectOver(trial, token, `after a touch ${when}`)
+    yield* expectEnded(trial, token, `after a touch ${when}`)
     yield* expectTag(yield* store.renew(token, record.revision, next, late), "Gone", `renew ${when}`)
-    yield* expectOver(trial, token, `after a renew ${when}`)
-    yield* expectOver(trial, next, `of the new token after a renew ${when}`)
+    yield* expectEnded(trial, token, `after a renew ${when}`)
+    yield* expectEnded(trial, next, `of the new token after a renew ${when}`)
   })
 
-/** The same, and a remove after them. @internal */
+/** Expects the same, also after a remove. @internal */
 export const nothingRevives = (trial: Trial, kept: Kept, when: string) =>
   Effect.gen(function*() {
     yield* noWriteRevives(trial, kept, when)
     yield* trial.store.remove(kept.token)
-    yield* expectOver(trial, kept.token, `after a remove ${when}`)
+    yield* expectEnded(trial, kept.token, `after a remove ${when}`)
   })
 
-/** A session that was removed. @internal */
+/** Creates a session and removes it. @internal */
 export const removed = (trial: Trial) =>
   Effect.gen(function*() {
     const kept = yield* keep(trial)
@@ -317,7 +322,7 @@ export const removed = (trial: Trial) =>
     return kept
   })
 
-/** A session at its bound. @internal */
+/** Creates a session and moves the time to its end. @internal */
 export const expired = (trial: Trial, fields: Partial<SessionRecord.SessionRecord> = {}) =>
   Effect.gen(function*() {
     const kept = yield* keep(trial, fields)
@@ -325,7 +330,7 @@ export const expired = (trial: Trial, fields: Partial<SessionRecord.SessionRecor
     return kept
   })
 
-/** A live session whose first revision another writer has replaced. @internal */
+/** Creates a session whose first revision another writer has replaced. @internal */
 export const changed = (trial: Trial) =>
   Effect.gen(function*() {
     const first = yield* keep(trial)

@@ -1,5 +1,6 @@
 /**
- * The laws of touch, of time, and of remove: when a session ends, and that it then stays ended.
+ * The store laws of touch, of time, and of remove: when a session ends, and that it then stays ended. They know nothing
+ * of how a store keeps sessions.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -23,7 +24,7 @@ const touching: ReadonlyArray<law.Definition> = [
         trial.moveTo(deadline - 1)
         yield* law.expectKept(trial, { token: touched.token, record: expected }, "just before the moved deadline")
         trial.moveTo(deadline)
-        yield* law.expectOver(trial, touched.token, "at the moved deadline")
+        yield* law.expectEnded(trial, touched.token, "at the moved deadline")
       })
   },
   {
@@ -70,7 +71,7 @@ const touching: ReadonlyArray<law.Definition> = [
         trial.moveTo(expiresAt - 1)
         yield* law.expectLive(trial, touched.token, "just before the absolute bound")
         trial.moveTo(expiresAt)
-        yield* law.expectOver(trial, touched.token, "at the absolute bound, after a touch beyond it")
+        yield* law.expectEnded(trial, touched.token, "at the absolute bound, after a touch beyond it")
       })
   },
   {
@@ -82,19 +83,19 @@ const touching: ReadonlyArray<law.Definition> = [
         const unknown = trial.draw()
         const deadline = trial.now() + 3_600_000
         yield* law.expectTag(yield* trial.store.touch(unknown, 1, deadline), "Gone", "touch of an unknown token")
-        yield* law.expectOver(trial, unknown, "after a touch of an unknown token")
+        yield* law.expectEnded(trial, unknown, "after a touch of an unknown token")
         const { record, token } = yield* law.expired(trial)
         const later = trial.now() + record.idle
         const answer = yield* trial.store.touch(token, record.revision, later)
         yield* law.expectTag(answer, "Gone", "touch of an expired session")
-        yield* law.expectOver(trial, token, "after a touch of an expired session")
+        yield* law.expectEnded(trial, token, "after a touch of an expired session")
       })
   }
 ]
 
 const expiring: ReadonlyArray<law.Definition> = [
   {
-    name: "a session is over at its deadline, swept or not",
+    name: "a session has ended at its deadline, swept or not",
     covers: ["S17", "S20", "X22"],
     needs: ["keeping"],
     trial: (trial) =>
@@ -107,7 +108,7 @@ const expiring: ReadonlyArray<law.Definition> = [
       })
   },
   {
-    name: "the earlier of the two bounds rules",
+    name: "a session ends at the earlier of its two bounds",
     covers: ["S18", "S19", "S20"],
     needs: ["keeping"],
     trial: (trial) =>
@@ -137,7 +138,7 @@ const expiring: ReadonlyArray<law.Definition> = [
         trial.moveTo(bound - 1)
         yield* law.expectLive(trial, token, "just before the new bound")
         trial.moveTo(bound)
-        yield* law.expectOver(trial, token, "at the new bound")
+        yield* law.expectEnded(trial, token, "at the new bound")
       })
   },
   {
@@ -151,7 +152,7 @@ const expiring: ReadonlyArray<law.Definition> = [
       })
   },
   {
-    name: "an expired session does not hold its token",
+    name: "an expired session's token can be used again",
     covers: ["S20"],
     needs: ["keeping"],
     trial: (trial) =>
@@ -174,7 +175,7 @@ const removing: ReadonlyArray<law.Definition> = [
       Effect.gen(function*() {
         const other = yield* law.keep(trial)
         const kept = yield* law.removed(trial)
-        yield* law.expectOver(trial, kept.token, "after remove")
+        yield* law.expectEnded(trial, kept.token, "after remove")
         yield* law.expectKept(trial, other, "of another session after a remove")
       })
   },
@@ -186,7 +187,7 @@ const removing: ReadonlyArray<law.Definition> = [
       Effect.gen(function*() {
         const unknown = trial.draw()
         yield* trial.store.remove(unknown)
-        yield* law.expectOver(trial, unknown, "after a remove of an unknown token")
+        yield* law.expectEnded(trial, unknown, "after a remove of an unknown token")
         const token = yield* trial.store.create(trial.draw(), law.recordOf(trial))
         if (token._tag === "Created") {
           yield* trial.store.remove(token.token)
@@ -234,7 +235,7 @@ const removing: ReadonlyArray<law.Definition> = [
         const third = yield* law.renew(trial, second, { n: 2 })
         yield* trial.store.remove(first.token)
         for (const { token } of [first, second, third]) {
-          yield* law.expectOver(trial, token, "after a remove under a token from before its renewals")
+          yield* law.expectEnded(trial, token, "after a remove under a token from before its renewals")
         }
         for (const kept of [first, second, third]) {
           yield* law.nothingRevives(trial, kept, "after a remove under a token from before its renewals")
@@ -285,7 +286,7 @@ const removing: ReadonlyArray<law.Definition> = [
 
 const keepingNothing: ReadonlyArray<law.Definition> = [
   {
-    name: "a store that keeps nothing says so",
+    name: "a store that keeps nothing answers NotKept",
     covers: [],
     needs: [],
     onlyWithout: "keeping",

@@ -1,6 +1,7 @@
 /**
- * The law that a store answers as its model does: a pure description of the contract, run beside the store on the same
- * steps of two clients who share a session. Each client knows only what it was answered, as requests do.
+ * The law that a store answers as its model does. The model is a pure description of the contract. It is run beside the
+ * store on the same steps of two clients who share a session. Each client knows only the answers that it got, as
+ * requests do.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,7 +12,7 @@ import * as Store from "../../../Store.js"
 import * as testing from "../../../testing.js"
 import * as law from "./law.js"
 
-/** What the model holds under a token. */
+/** What the model has under a token. */
 type Held =
   | { readonly _tag: "Live"; readonly record: SessionRecord.SessionRecord }
   | { readonly _tag: "Tombstone"; readonly until: number; readonly successor?: SessionToken.Token }
@@ -54,7 +55,7 @@ interface Outcome {
 
 interface Promises {
   readonly tombstones: boolean
-  /** Whether the clock that judges is the one that ends tombstones, so that their end is exact. */
+  /** Whether the calls' time alone ends tombstones, so that their end is exact. */
   readonly exact: boolean
 }
 
@@ -71,9 +72,9 @@ const put = (model: Model, token: SessionToken.Token, held: Held | undefined): M
 }
 
 /**
- * The model: from what is held, an operation and the time to what may be answered. There is one answer, but for a
- * tombstone past its minute where another clock ends it, and one that a session which had expired may have left or not: it
- * may have been swept. `raised` is the revision that the store answered with.
+ * The model: what may be answered to an operation at a time. Mostly one answer is allowed. There are two for a
+ * tombstone past its minute if another clock ends it, and for the tombstone of an expired session, which may have been
+ * swept before it was removed. `raised` is the revision that the store answered with.
  */
 const outcomes = (
   model: Model,
@@ -85,9 +86,9 @@ const outcomes = (
   const { token } = operation
   const held = model.get(law.textOf(token))
   const record = held?._tag === "Live" && !SessionRecord.isExpired(held.record, now) ? held.record : undefined
-  const isOver = held?._tag === "Tombstone" && now >= held.until
-  const isBuried = held?._tag === "Tombstone" && (!isOver || !exact)
-  const isFree = record === undefined && (!isBuried || isOver)
+  const hasEnded = held?._tag === "Tombstone" && now >= held.until
+  const isSuperseded = held?._tag === "Tombstone" && (!hasEnded || !exact)
+  const isFree = record === undefined && (!isSuperseded || hasEnded)
   const tombstone = tombstones ? { _tag: "Tombstone", until: now + tombstoneMillis } as const : undefined
 
   switch (operation._tag) {
@@ -96,7 +97,7 @@ const outcomes = (
         return [{ answer: "Live", record, model }]
       }
       return [
-        ...(isBuried ? [{ answer: "Superseded", model } as const] : []),
+        ...(isSuperseded ? [{ answer: "Superseded", model } as const] : []),
         ...(isFree ? [{ answer: "None", model } as const] : [])
       ]
     }
@@ -104,7 +105,7 @@ const outcomes = (
       const created = put(model, token, { _tag: "Live", record: operation.record })
       return [
         ...(isFree ? [{ answer: "Created", model: created } as const] : []),
-        ...(record !== undefined || isBuried ? [{ answer: "Exists", model } as const] : [])
+        ...(record !== undefined || isSuperseded ? [{ answer: "Exists", model } as const] : [])
       ]
     }
     case "update":
@@ -140,13 +141,13 @@ const outcomes = (
       }]
     }
     case "remove": {
-      if (held?._tag === "Tombstone" && held.successor !== undefined && (!isOver || !exact)) {
+      if (held?._tag === "Tombstone" && held.successor !== undefined && (!hasEnded || !exact)) {
         const next = { ...operation, token: held.successor }
         const followed = outcomes(model, next, now, raised, { exact, tombstones })
-        return isOver ? [...followed, { answer: "Removed", model }] : followed
+        return hasEnded ? [...followed, { answer: "Removed", model }] : followed
       }
-      const buried = held?._tag === "Live" ? [{ answer: "Removed", model: put(model, token, tombstone) } as const] : []
-      return record === undefined ? [...buried, { answer: "Removed", model }] : buried
+      const removed = held?._tag === "Live" ? [{ answer: "Removed", model: put(model, token, tombstone) } as const] : []
+      return record === undefined ? [...removed, { answer: "Removed", model }] : removed
     }
   }
 }
@@ -168,18 +169,18 @@ const perform = (store: law.Asked, operation: Operation): Effect.Effect<Answer, 
   }
 }
 
-/** When a record was touched is not compared: a touch that moves nothing may stamp it or not. */
+/** `touchedAt` is not compared, because a touch that moves nothing may set it or not. */
 const differs = (actual: SessionRecord.SessionRecord, expected: SessionRecord.SessionRecord): string | undefined =>
   law.difference(law.comparable({ ...actual, touchedAt: 0 }), law.comparable({ ...expected, touchedAt: 0 }))
 
 const mismatch = (answer: Answer, outcome: Outcome): string | undefined => {
   if (answer._tag !== outcome.answer) {
-    return `answered ${answer._tag} where the model answers ${outcome.answer}`
+    return `answered ${answer._tag}, but the model answers ${outcome.answer}`
   }
   return outcome.record !== undefined && "record" in answer ? differs(answer.record, outcome.record) : undefined
 }
 
-/** The steps that clients and time can take. Those after the first seven are drawn by seeds alone. */
+/** The steps of clients and of time. Only random histories use those after the first seven. */
 const actions = [
   "load",
   "create",
@@ -200,18 +201,18 @@ interface Step {
   readonly action: typeof actions[number]
 }
 
-/** What a client was last told. */
+/** What a client knows from its last answers. */
 interface Client {
   readonly token: SessionToken.Token
   readonly revision: number
 }
 
-/** Short enough that two halves of it pass before a tombstone's minute is over. */
+/** The idle timeout of the model's sessions: two halves of it pass before a tombstone's minute has ended. */
 const idle = 40_000
 
 const contents: Array<SessionRecord.Data> = []
 
-/** What is written at a step. Adopted once: histories are many, and short. */
+/** The data that is written at a step. It is made once, because there are many short histories. */
 const contentOf = (step: number): SessionRecord.Data => contents[step] ??= testing.record({ data: { step } }).data
 
 const play = (trial: law.Trial, steps: ReadonlyArray<Step>) =>
@@ -220,7 +221,7 @@ const play = (trial: law.Trial, steps: ReadonlyArray<Step>) =>
     const promises = { tombstones: !settings.waives.includes("tombstones"), exact: settings.clock === "test" }
     const tokens: Array<SessionToken.Token> = []
     const taken: Array<string> = []
-    // several where an answer did not tell which of them holds
+    // there are several models as long as the answers allow more than one
     let models: ReadonlyArray<Model> = [new Map()]
     let count = 0
 
@@ -353,14 +354,14 @@ function* sequences(choices: ReadonlyArray<Step>, length: number): Generator<Rea
   }
 }
 
-/** How many steps a random history has. */
+/** The number of steps in a random history. */
 const historyLength = 20
 
-/** How long the histories are of which all are tried: 91 of two steps, 1,183 of three, 15,379 of four. */
+/** The length up to which all histories are tested: there are 91 of two steps, 1,183 of three, 15,379 of four. */
 const exhaustiveLength = (thoroughness: number): number => thoroughness < 2 ? 2 : thoroughness < 4 ? 3 : 4
 
-/** How many seeds are played at a time: enough to keep a server busy, few enough for any pool. */
-const lanes = 4
+/** How many random histories are played in parallel: enough to keep a server busy, few enough for any pool. */
+const concurrency = 4
 
 /** @internal */
 export const definitions: ReadonlyArray<law.Definition> = [
@@ -371,7 +372,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
     trial: (trial) =>
       Effect.gen(function*() {
         for (const steps of sequences(each(actions.slice(0, 7)), exhaustiveLength(trial.settings.thoroughness))) {
-          // the clients are alike until the first of them acts
+          // the clients are the same until one of them acts, so half of the histories are enough
           if (steps[0]?.client !== 1) {
             yield* trial.fork((own) => play(own, steps))
           }
@@ -394,7 +395,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
               trial.fork((own) => play(own, drawn(seed, historyLength, actions))),
               (error) => typeof error === "string" ? `seed ${seed} (to repeat: seed: ${seed}): ${error}` : error
             ),
-          { concurrency: lanes, discard: true }
+          { concurrency, discard: true }
         )
       })
   }

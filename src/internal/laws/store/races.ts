@@ -1,5 +1,6 @@
 /**
- * The laws of writers at the same time. A store that keeps them does so whatever the interleaving, so none is arranged.
+ * The store laws of parallel writers. A store has to keep them for every interleaving, so no order is arranged. They
+ * know nothing of how a store keeps sessions.
  */
 import * as Effect from "effect/Effect"
 import type * as Store from "../../../Store.js"
@@ -25,7 +26,9 @@ const addOne = (trial: law.Trial, kept: law.Kept): Effect.Effect<void, string | 
       }
       record = (yield* law.expectTag(answer, "Conflict", "update beside other writers")).record
     }
-    return yield* Effect.fail("update answers Conflict again and again, with a record that it does not take either")
+    return yield* Effect.fail(
+      "update answers Conflict again and again, also at the revision of the record in the Conflict"
+    )
   })
 
 /** @internal */
@@ -76,15 +79,15 @@ export const definitions: ReadonlyArray<law.Definition> = [
           const won = count(answers, "Updated")
           yield* law.expect(won === 1, () => `${won} of ${writers} parallel renewals of one session won`)
           const lost = answers.find((answer) => answer._tag === "Conflict")
-          yield* law.expect(lost === undefined, () => "a renewal that lost answered Conflict where Gone was expected")
+          yield* law.expect(lost === undefined, () => "a renewal that lost answered Conflict, but Gone was expected")
           const loaded = yield* Effect.forEach([token, ...nexts], (each) => trial.store.load(each))
           const live = count(loaded, "Live")
-          yield* law.expect(live === 1, () => `${live} tokens live after parallel renewals of one session`)
+          yield* law.expect(live === 1, () => `${live} tokens are live after parallel renewals of one session`)
         }
       })
   },
   {
-    name: "of a renewal beside an update neither is lost",
+    name: "of a renewal beside an update exactly one wins",
     covers: ["S15"],
     needs: ["keeping", "revisions", "compareAndSet"],
     trial: (trial) =>
@@ -103,7 +106,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
           const by = renewed._tag === "Updated" ? "renew" : "update"
           const { data } = yield* law.expectLive(trial, by === "renew" ? next : token, `after ${by} won`)
           yield* law.expect(data["by"] === by, () => `${by} won, and the data is that of the other`)
-          yield* law.expectOver(trial, by === "renew" ? token : next, `of the token that lost to ${by}`)
+          yield* law.expectEnded(trial, by === "renew" ? token : next, `of the token that lost to ${by}`)
         }
       })
   },
@@ -131,7 +134,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
             trial.store.touch(second.token, second.record.revision, deadline),
             trial.store.renew(second.token, second.record.revision, next, late)
           ]))
-          yield* law.expectOver(trial, second.token, `of the old token after a touch ${order} a renew`)
+          yield* law.expectEnded(trial, second.token, `of the old token after a touch ${order} a renew`)
           yield* law.expectLive(trial, next, `of the new token after a touch ${order} a renew`)
         }
       })
@@ -152,7 +155,7 @@ export const definitions: ReadonlyArray<law.Definition> = [
             trial.store.touch(token, record.revision + 1, late.deadline + 2000),
             trial.store.update(token, record.revision + 1, late)
           ])
-          yield* law.expectOver(trial, token, "after a remove beside writers")
+          yield* law.expectEnded(trial, token, "after a remove beside writers")
         }
       })
   },
@@ -172,8 +175,8 @@ export const definitions: ReadonlyArray<law.Definition> = [
           })
           const removing = trial.store.remove(token)
           yield* together(round % 2 === 0 ? [renewing, removing] : [removing, renewing])
-          yield* law.expectOver(trial, token, "of the old token after renew beside remove")
-          yield* law.expectOver(trial, next, `of the new token after renew beside remove answered ${answered}`)
+          yield* law.expectEnded(trial, token, "of the old token after renew beside remove")
+          yield* law.expectEnded(trial, next, `of the new token after renew beside remove answered ${answered}`)
         }
       })
   }

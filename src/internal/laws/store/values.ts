@@ -1,5 +1,6 @@
 /**
- * The laws of values: what is put in comes out, and nobody who holds it can change what is kept.
+ * The store laws of values: a record comes back as it was written, and nobody who holds it can change what is kept.
+ * They know nothing of how a store keeps sessions.
  */
 import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
@@ -11,7 +12,7 @@ import * as law from "./law.js"
 
 const text = fc.oneof(
   fc.fullUnicodeString(),
-  // UTF-16 code units, lone surrogates among them
+  // any UTF-16 code units, also lone surrogates
   fc.string16bits(),
   fc.constantFrom(
     "",
@@ -51,7 +52,7 @@ const { value } = fc.letrec((tie) => ({
   )
 }))
 
-/** Any data that a session can have. */
+/** Random data that a session can have. */
 const data = fc.dictionary(text.filter((key) => key !== "__proto__"), value, { maxKeys: 5 }).map((entries) =>
   testing.record({ data: entries as SessionRecord.Data }).data
 )
@@ -61,7 +62,7 @@ const nested = (depth: number): unknown =>
     deeper: nested(depth - 1)
   }
 
-/** Through create, update and renew in turn. */
+/** Writes the data by create, by update and by renew, and reads it back. */
 const roundTrip = (trial: law.Trial, content: SessionRecord.Data) =>
   Effect.gen(function*() {
     const first = yield* law.keep(trial, { data: content })
@@ -72,7 +73,7 @@ const roundTrip = (trial: law.Trial, content: SessionRecord.Data) =>
     yield* law.expectKept(trial, third, "of the new token after renew")
   })
 
-/** Runs a property of effects; the counterexample, shrunk, and its seed are in the failure. */
+/** Checks a property of effects. The failure has the shrunk counterexample and its seed. */
 const holds = <A>(
   arbitrary: fc.Arbitrary<A>,
   runs: number,
@@ -86,7 +87,9 @@ const holds = <A>(
       })
     )
     if (details.failed) {
-      return yield* Effect.fail(fc.defaultReportMessage(details) ?? "no report")
+      return yield* Effect.fail(
+        fc.defaultReportMessage(details) ?? "the property failed, and fast-check gave no report"
+      )
     }
   })
 
@@ -102,7 +105,7 @@ const optionalFields: ReadonlyArray<Partial<SessionRecord.SessionRecord>> = [
   {}
 ]
 
-/** Tries to change everything that can be reached from a value; what is frozen throws, which is as good. */
+/** Tries to change everything that can be reached from a value. */
 const vandalize = (target: unknown): void => {
   if (typeof target !== "object" || target === null) {
     return

@@ -1,13 +1,14 @@
 /**
- * The calls of an express-session store as Effects, and the tombstones in it, which are no sessions.
+ * The calls of an express-session store as Effects, and the tombstones that are kept in it. The module knows nothing of
+ * records or revisions.
  */
 import * as Effect from "effect/Effect"
 import type { SessionId } from "../../SessionToken.js"
-import { untilOver } from "../runtime/keyedMutex.js"
+import { untilDone } from "../runtime/keyedMutex.js"
 import { withExpiry } from "./record.js"
 
 /**
- * What is used of a store written for `express-session`.
+ * A store written for `express-session`, as far as it is used here.
  *
  * @since 0.1.0
  * @category models
@@ -27,16 +28,17 @@ export interface Calls {
   readonly touch: ((sid: string, session: object) => Effect.Effect<void, unknown>) | undefined
 }
 
-/** How express-session has stores on files say that there is no such session. */
+/** Whether an error means that there is no such session: express-session lets file stores say it by this code. */
 const isMissing = (error: unknown): boolean =>
   typeof error === "object" && error !== null && (error as { readonly code?: unknown }).code === "ENOENT"
 
-/** Stores answer by callback; some throw instead, and some that are async functions reject. */
+/** Runs a call. Stores answer by callback, but some throw instead, and async functions reject. */
 const call = <A>(
   f: (callback: (error: unknown, value?: A) => void) => unknown
 ): Effect.Effect<A | undefined, unknown> =>
   Effect.async((resume) => {
-    const failed = (error: unknown): void => resume(Effect.fail(error ?? new Error("the store rejected")))
+    const failed = (error: unknown): void =>
+      resume(Effect.fail(error ?? new Error("The store failed without an error.")))
     try {
       const returned = f((error, value) =>
         error === undefined || error === null ? resume(Effect.succeed(value)) : failed(error)
@@ -54,7 +56,7 @@ const orMissing = <A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A | unde
   Effect.catchIf(effect, isMissing, () => Effect.succeed(undefined))
 
 const write = (f: (callback: (error: unknown) => void) => unknown): Effect.Effect<void, unknown> =>
-  untilOver(Effect.asVoid(call(f)))
+  untilDone(Effect.asVoid(call(f)))
 
 /** @internal */
 export const make = (store: ExpressSessionStore): Calls => ({
@@ -66,23 +68,23 @@ export const make = (store: ExpressSessionStore): Calls => ({
     : (sid, session) => write((callback) => store.touch?.(sid, session, callback))
 })
 
-/** How long past its end a tombstone is left with the store, whose clock may differ. */
+/** How long after its end the store keeps a tombstone, in milliseconds, because its clock may differ. */
 const margin = 60_000
 
-/** What is remembered of a session that was ended here: until when, and the session id that a renewal gave it. @internal */
+/** The tombstone of a session that ended here. The successor is the session id that a renewal gave it. @internal */
 export interface Tombstone {
   readonly until: number
   readonly successor?: string | undefined
 }
 
-/** A tombstone in the form of a session, since the store takes nothing else. @internal */
+/** The tombstone in the form of a session, because the store accepts nothing else. @internal */
 export const encodeTombstone = ({ successor, until }: Tombstone): object => ({
   cookie: withExpiry({ originalMaxAge: margin, httpOnly: true, path: "/" }, until + margin),
   endedUntil: until,
   ...(successor === undefined ? undefined : { successor })
 })
 
-/** The tombstone that was found under its name, if it still counts. @internal */
+/** The tombstone in a value of the store, if it still counts. @internal */
 export const decodeTombstone = (value: unknown, now: number): Tombstone | undefined => {
   const { endedUntil: until, successor } = (value ?? {}) as {
     readonly endedUntil?: unknown
@@ -93,8 +95,8 @@ export const decodeTombstone = (value: unknown, now: number): Tombstone | undefi
     : undefined
 }
 
-/** The sessions that this process ended itself, for as long as their tombstones count. @internal */
-export interface Ended {
+/** The tombstones of the sessions that this process ended itself. */
+interface Ended {
   readonly get: (id: SessionId, now: number) => Tombstone | undefined
   readonly add: (id: SessionId, tombstone: Tombstone, now: number) => void
 }
