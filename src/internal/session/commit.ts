@@ -126,13 +126,13 @@ const call = <B, A>(
 ): Effect.Effect<A, Store.StoreError> => contained("commit", () => f(state.environment.store, state.call(now)))
 
 const keepNothing = <B>({ request, state }: Run<B>, plan: Planned<B>): Committing<B> => {
-  const { answer, draft, open: { base } } = plan
+  const { answer, open: { base } } = plan
   switch (base._tag) {
     case "Detached":
-      if (request.explicit && base.failure !== undefined) {
+      if (request.explicit && base.failure !== undefined && !isDone(plan)) {
         return Effect.fail(base.failure)
       }
-      state.detached(draft)
+      state.detached(plan)
       return Exit.succeed(answer)
     case "Ended":
       return request.explicit ? Effect.fail(new SessionGone()) : Exit.succeed(answer)
@@ -146,6 +146,10 @@ const keepNothing = <B>({ request, state }: Run<B>, plan: Planned<B>): Committin
       return Exit.succeed(answer)
   }
 }
+
+/** Whether a session was destroyed and nothing has been put into a new one, so that nothing is left to be saved. */
+const isDone = <B>({ draft, open: { base, incarnation } }: Planned<B>): boolean =>
+  incarnation.origin === "AfterDestroy" && !Draft.isChanged(base, draft)
 
 const remove = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   const { removing } = plan.open
@@ -177,7 +181,7 @@ const create = <B>(run: Run<B>, plan: Planned<B>, tries: number): Committing<B> 
         state.taken()
         return tries < maximumDraws ? retry(run, tries) : Effect.fail(repeating())
       case "NotKept":
-        state.detached(draft)
+        state.detached(plan)
         return Exit.succeed(plan.answer)
     }
   })
@@ -234,7 +238,7 @@ const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: number
       case "Gone":
         // A login: it begins a session of this request's own updates, whatever became of the old one.
         if (!state.overtook(plan)) {
-          state.restart()
+          state.ended()
         }
         return retry(run, tries)
     }
@@ -244,17 +248,17 @@ const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: number
 const touch = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, deadline: number): Committing<B> => {
   const { state } = run
   const touching = call(run, plan, (store, call) => store.touch(base.token, base.record.revision, deadline, call))
-  return andThen(touching, (result): Committing<B> =>
-    // A longer life that another token would carry can't be told any more: the client's own is as good as it was.
-    result._tag === "Gone" || state.headSent && !sameToken(base.token, result.token)
-      ? Exit.succeed(plan.answer)
-      : committed(
-        run,
-        plan,
-        result.token,
-        SessionRecord.own(base.record, { deadline, touchedAt: plan.now }),
-        state.carriesExpiry(base.record)
-      ))
+  return andThen(touching, (result): Committing<B> => {
+    if (result._tag === "Gone") {
+      return run.request.explicit ? gone(run, plan) : Exit.succeed(plan.answer)
+    }
+    // A longer life that another token would carry can't reach the client any more. Its own token is as good as it was.
+    if (state.headSent && !sameToken(base.token, result.token)) {
+      return Exit.succeed(plan.answer)
+    }
+    const record = SessionRecord.own(base.record, { deadline, touchedAt: plan.now })
+    return committed(run, plan, result.token, record, state.carriesExpiry(base.record))
+  })
 }
 
 const withRevision = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>

@@ -273,9 +273,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
   get reload(): Effect.Effect<Data, Store.StoreError | SessionGone> {
     return Effect.withFiberRuntime<Data, Store.StoreError | SessionGone>((caller) => {
       const { state } = this
-      const { value } = state
-      const failed = value._tag === "Failed" || value._tag === "Open" && value.base._tag === "Detached"
-      const loaded = failed ? load(state, caller) : this.loaded(caller)
+      const loaded = state.canLoadAgain ? load(state, caller) : this.loaded(caller)
       return andThen(loaded, () => settled(state)).pipe(
         Effect.zipRight(reload(state, caller)),
         Effect.map(() => this.data)

@@ -49,16 +49,24 @@ export const load = (state: SessionState, caller: Running): Loading => {
     return answer(state)
   }
   const started = Timeout.start(caller, finding, state.environment.policy.storeTimeout, () => late("load"))
+  let thrown: Exit.Exit<never> | undefined = undefined
   state.loads(started)
-  started.whenDone(() => complete(state, started.exit!))
-  return awaited(state, started)
+  started.whenDone(() => {
+    try {
+      complete(state, started.exit!)
+    } catch (defect) {
+      thrown = Exit.die(defect)
+    }
+  })
+  return afterExit(Timeout.outcome(started), () => thrown ?? answer(state))
 }
 
+/** An update of the app's own may throw when it is made again on what was found. */
 const complete = (state: SessionState, exit: Exit.Exit<Draft.Base, Store.StoreError>): void => {
   if (Exit.isSuccess(exit)) {
     state.found(exit.value)
   } else {
-    state.notFound(Option.getOrElse(Cause.failureOption(exit.cause), () => late("load")))
+    state.loadFailed(Option.getOrElse(Cause.failureOption(exit.cause), () => late("load")))
   }
 }
 

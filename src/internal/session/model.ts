@@ -49,8 +49,8 @@ export type Value =
   | {
     readonly _tag: "Loading"
     readonly load: Started<Draft.Base, Store.StoreError>
-    /** Updates that were made before a load that failed is tried again. */
-    readonly pending: Draft.Pending
+    /** The session without a store that a load which failed left, while the load is tried again. */
+    readonly before: Open | undefined
   }
   | { readonly _tag: "Failed"; readonly failure: Store.StoreError }
   | Open
@@ -132,6 +132,8 @@ export interface Response {
   readonly disclosed: boolean
   /** Why the commit failed. */
   readonly failure: Cause.Cause<unknown> | undefined
+  /** What the last commit began with: what it did not save of that, it dropped on purpose. */
+  readonly closed: Open | undefined
   /** The request's scope sees to it that nothing is lost in silence. */
   readonly watched: boolean
   /** What the last commit did. */

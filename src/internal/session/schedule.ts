@@ -23,8 +23,13 @@ export const commit = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Eff
     transaction,
     Option.match({
       onNone: () => Effect.flatMap(settled(run.state), () => inTurn(run, undefined)),
-      // It holds the record until the transaction ends, so it must not wait for a turn.
-      onSome: (transaction) => inTime(run, commitWithin(run, transaction))
+      // It holds the record until the transaction ends, so it must not wait for a turn. It runs in the caller's fiber, so
+      // that it never goes on after the transaction, on a connection that is another's by then.
+      onSome: (transaction) =>
+        Effect.timeoutFail(commitWithin(run, transaction), {
+          duration: run.state.environment.policy.storeTimeout,
+          onTimeout: () => late("commit")
+        })
     })
   )
 }

@@ -35,6 +35,7 @@ const silent: Response = {
   expiring: false,
   disclosed: false,
   failure: undefined,
+  closed: undefined,
   watched: false,
   outcome: undefined
 }
@@ -134,7 +135,8 @@ export class SessionState {
   /** Whether the handler's changes would be lost if the request ended now. */
   get unsaved(): boolean {
     const { state } = this
-    return state._tag === "Open" && !this.said.ignoring &&
+    return state._tag === "Open" && !this.said.ignoring && state !== this.said.closed &&
+      state.base._tag !== "Detached" &&
       (state.removing.length > 0 || state.renewal !== undefined || Draft.isChanged(state.base, state.draft))
   }
 
@@ -180,21 +182,40 @@ export class SessionState {
   }
 
   loads(load: Started<Draft.Base, Store.StoreError>): void {
-    this.state = { _tag: "Loading", load, pending: this.pending }
+    this.state = { _tag: "Loading", load, before: this.before }
   }
 
+  /** The load found what the session rests on. If an update throws when it is made on it, all is as before the load. */
   found(base: Draft.Base): void {
-    this.state = opened(base, this.pending, base._tag === "Live" ? "Arrived" : "Begun")
+    const { before } = this
+    const origin = base._tag === "Live" ? "Arrived" : "Begun"
+    if (before === undefined) {
+      this.state = opened(base, undefined, origin)
+      return
+    }
+    this.state = before
+    this.state = { ...rebased(before, base, before.pending), incarnation: incarnationOf(origin) }
   }
 
-  notFound(failure: Store.StoreError): void {
-    this.state = this.environment.policy.onStoreFailure === "anonymous"
-      ? opened({ _tag: "Detached", failure }, this.pending, "Begun")
-      : { _tag: "Failed", failure }
+  loadFailed(failure: Store.StoreError): void {
+    if (this.environment.policy.onStoreFailure === "fail") {
+      this.state = { _tag: "Failed", failure }
+      return
+    }
+    const base: Draft.Base = { _tag: "Detached", failure }
+    this.state = this.before === undefined ? opened(base, undefined, "Begun") : { ...this.before, base }
   }
 
-  private get pending(): Draft.Pending {
-    return this.state._tag === "Loading" || this.state._tag === "Open" ? this.state.pending : undefined
+  /** Whether the store failed, so that another load may find the session. One that was destroyed is not loaded again. */
+  get canLoadAgain(): boolean {
+    const { state } = this
+    return state._tag === "Failed" ||
+      state._tag === "Open" && state.base._tag === "Detached" && state.incarnation.origin !== "AfterDestroy"
+  }
+
+  private get before(): Open | undefined {
+    const { state } = this
+    return state._tag === "Loading" ? state.before : state._tag === "Open" ? state : undefined
   }
 
   // ------------------------------------------------------------------------------------------------------- the verbs
@@ -307,8 +328,13 @@ export class SessionState {
   }
 
   /** The store keeps nothing: the data lives as long as the request. */
-  detached(draft: Draft.Draft): void {
-    this.state = { ...this.open, base: Draft.detached, draft }
+  detached<B>({ draft, open: { base, pending } }: Planned<B>): void {
+    const { open } = this
+    this.state = {
+      ...open,
+      base: base._tag === "Detached" ? base : Draft.detached,
+      draft: Draft.replay(Draft.since(open.pending, pending), draft)
+    }
   }
 
   /** The token that was drawn is taken. */
@@ -316,13 +342,11 @@ export class SessionState {
     this.state = { ...this.open, next: undefined }
   }
 
-  /** The session ended while the request ran. */
+  /**
+   * The session ended while the request ran. Nothing of its data stays; what this request changed is there for a renewal,
+   * which begins a session of those changes.
+   */
   ended(): void {
-    this.state = { ...this.open, base: Draft.ended }
-  }
-
-  /** A renewal of a session that has ended: it begins one of this request's own updates. */
-  restart(): void {
     const { open } = this
     this.state = rebased(open, Draft.ended, open.pending)
   }
@@ -365,13 +389,27 @@ export class SessionState {
   /** Takes the newest provisional commit back. What was changed outside of its transaction is to be saved again. */
   rollBack({ before, key }: Provisional): void {
     const { open } = this
-    const pending = Draft.outside(before.open.pending, open.pending, key)
-    this.state = {
-      ...rebased(before.open, before.open.base, pending),
-      renewal: before.open.renewal?.within === key ? undefined : before.open.renewal,
-      next: undefined,
-      provisional: open.provisional.slice(0, -1)
-    }
+    const provisional = open.provisional.slice(0, -1)
+    const { base, incarnation, removing, renewal } = before.open
+    this.state = open.incarnation === incarnation
+      ? {
+        ...rebased(before.open, base, Draft.outside(before.open.pending, open.pending, key)),
+        renewal: renewal?.within === key ? undefined : renewal,
+        next: undefined,
+        provisional
+      }
+      // Destroyed since: that stands, and it is the session of before that has to go.
+      : {
+        ...rebased(
+          open,
+          open.base._tag === "Live" ? Draft.fresh : open.base,
+          Draft.outside(undefined, open.pending, key)
+        ),
+        removing: base._tag === "Live" ? [...removing, base.token] : removing,
+        renewal: open.renewal?.within === key ? undefined : open.renewal,
+        next: undefined,
+        provisional
+      }
     this.said = { ...this.said, outcome: { _tag: "RolledBack" }, delivery: before.delivery }
   }
 
@@ -379,12 +417,16 @@ export class SessionState {
 
   /** The connection was upgraded: that answer is not the app's, and no token gets into it. */
   upgrade(): void {
-    this.said = { ...this.said, phase: "Upgraded" }
+    if (this.said.phase === "Handling") {
+      this.said = { ...this.said, phase: "Upgraded" }
+    }
   }
 
   /** The last commit begins. */
   close(): void {
-    this.said = { ...this.said, phase: this.said.phase === "Upgraded" ? "Sent" : "Committing" }
+    const { phase } = this.said
+    const closed = this.state._tag === "Open" ? this.state : undefined
+    this.said = { ...this.said, phase: phase === "Upgraded" ? "Sent" : "Committing", closed }
   }
 
   /** The head leaves. */
