@@ -850,7 +850,7 @@ describe("FileStore: the folder", () => {
 
   refused("an empty path", " ", "write the path of a folder for sessions alone")
   refused("NUL in its path", "/tmp/a\u0000b", "write the path of a folder for sessions alone")
-  refused("a file on the way", "/dev/null/sessions", "may create and link files; /dev/null/sessions can't be used")
+  refused("a file on the way", "/dev/null/sessions", "may create and link files. /dev/null/sessions can't be used")
 
   it.scoped("a folder that denies writing fails the layer, and so does one without links", () =>
     Effect.gen(function*() {
@@ -883,7 +883,7 @@ describe("FileStore: the folder", () => {
       for (const mode of [0o750, 0o740, 0o705, 0o704, 0o777]) {
         yield* warnedAt(mode)
         assert.lengthOf(warnings, 1, mode.toString(8))
-        assert.include(warnings[0], `mode 0${mode.toString(8)}): chmod 700 ${directory}`)
+        assert.include(warnings[0], `mode 0${mode.toString(8)}). To deny it, run: chmod 700 ${directory}`)
         assert.strictEqual(fs.statSync(directory).mode & 0o777, mode)
       }
     }))

@@ -260,7 +260,7 @@ describe("SealedStore", () => {
           assert.strictEqual(error.reason, "TooLarge")
           assert.strictEqual(error.method, `SealedStore.${method}`)
           assert.include(error.message, `${length} bytes, but its cookie or header carries only ${length - 1}`)
-          assert.include(error.message, "\"cart\", 2002 characters")
+          assert.include(error.message, "\"cart\", with 2002 characters")
           assert.notInclude(error.message, "xxx")
         }
       })))

@@ -145,7 +145,7 @@ describe("SqlStore", () => {
     it.effect("a column of the store's own can't be written from outside", () =>
       Effect.gen(function*() {
         for (const name of ["id", "body", "successor", "revision", "touched_at", "deadline", "DEADLINE"]) {
-          assert.include(yield* refusal({ columns: { [name]: () => "x" } }), "a column of the store's own")
+          assert.include(yield* refusal({ columns: { [name]: () => "x" } }), "the store has a column of this name")
         }
       }))
 
