@@ -184,7 +184,7 @@ const withSession = <E, R, S, M>(
       generator: Context.get(context, SessionToken.Generator),
       transports: state.transports,
       source: request,
-      request: Option.getOrUndefined(Option.map(Context.getOption(context, Scope.Scope), (scope) => ({ fiber, scope })))
+      host: Option.getOrUndefined(Option.map(Context.getOption(context, Scope.Scope), (scope) => ({ fiber, scope })))
     }))
     sessions.push({ key: tag.key, state, store, session })
     provide(fiber, tag, session)

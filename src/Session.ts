@@ -208,7 +208,7 @@ const withTokenOf = <S, A, E, R>(
       generator: yield* SessionToken.Generator,
       transports: own.state.transports,
       source: token,
-      request: undefined
+      host: undefined
     }
     const session = new internal.SessionHandle(() => environment)
     return yield* runWithToken(session, Effect.provideService(effect, tag, session))
@@ -471,7 +471,7 @@ export const layerTest = <A = never, E = never, R = never>(
         generator: yield* SessionToken.Generator,
         transports: [],
         source: undefined,
-        request: undefined
+        host: undefined
       }
       const session = new internal.SessionHandle(() => environment)
       if (seed !== undefined) {

@@ -56,6 +56,8 @@ export class Run<B> {
   /** The write that was tried last. */
   write: Write = nothing
   conflicted = false
+  /** How many drawn tokens were taken. */
+  draws = 0
   /** The app's own transaction that it is part of, which holds what it read: the app solves a conflict by running it again. */
   transaction: object | undefined = undefined
   /** What the commits that wait behind this one go on from. */
@@ -92,7 +94,7 @@ export const planned = <B>({ caller, request, state }: Run<B>): Planned<B> => {
 }
 
 /** Carries out what is planned, and plans again after each conflict, until nothing is left to write. @internal */
-export const carryOut = <B>(run: Run<B>, plan: Planned<B>, tries = 1): Committing<B> => {
+export const carryOut = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   const { base } = plan.open
   run.write = plan.write
   switch (plan.write._tag) {
@@ -101,23 +103,23 @@ export const carryOut = <B>(run: Run<B>, plan: Planned<B>, tries = 1): Committin
     case "Remove":
       return remove(run, plan)
     case "Create":
-      return create(run, plan, tries)
+      return create(run, plan)
     default:
       if (base._tag !== "Live") {
         return Exit.succeed(plan.answer)
       }
       switch (plan.write._tag) {
         case "Update":
-          return update(run, plan, base, tries)
+          return update(run, plan, base)
         case "Renew":
-          return renew(run, plan, base, tries)
+          return renew(run, plan, base)
         case "Touch":
           return touch(run, plan, base, plan.write.deadline)
       }
   }
 }
 
-const retry = <B>(run: Run<B>, tries: number): Committing<B> => carryOut(run, planned(run), tries + 1)
+const retry = <B>(run: Run<B>): Committing<B> => carryOut(run, planned(run))
 
 const call = <B, A>(
   { state }: Run<B>,
@@ -139,7 +141,7 @@ const keepNothing = <B>({ request, state }: Run<B>, plan: Planned<B>): Committin
     case "Live":
       // An update that changed nothing is over with: a socket may make one for each message.
       if (request.explicit && plan.open.pending !== undefined) {
-        state.settled(plan)
+        state.forgetNoOps(plan)
       }
       return Exit.succeed(answer)
     case "Fresh":
@@ -160,14 +162,14 @@ const remove = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   return andThen(removals, () => {
     run.state.removed(removing)
     metrics.destroyed(run.caller)
-    return retry(run, 0)
+    return retry(run)
   })
 }
 
-const create = <B>(run: Run<B>, plan: Planned<B>, tries: number): Committing<B> => {
+const create = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   const { caller, state } = run
   const { draft, now } = plan
-  if (state.headSent) {
+  if (state.cannotDeliver) {
     return Effect.fail(new HeadSent())
   }
   const next = state.nextToken()
@@ -179,7 +181,8 @@ const create = <B>(run: Run<B>, plan: Planned<B>, tries: number): Committing<B> 
         return committedUnder(run, plan, next, result.token, record)
       case "Exists":
         state.taken()
-        return tries < maximumDraws ? retry(run, tries) : Effect.fail(repeating())
+        run.draws += 1
+        return run.draws < maximumDraws ? retry(run) : Effect.fail(repeating())
       case "NotKept":
         state.detached(plan)
         return Exit.succeed(plan.answer)
@@ -187,7 +190,7 @@ const create = <B>(run: Run<B>, plan: Planned<B>, tries: number): Committing<B> 
   })
 }
 
-const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: number): Committing<B> => {
+const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B> => {
   const { state } = run
   const { draft, now } = plan
   const { policy } = state.environment
@@ -208,17 +211,17 @@ const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: numbe
         return committed(run, plan, result.token, written, moved && told)
       }
       case "Conflict":
-        return conflicted(run, plan, base.token, result.record, tries)
+        return conflicted(run, plan, base.token, result.record)
       case "Gone":
         return gone(run, plan)
     }
   })
 }
 
-const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: number): Committing<B> => {
+const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B> => {
   const { caller, state } = run
   const { draft, now } = plan
-  if (state.headSent) {
+  if (state.cannotDeliver) {
     return Effect.fail(new HeadSent())
   }
   const next = state.nextToken()
@@ -234,13 +237,13 @@ const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, tries: number
         metrics.renewed(caller)
         return committedUnder(run, plan, next, result.token, withRevision(record, result.revision))
       case "Conflict":
-        return conflicted(run, plan, base.token, result.record, tries)
+        return conflicted(run, plan, base.token, result.record)
       case "Gone":
         // A login: it begins a session of this request's own updates, whatever became of the old one.
         if (!state.overtook(plan)) {
           state.ended()
         }
-        return retry(run, tries)
+        return retry(run)
     }
   })
 }
@@ -253,7 +256,7 @@ const touch = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, deadline: num
       return run.request.explicit ? gone(run, plan) : Exit.succeed(plan.answer)
     }
     // A longer life that another token would carry can't reach the client any more. Its own token is as good as it was.
-    if (state.headSent && !sameToken(base.token, result.token)) {
+    if (state.cannotDeliver && !sameToken(base.token, result.token)) {
       return Exit.succeed(plan.answer)
     }
     const record = SessionRecord.own(base.record, { deadline, touchedAt: plan.now })
@@ -269,8 +272,7 @@ const conflicted = <B>(
   run: Run<B>,
   plan: Planned<B>,
   token: SessionToken.Token,
-  record: SessionRecord.SessionRecord,
-  tries: number
+  record: SessionRecord.SessionRecord
 ): Committing<B> => {
   const { caller, state } = run
   run.conflicted = true
@@ -285,7 +287,7 @@ const conflicted = <B>(
   if (!overtaken) {
     state.rebase(token, record)
   }
-  return retry(run, tries)
+  return retry(run)
 }
 
 const gone = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
@@ -298,7 +300,7 @@ const gone = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
 
 /** Changes to a session that has ended are dropped: it stays ended. @internal */
 export const dropChanges = <B>({ caller, state }: Run<B>): Effect.Effect<void> => {
-  state.gone()
+  state.noteGone()
   metrics.gone(caller)
   return Effect.logDebug("changes to a session that has ended were dropped: it was destroyed, renewed or expired")
 }
@@ -328,8 +330,8 @@ const committed = <B>(
 ): Committing<B> => {
   const { state } = run
   if (state.overtook(plan)) {
-    state.removes(token)
-    return retry(run, 0)
+    state.alsoRemove(token)
+    return retry(run)
   }
   const { base } = state.open
   const isNew = base._tag !== "Live" || !sameToken(base.token, token)
@@ -343,7 +345,7 @@ const committed = <B>(
 }
 
 const undeliverable = (state: SessionState, token: SessionToken.Token): CommitError | undefined => {
-  if (state.headSent) {
+  if (state.cannotDeliver) {
     return new HeadSent()
   }
   const { limit } = state.call(0)

@@ -31,7 +31,7 @@ import { nothing } from "./plan.js"
 import { finish, watchFiber, watchScope } from "./requestEnd.js"
 import { commit } from "./schedule.js"
 import { SessionState } from "./state.js"
-import { settled } from "./transactions.js"
+import { learnEndings } from "./transactions.js"
 
 export type { Environment } from "./model.js"
 
@@ -93,7 +93,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
       return f()
     }
     const { state } = this
-    const opening = andThen(this.loaded(caller), () => state.isProvisional ? settled(state) : Exit.void)
+    const opening = andThen(this.loaded(caller), () => state.isProvisional ? learnEndings(state) : Exit.void)
     return Exit.isExit(opening) && Exit.isSuccess(opening)
       ? f()
       : Effect.matchEffect(opening, { onFailure: Effect.die, onSuccess: f })
@@ -172,7 +172,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
 
   /** What is changed after the last commit is saved by an explicit one, or by nothing, which is then said. */
   private changed<A>(answer: A): Effect.Effect<A> {
-    return this.state.closing ? Effect.as(watchScope(this.state), answer) : Exit.succeed(answer)
+    return this.state.lastCommitBegan ? Effect.as(watchScope(this.state), answer) : Exit.succeed(answer)
   }
 
   // -------------------------------------------------------------------------------------------------------- the verbs
@@ -274,7 +274,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
     return Effect.withFiberRuntime<Data, Store.StoreError | SessionGone>((caller) => {
       const { state } = this
       const loaded = state.canLoadAgain ? load(state, caller) : this.loaded(caller)
-      return andThen(loaded, () => settled(state)).pipe(
+      return andThen(loaded, () => learnEndings(state)).pipe(
         Effect.zipRight(reload(state, caller)),
         Effect.map(() => this.data)
       )
@@ -294,14 +294,14 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
 
   get outcome(): Effect.Effect<Outcome> {
     return Effect.withFiberRuntime((caller) =>
-      Effect.map(Effect.ignore(settled(this.state)), () => this.outcomeAt(caller))
+      Effect.map(Effect.ignore(learnEndings(this.state)), () => this.outcomeAt(caller))
     )
   }
 
   private outcomeAt(caller: Running): Outcome {
     const { state } = this
     const { ignoring, outcome } = state.response
-    const write = state.value._tag !== "Open" || state.closing
+    const write = state.value._tag !== "Open" || state.lastCommitBegan
       ? nothing
       : state.plan(state.value.draft, automatic(ignoring), nowOf(caller))
     return write._tag === "Nothing" ? outcome ?? write : write

@@ -30,7 +30,7 @@ export interface Environment {
   /** Where the token comes from: a request, or the caller, or nowhere. */
   readonly source: HttpServerRequest.HttpServerRequest | SessionToken.Token | undefined
   /** The fiber that runs the middleware, and the scope of its request. */
-  readonly request: { readonly fiber: Running; readonly scope: Scope.Scope } | undefined
+  readonly host: { readonly fiber: Running; readonly scope: Scope.Scope } | undefined
 }
 
 /** What the load found out about the request. @internal */

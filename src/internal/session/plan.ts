@@ -1,14 +1,12 @@
 /**
- * The planned write: what a commit owes the store, decided from values alone. The table of the design's "what happens in a
- * request" is `plan`; the first row that fits decides.
+ * The planned write: what a commit has to write, decided from values alone. The table at the head of `HttpMiddleware.ts`
+ * says the same in words; the first row that fits decides.
  */
-import type { SessionPolicy } from "../../SessionPolicy.js"
+import type { Policy } from "../../SessionPolicy.js"
 import * as SessionRecord from "../../SessionRecord.js"
 import type { Base, Draft } from "./draft.js"
 import { isChanged } from "./draft.js"
 import * as lifetime from "./lifetime.js"
-
-type Policy = SessionPolicy["Type"]
 
 /** @internal */
 export type Write =

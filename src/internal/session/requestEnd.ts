@@ -30,7 +30,7 @@ const clientClosedRequest = 499
  * @internal
  */
 export const finish = (state: SessionState, caller: Running, status: number): Effect.Effect<void> => {
-  if (state.closing) {
+  if (state.lastCommitBegan) {
     return Exit.void
   }
   state.close()
@@ -40,10 +40,13 @@ export const finish = (state: SessionState, caller: Running, status: number): Ef
     return carriedOut(run, undefined)
   }
   const plan = planned(run)
-  return plan.write._tag === "Nothing" ? afterExit(state.underway ?? Exit.void, () => sent(run)) : carriedOut(run, plan)
+  if (plan.write._tag !== "Nothing") {
+    return carriedOut(run, plan)
+  }
+  // A commit that the handler stopped waiting for may still land, with a token that the client has to be given.
+  return afterExit(state.underway ?? Exit.void, () => sent(run))
 }
 
-/** What the handler no longer waited for may have been saved meanwhile, with a token that the client has to be given. */
 const sent = (run: Run<void>): Effect.Effect<void> => {
   run.state.send()
   return run.state.dropsChanges ? dropChanges(run) : Exit.void
@@ -84,10 +87,10 @@ const failed = ({ state, write }: Run<void>, cause: Cause.Cause<unknown>): Effec
  * @internal
  */
 export const watchFiber = (state: SessionState): void => {
-  const { request } = state.environment
-  request?.fiber.addObserver(() => {
-    if (!state.closing) {
-      Timeout.fork(request.fiber, watchScope(state))
+  const { host } = state.environment
+  host?.fiber.addObserver(() => {
+    if (!state.lastCommitBegan) {
+      Timeout.fork(host.fiber, watchScope(state))
     }
   })
 }
@@ -99,19 +102,19 @@ export const watchFiber = (state: SessionState): void => {
  * @internal
  */
 export const watchScope = (state: SessionState): Effect.Effect<void> => {
-  const { request } = state.environment
-  if (request === undefined || state.response.phase === "Over") {
+  const { host } = state.environment
+  if (host === undefined || state.response.phase === "Over") {
     return warnIfUnsaved(state)
   }
   if (state.response.watched) {
     return Effect.void
   }
   state.watch()
-  return Scope.addFinalizerExit(request.scope, () => over(state))
+  return Scope.addFinalizerExit(host.scope, () => over(state))
 }
 
 const over = (state: SessionState): Effect.Effect<void> => {
-  if (!state.closing) {
+  if (!state.lastCommitBegan) {
     return Effect.withFiberRuntime((fiber) => isAnswered(fiber) ? responseLost(state, fiber) : Effect.void)
   }
   state.end()

@@ -14,7 +14,7 @@ import { queueOf } from "./commitQueue.js"
 import type { Planned } from "./model.js"
 import type { SessionState } from "./state.js"
 import { late } from "./storeCalls.js"
-import { commitWithin, settled } from "./transactions.js"
+import { commitWithin, learnEndings } from "./transactions.js"
 
 /** Commits a session that is loaded, by the plan that is there, or by one that is made when the turn comes. @internal */
 export const commit = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Effect<B, CommitError> => {
@@ -22,7 +22,7 @@ export const commit = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Eff
   return transaction === undefined ? inTurn(run, plan) : Effect.flatMap(
     transaction,
     Option.match({
-      onNone: () => Effect.flatMap(settled(run.state), () => inTurn(run, undefined)),
+      onNone: () => Effect.flatMap(learnEndings(run.state), () => inTurn(run, undefined)),
       // It holds the record until the transaction ends, so it must not wait for a turn. It runs in the caller's fiber, so
       // that it never goes on after the transaction, on a connection that is another's by then.
       onSome: (transaction) =>
@@ -41,6 +41,7 @@ const inTurn = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Effect<B, 
   if (queue.isBusy(key)) {
     return inTime(run, queue.run(key, (ahead, leave) => carryOutBehind(run, key, ahead, leave)))
   }
+  // The key is free, so that nothing can come between the call of the store here and the taking of the key below.
   const carried = carryOut(run, plan ?? planned(run))
   return Exit.isExit(carried)
     ? carried

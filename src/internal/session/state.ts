@@ -116,13 +116,13 @@ export class SessionState {
   }
 
   /** Whether the response head has left, so that no new token reaches the client. */
-  get headSent(): boolean {
+  get cannotDeliver(): boolean {
     const { phase } = this.said
     return phase === "Upgraded" || phase === "Sent" || phase === "Over"
   }
 
   /** Whether the commit at the end of the request has begun. */
-  get closing(): boolean {
+  get lastCommitBegan(): boolean {
     const { phase } = this.said
     return phase === "Committing" || phase === "Sent" || phase === "Over"
   }
@@ -322,7 +322,7 @@ export class SessionState {
   }
 
   /** Nothing was to be written: updates that came to nothing are forgotten. */
-  settled<B>({ open: began }: Planned<B>): void {
+  forgetNoOps<B>({ open: began }: Planned<B>): void {
     const { open } = this
     this.state = { ...open, pending: Draft.since(open.pending, began.pending) }
   }
@@ -359,7 +359,7 @@ export class SessionState {
   }
 
   /** A session that was destroyed while it was being written is removed as well. */
-  removes(token: SessionToken.Token): void {
+  alsoRemove(token: SessionToken.Token): void {
     const { open } = this
     this.state = { ...open, removing: [...open.removing, token] }
   }
@@ -444,7 +444,7 @@ export class SessionState {
   }
 
   /** Changes to a session that has ended were dropped. */
-  gone(): void {
+  noteGone(): void {
     this.said = { ...this.said, outcome: { _tag: "Gone" } }
   }
 

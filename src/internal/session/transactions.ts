@@ -18,7 +18,7 @@ export const commitWithin = <B>(
   transaction: Store.Transaction<Store.StoreError>
 ): Effect.Effect<B, CommitError> =>
   Effect.zipRight(
-    settled(run.state),
+    learnEndings(run.state),
     Effect.suspend(() => {
       const { state } = run
       run.transaction = transaction.key
@@ -43,18 +43,18 @@ export const commitWithin = <B>(
  *
  * @internal
  */
-export const settled = (state: SessionState): Effect.Effect<void, Store.StoreError> => {
+export const learnEndings = (state: SessionState): Effect.Effect<void, Store.StoreError> => {
   const { policy, store } = state.environment
   const { value } = state
   if (value._tag !== "Open" || value.provisional.length === 0 || store.transaction === undefined) {
     return Exit.void
   }
-  return Effect.flatMap(store.transaction, (open) => settledWithin(state, Option.getOrUndefined(open)?.key)).pipe(
+  return Effect.flatMap(store.transaction, (open) => learnEndingsWithin(state, Option.getOrUndefined(open)?.key)).pipe(
     Effect.timeoutFail({ duration: policy.storeTimeout, onTimeout: () => late("transaction") })
   )
 }
 
-const settledWithin = (state: SessionState, open: object | undefined): Effect.Effect<void, Store.StoreError> => {
+const learnEndingsWithin = (state: SessionState, open: object | undefined): Effect.Effect<void, Store.StoreError> => {
   const newest = state.open.provisional.at(-1)
   if (newest === undefined || newest.key === open) {
     return Effect.void
@@ -62,7 +62,7 @@ const settledWithin = (state: SessionState, open: object | undefined): Effect.Ef
   return Effect.flatMap(newest.committed, (committed) => {
     if (!committed) {
       state.rollBack(newest)
-      return settledWithin(state, open)
+      return learnEndingsWithin(state, open)
     }
     if (open === undefined) {
       state.confirm()
