@@ -120,9 +120,10 @@ export const make = <E = never, R = never>(
  * import { createClient } from "redis"
  *
  * const client = Effect.acquireRelease(
- *   Effect.promise(() => createClient({ url: "redis://127.0.0.1:6379" }).on("error", () => {}).connect()),
- *   (client) => Effect.promise(() => client.close())
- * )
+ *   Effect.sync(() => createClient({ url: "redis://127.0.0.1:6379" }).on("error", () => {})),
+ *   // not close() or quit(), which wait for a server that may be down
+ *   (client) => Effect.sync(() => client.destroy())
+ * ).pipe(Effect.tap((client) => Effect.promise(() => client.connect())))
  *
  * const store = RedisStore.layer({ client, prefix: "shop:session:" })
  * ```

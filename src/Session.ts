@@ -370,6 +370,9 @@ export const ignoreChanges: Effect.Effect<void, never, Session> = own.ignoreChan
  * that goes on writing. Keeps a new session even if it is empty. Fails with `HeadSent` if a new token would be needed and
  * can't be sent any more.
  *
+ * A `StoreError` can mean that the store saved and its answer was lost. If you handle it and answer below 500, the end of
+ * the request saves once more, so an update may count twice. Answer with a 5xx, or run `ignoreChanges`, where that matters.
+ *
  * @since 0.1.0
  * @category combinators
  */
