@@ -8,6 +8,9 @@
  * nothing to move and a removal that finds no session. Removing the old token of a renewed session takes two statements
  * to find its successor and one to end it.
  *
+ * **SQLite.** Several processes share a file through `@effect/sql-sqlite-node`. With `@effect/sql-libsql` a `file:` URL is
+ * for one process alone: after one "database is locked" its driver acknowledges writes that are never committed.
+ *
  * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and is
  * committed or rolled back with the app's rows. There, `Session.commit` tries once: a conflict fails with a
  * `StoreError` of reason `Contention`, so that the app can run its transaction again. The session also finds out
@@ -26,6 +29,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Checked } from "./internal/options.js"
 import * as options from "./internal/options.js"
@@ -241,11 +245,25 @@ export const layerMigrations = (
   options: MigrationOptions & { readonly migrationsTable?: string | undefined } = {}
 ): Layer.Layer<never, Migrator.MigrationError | SqlError.SqlError, SqlClient.SqlClient> =>
   Layer.effectDiscard(
-    Migrator.make({})({
-      loader: migrations(options),
-      table: options.migrationsTable ?? "effect_session_migrations"
-    })
+    Effect.retry(
+      Migrator.make({})({
+        loader: migrations(options),
+        table: options.migrationsTable ?? "effect_session_migrations"
+      }),
+      startTogether
+    )
   )
+
+/**
+ * Instances that start together on an empty database get in each other's way: the migrator makes its own table with a plain
+ * `CREATE TABLE`, and SQLite takes one writer at a time (D8). Every step can be run again, so that the losers try once more.
+ */
+const startTogether = {
+  times: 8,
+  schedule: Schedule.jittered(Schedule.exponential("50 millis", 1.5)),
+  while: (error: Migrator.MigrationError | SqlError.SqlError) =>
+    error._tag === "SqlError" || error.reason === "locked" || error.reason === "failed"
+}
 
 /**
  * Makes a store over the `SqlClient`. The sweep stops with the scope. Fails with a `ConfigError` that says what to

@@ -144,6 +144,27 @@ for (const database of Fixture.databases) {
         }
       })
 
+      // a file of sql-libsql is for one process alone (D2)
+      it.scopedLive.skipIf(database.dialect === "sqlite")(
+        "D8: instances that start together on an empty database all start",
+        () =>
+          Effect.gen(function*() {
+            for (let round = 0; round < 10; round++) {
+              yield* Effect.scoped(Effect.gen(function*() {
+                const { client } = yield* database.schema
+                const instance = Effect.scoped(
+                  Layer.build(Layer.provide(SqlStore.layerMigrations(), Layer.fresh(client)))
+                )
+                yield* Effect.all(Array.from({ length: 6 }, () => instance), {
+                  concurrency: "unbounded",
+                  discard: true
+                })
+              }))
+            }
+          }),
+        60_000
+      )
+
       it.scopedLive("lands with the business rows", () =>
         Effect.gen(function*() {
           const { body, live, orders } = yield* open
