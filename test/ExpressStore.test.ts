@@ -519,7 +519,8 @@ const shared = (store: session.Store) =>
     assert.isTrue(ours.accepts(token))
     const record: SessionRecord = yield* recordOf(ours, token)
     assert.deepStrictEqual(record.data, { user: "ann" })
-    assert.strictEqual(record.idle, hour)
+    // Express counts what is left of the cookie's life anew when it saves it, so a millisecond may be missing.
+    assert.isTrue(record.idle <= hour && record.idle > hour - 1000, `idle ${record.idle}`)
     assert.strictEqual(
       (yield* ours.update(token, record.revision, withData(record, { user: "ann", n: 5 })))._tag,
       "Updated"
