@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import { traced } from "./internal/runtime/caller.js"
 import { andThen } from "./internal/runtime/exit.js"
 import * as metrics from "./internal/runtime/metrics.js"
+import { raised } from "./internal/store/revision.js"
 import { sweeping } from "./internal/store/sweeping.js"
 import * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
@@ -276,18 +277,22 @@ export const fromBackend = (
           (done) => done ? Store.created(token) : Store.exists
         )),
     update: (token, revision, record, { now }) =>
-      run("update", token, (key) =>
-        andThen(
-          backend.replace(key, revision, entryOf(record, revision + 1), now),
-          (result) => answer(token, key, revision + 1, result)
-        )),
+      run("update", token, (key) => {
+        const next = raised(revision)
+        return andThen(
+          backend.replace(key, revision, entryOf(record, next), now),
+          (result) => answer(token, key, next, result)
+        )
+      }),
     renew: (token, revision, next, record, { now }) =>
       run("renew", token, (key) =>
-        andThen(SessionToken.toId(next), (id) =>
-          andThen(
-            backend.rename(key, revision, keyOf(id, next), entryOf(record, revision + 1), tombstone(now, id), now),
-            (result) => answer(next, key, revision + 1, result)
-          ))),
+        andThen(SessionToken.toId(next), (id) => {
+          const renewed = raised(revision)
+          return andThen(
+            backend.rename(key, revision, keyOf(id, next), entryOf(record, renewed), tombstone(now, id), now),
+            (result) => answer(next, key, renewed, result)
+          )
+        })),
     touch: (token, revision, deadline, { now }) =>
       run("touch", token, (key) =>
         Effect.map(

@@ -37,7 +37,16 @@ import { grace } from "../src/internal/store/sweeping.js"
 import * as Fixture from "./fixtures/sql.js"
 import { clocked } from "./support/clocked.js"
 import type { Clocked } from "./support/clocked.js"
-import { createSession, dataOf, drawToken, hour, makeRecord, recordOf, withData } from "./support/records.js"
+import {
+  createSession,
+  dataOf,
+  drawToken,
+  hour,
+  makeRecord,
+  recordOf,
+  revisionOf,
+  withData
+} from "./support/records.js"
 
 class Here extends Context.Tag("test/SqlStore/Here")<Here, Fixture.Schema>() {}
 
@@ -328,8 +337,8 @@ for (const database of Fixture.databases) {
             yield* increment(store, token)
             const next = yield* drawToken()
             const record = yield* recordOf(store, token)
-            assert.strictEqual((yield* store.renew(token, record.revision, next, record))._tag, "Updated")
-            yield* store.touch(next, record.revision + 1, record.deadline + 1)
+            const revision = revisionOf(yield* store.renew(token, record.revision, next, record))
+            yield* store.touch(next, revision, record.deadline + 1)
             yield* store.remove(next)
             assert.strictEqual(yield* count(sql, quoted), 2)
           }
@@ -517,7 +526,7 @@ for (const database of Fixture.databases) {
           )
           const record = yield* recordOf(store, token)
           assert.deepStrictEqual(record.data, { n: 100 })
-          assert.strictEqual(record.revision, 100)
+          assert.isAtLeast(record.revision, 100)
         }))
 
       it.scoped("S05 S13: a renewal that can't be completed changes nothing", () =>
@@ -540,14 +549,14 @@ for (const database of Fixture.databases) {
           const record = yield* recordOf(store, first)
           const second = yield* drawToken()
           const third = yield* drawToken()
-          yield* store.renew(first, 0, second, record)
-          yield* store.renew(second, 1, third, record)
+          const renewed = revisionOf(yield* store.renew(first, 0, second, record))
+          const again = revisionOf(yield* store.renew(second, renewed, third, record))
           assert.deepStrictEqual(yield* dataOf(store, third), { n: 0 })
           yield* store.remove(first)
           for (const token of [first, second, third]) {
             assert.strictEqual(yield* dataOf(store, token), "Superseded")
           }
-          assert.deepStrictEqual(yield* store.update(third, 2, record), Store.gone)
+          assert.deepStrictEqual(yield* store.update(third, again, record), Store.gone)
           // whoever takes over a tombstone's row is nobody's predecessor
           yield* TestClock.adjust("2 minutes")
           assert.strictEqual((yield* store.create(first, yield* makeRecord({ n: 1 })))._tag, "Created")
@@ -618,15 +627,19 @@ for (const database of Fixture.databases) {
               )
               return yield* Ref.get(statements)
             })
+          const first = {
+            load: yield* counting(store.load(token)),
+            create: yield* counting(Effect.flatMap(drawToken(), (fresh) => store.create(fresh, record))),
+            update: yield* counting(store.update(token, 0, record)),
+            conflict: yield* counting(store.update(token, 0, record))
+          }
+          const { revision } = yield* recordOf(store, token)
           assert.deepStrictEqual(
             {
-              load: yield* counting(store.load(token)),
-              create: yield* counting(Effect.flatMap(drawToken(), (fresh) => store.create(fresh, record))),
-              update: yield* counting(store.update(token, 0, record)),
-              conflict: yield* counting(store.update(token, 0, record)),
-              touch: yield* counting(store.touch(token, 1, 2 * hour)),
-              idleTouch: yield* counting(store.touch(token, 1, 2 * hour)),
-              renew: yield* counting(store.renew(token, 1, next, record)),
+              ...first,
+              touch: yield* counting(store.touch(token, revision, 2 * hour)),
+              idleTouch: yield* counting(store.touch(token, revision, 2 * hour)),
+              renew: yield* counting(store.renew(token, revision, next, record)),
               remove: yield* counting(store.remove(other)),
               removeAgain: yield* counting(store.remove(other)),
               removeRenewed: yield* counting(store.remove(token))
@@ -718,9 +731,9 @@ for (const database of Fixture.databases) {
           const sql = yield* connect((yield* Here).other.camel)
           const store = yield* storeOn(sql, { table: "snake_case" })
           const token = yield* createSession(store, { n: 0 })
-          yield* increment(store, token)
+          const revision = revisionOf(yield* increment(store, token))
           const record = yield* recordOf(store, token)
-          assert.deepStrictEqual([record.data, record.revision, record.deadline], [{ n: 1 }, 1, hour])
+          assert.deepStrictEqual([record.data, record.revision, record.deadline], [{ n: 1 }, revision, hour])
         }))
 
       it.scoped("a driver with other settings answers the same", () =>
@@ -731,19 +744,19 @@ for (const database of Fixture.databases) {
             const sql = yield* connect(client)
             const store = yield* storeOn(sql, { table: "odd" })
             const token = yield* createSession(store, { n: 0 })
-            assert.strictEqual((yield* increment(store, token))._tag, "Updated", name)
+            const revision = revisionOf(yield* increment(store, token))
             const record = yield* recordOf(store, token)
-            assert.deepStrictEqual([record.revision, record.touchedAt, record.deadline], [1, 0, hour], name)
+            assert.deepStrictEqual([record.revision, record.touchedAt, record.deadline], [revision, 0, hour], name)
             assert.strictEqual((yield* store.update(token, 0, record))._tag, "Conflict", name)
             for (const deadline of [hour + 1, hour + 1, hour]) {
-              assert.strictEqual((yield* store.touch(token, 1, deadline))._tag, "Touched", name)
+              assert.strictEqual((yield* store.touch(token, revision, deadline))._tag, "Touched", name)
               assert.strictEqual((yield* recordOf(store, token)).deadline, hour + 1, name)
             }
             assert.strictEqual((yield* store.touch(token, 0, hour + 2))._tag, "Touched", name)
             const next = yield* drawToken()
-            assert.strictEqual((yield* store.renew(token, 1, next, record))._tag, "Updated", name)
-            assert.strictEqual((yield* store.renew(token, 1, yield* drawToken(), record))._tag, "Gone", name)
-            assert.strictEqual((yield* store.touch(token, 1, hour + 2))._tag, "Gone", name)
+            assert.strictEqual((yield* store.renew(token, revision, next, record))._tag, "Updated", name)
+            assert.strictEqual((yield* store.renew(token, revision, yield* drawToken(), record))._tag, "Gone", name)
+            assert.strictEqual((yield* store.touch(token, revision, hour + 2))._tag, "Gone", name)
             yield* sql`DELETE FROM odd`
           }
         }))

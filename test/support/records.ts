@@ -72,6 +72,14 @@ export const recordOf = (
     (loaded) => loaded._tag === "Live" ? Effect.succeed(loaded.record) : Effect.dieMessage(loaded._tag)
   )
 
+/** The revision that a write answered, which is higher than the one before; dies if the write was not carried out. */
+export const revisionOf = (answer: Store.Updated, before = 0): number => {
+  if (answer._tag !== "Updated" || answer.revision <= before) {
+    throw new Error(`not a write that raised revision ${before}: ${JSON.stringify(answer)}`)
+  }
+  return answer.revision
+}
+
 /** A record with other data. */
 export const withData = (record: SessionRecord, data: { readonly [key: string]: unknown }): SessionRecord => ({
   ...record,
