@@ -26,7 +26,10 @@ export type Data = Json.JsonObject
  */
 export interface SessionRecord {
   readonly data: Data
-  /** Raised by every write of data, never by a touch. */
+  /**
+   * Raised by every write of data, never by a touch. Most stores raise it by a random step, so that no number is used
+   * again after a failover or a restored backup took back a write.
+   */
   readonly revision: number
   readonly createdAt: number
   /** When the session was last written or touched. */

@@ -145,7 +145,7 @@ export interface Store {
     call: Call
   ) => Effect.Effect<Created, StoreError>
 
-  /** Replaces the record if it still has this revision, and raises the revision. */
+  /** Replaces the record if it still has this revision, and raises the revision, by 1 or more. */
   readonly update: (
     token: SessionToken.Token,
     revision: number,

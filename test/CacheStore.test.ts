@@ -44,6 +44,7 @@ import {
   withData
 } from "./support/records.js"
 import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
+import { writersOfALostRevision } from "./support/restored.js"
 
 interface Kept {
   readonly value: string
@@ -158,6 +159,16 @@ describe("CacheStore over a cache", () => {
       const renewed = yield* recordOf(store, next)
       assert.deepStrictEqual(renewed.data, { user: "ann" })
       assert.strictEqual(renewed.expiresAt, record.expiresAt)
+    }))
+
+  it.scoped("D5: after a restored backup, a writer that read a lost write gets a Conflict, also where another wrote since", () =>
+    Effect.gen(function*() {
+      const { cache, map } = makeCache()
+      yield* writersOfALostRevision(yield* storeOver(cache), () =>
+        Effect.sync(() => {
+          const copy = new Map(map)
+          return Effect.sync(() => copy.forEach((value, key) => map.set(key, value)))
+        }))
     }))
 
   it.scoped("C7: remove of a token that was renewed meanwhile ends the session that it became", () =>

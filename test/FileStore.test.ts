@@ -41,6 +41,7 @@ import {
   revisionOf,
   withData
 } from "./support/records.js"
+import { writersOfALostRevision } from "./support/restored.js"
 
 const names = (directory: string): Array<string> => fs.readdirSync(directory).filter((name) => !name.endsWith(".trash"))
 
@@ -125,6 +126,16 @@ describe("FileStore: one folder, several processes", () => {
       yield* one.remove(token)
       assert.strictEqual((yield* add(other, token, read, 3))._tag, "Gone")
       assert.strictEqual(yield* dataOf(other, token), "Superseded")
+    }))
+
+  it.scoped("D5: after a restored backup, a writer that read a lost write gets a Conflict, also where another wrote since", () =>
+    Effect.gen(function*() {
+      const { directory, one } = yield* two
+      yield* writersOfALostRevision(one, (token) =>
+        Effect.sync(() => {
+          const copy = fs.readFileSync(sessionFile(directory, token))
+          return Effect.sync(() => fs.writeFileSync(sessionFile(directory, token), copy))
+        }))
     }))
 
   it.scoped("C7: a removal under a token that another process renewed ends the session that it became", () =>

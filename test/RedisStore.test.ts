@@ -34,6 +34,7 @@ import {
   revisionOf,
   withData
 } from "./support/records.js"
+import { writersOfALostRevision } from "./support/restored.js"
 
 const prefix = "test:"
 
@@ -648,6 +649,17 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           const record = withData(yield* recordOf(store, token), { n: 1 })
           const revision = revisionOf(yield* store.update(token, 0, record))
           assert.deepStrictEqual(yield* store.update(token, 0, record), Store.conflict({ ...record, revision }))
+        }))
+
+      it.scoped("D5: after a restored backup, a writer that read a lost write gets a Conflict, also where another wrote since", () =>
+        Effect.gen(function*() {
+          const { admin, store } = yield* open
+          yield* writersOfALostRevision(store, (token) =>
+            Effect.gen(function*() {
+              const key = yield* keyOf(token)
+              const dump = yield* Effect.promise(() => admin.dumpBuffer(key))
+              return Effect.promise(() => admin.restore(key, 0, dump!, "REPLACE"))
+            }))
         }))
     })
   }

@@ -47,6 +47,7 @@ import {
   revisionOf,
   withData
 } from "./support/records.js"
+import { writersOfALostRevision } from "./support/restored.js"
 
 class Here extends Context.Tag("test/SqlStore/Here")<Here, Fixture.Schema>() {}
 
@@ -527,6 +528,16 @@ for (const database of Fixture.databases) {
           const record = yield* recordOf(store, token)
           assert.deepStrictEqual(record.data, { n: 100 })
           assert.isAtLeast(record.revision, 100)
+        }))
+
+      it.scoped("D5: after a restored backup, a writer that read a lost write gets a Conflict, also where another wrote since", () =>
+        Effect.gen(function*() {
+          const { sql, store, table } = yield* open(dialect, { table: "restored" })
+          yield* writersOfALostRevision(store, () =>
+            Effect.as(
+              sql`CREATE TABLE backup AS SELECT * FROM ${table}`,
+              Effect.zipRight(sql`DELETE FROM ${table}`, sql`INSERT INTO ${table} SELECT * FROM backup`)
+            ))
         }))
 
       it.scoped("S05 S13: a renewal that can't be completed changes nothing", () =>

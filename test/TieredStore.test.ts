@@ -8,12 +8,14 @@ import {
   Exit,
   Fiber,
   Layer,
+  Option,
   PubSub,
   Redacted,
   Ref,
   Stream,
   TestClock
 } from "effect"
+import * as CacheStore from "effect-session/CacheStore"
 import * as MemoryStore from "effect-session/MemoryStore"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SessionToken from "effect-session/SessionToken"
@@ -30,6 +32,7 @@ import {
   hour,
   makeRecord,
   recordOf,
+  revisionOf,
   withData
 } from "./support/records.js"
 import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
@@ -203,6 +206,36 @@ describe("TieredStore", () => {
       yield* held.proceed
       yield* Fiber.join(first)
       assert.deepStrictEqual(yield* dataOf(store, token), { n: 2 })
+    }))
+
+  it.scoped("D5: a memory that is warm over a restored store gets a Conflict, and sees its own writes from then on", () =>
+    Effect.gen(function*() {
+      const kept = new Map<string, string>()
+      const there = yield* build(CacheStore.layer({
+        get: (key) => Effect.sync(() => Option.fromNullable(kept.get(key))),
+        set: (key, value) => Effect.sync(() => kept.set(key, value)),
+        remove: (key) => Effect.sync(() => kept.delete(key))
+      }))
+      const store = yield* build(Layer.succeed(Store.Store, there).pipe(TieredStore.layer()))
+      const token = yield* createSession(store, { n: 0 })
+      const before = yield* recordOf(store, token)
+      const backup = new Map(kept)
+      // so many that what is written later has lower revisions than these
+      let lost = before
+      for (let n = 1; n <= 16; n++) {
+        yield* store.update(token, lost.revision, withData(lost, { n }))
+        lost = yield* recordOf(store, token)
+      }
+      backup.forEach((value, key) => kept.set(key, value))
+      const revision = revisionOf(yield* there.update(token, before.revision, withData(before, { n: "there" })))
+
+      assert.strictEqual((yield* recordOf(store, token)).revision, lost.revision)
+      const answer = yield* store.update(token, lost.revision, withData(lost, { n: "here" }))
+      assert.deepStrictEqual(answer, Store.conflict({ ...before, data: { n: "there" }, revision }))
+      assert.deepStrictEqual(yield* dataOf(store, token), { n: "there" })
+      const mine = yield* store.update(token, revision, withData(before, { n: "here" }))
+      assert.deepStrictEqual(yield* dataOf(store, token), { n: "here" })
+      assert.isBelow(revisionOf(mine, revision), lost.revision)
     }))
 
   it.scoped("an unknown token that was asked for slowly does not hide the session that was created meanwhile", () =>

@@ -170,7 +170,7 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
       run("update", token, (place) =>
         mutex.run([place.sid], () =>
           compare(place, revision, now, ({ cookie }) => {
-            const next = Math.floor(revision) + 1
+            const next = ExpressRecord.raised(revision)
             return Effect.as(put(place, record, next, cookie), Store.updated(token, next))
           }))),
     renew: (token, revision, next, record, { now }) =>
@@ -185,7 +185,7 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
                   if (taken) {
                     return Effect.fail(new Error(repeatedToken))
                   }
-                  const raised = Math.floor(revision) + 1
+                  const raised = ExpressRecord.raised(revision)
                   // The new session is written first: nobody has its token yet, so no session is lost if ending the old
                   // one fails.
                   return put(to, record, raised, cookie).pipe(

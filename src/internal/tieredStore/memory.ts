@@ -22,6 +22,8 @@ export interface Ticket {
   readonly id: Id
   readonly audience: string
   readonly startedAt: number
+  /** The revision that was remembered when the call began; -1 if there was none. */
+  readonly known: number
   /** Whether the id was removed or forgotten since the call began, so that the answer must not be kept. */
   stale: boolean
   /** The newest revision that was seen since the call began. Nothing older may be kept. */
@@ -62,7 +64,9 @@ export class Memory {
   }
 
   begin(id: Id, audience: string, startedAt: number): Ticket {
-    const ticket: Ticket = { id, audience, startedAt, stale: false, floor: -1 }
+    const slot = this.live.peek(id)
+    const known = slot?.loaded._tag === "Live" ? slot.loaded.record.revision : -1
+    const ticket: Ticket = { id, audience, startedAt, known, stale: false, floor: -1 }
     const tickets = this.tickets.get(id)
     if (tickets === undefined) {
       this.tickets.set(id, new Set([ticket]))
@@ -119,7 +123,10 @@ export class Memory {
     this.keep(ticket, record)
   }
 
-  /** Keeps a record of the store behind, unless something newer is known. */
+  /**
+   * Keeps a record of the store behind, unless something newer is known. If the record is older than what was already
+   * remembered when the call began, then the store has lost that, by a failover or a restored backup (D5).
+   */
   keep(ticket: Ticket, record: SessionRecord.SessionRecord): void {
     const { audience, id, startedAt } = ticket
     if (ticket.stale || record.revision < ticket.floor || this.isDistrusted(id, startedAt)) {
@@ -128,11 +135,13 @@ export class Memory {
     const there = this.live.peek(id)?.loaded
     let kept = record
     if (there?._tag === "Live" && there.record.revision >= record.revision) {
-      if (there.record.revision > record.revision) {
+      if (there.record.revision > Math.max(record.revision, ticket.known)) {
         return
       }
       // the data is the same, and a touch never moves a deadline back, so the later deadline is right
-      kept = there.record.deadline > record.deadline ? there.record : record
+      if (there.record.revision === record.revision && there.record.deadline > record.deadline) {
+        kept = there.record
+      }
     }
     this.absent.delete(id)
     this.live.set(id, { loaded: live(kept), audience, startedAt })
