@@ -5,8 +5,8 @@
  * **Promises.** Every operation is one round trip: a `GET` to read, a script to write. Scripts are atomic on the server
  * and compare revisions. So parallel updates are all kept, a session that was removed or renewed stays ended, and a
  * renewal leaves exactly one live token at every moment. A lost race costs no second trip, because the script answers
- * with the winner's record. A call that a client sends again after a cut connection is carried out once, unless
- * somebody else wrote in between. Removing the old token of a renewed session also ends the session that the renewal
+ * with the winner's record. A call that a client sends again after a cut connection is carried out once, also if up to
+ * four others wrote the session in between. Removing the old token of a renewed session also ends the session that the renewal
  * made, which takes one trip more.
  *
  * **Time.** The clock of the process that makes the call decides what has expired. The server deletes keys 60 seconds
@@ -27,7 +27,7 @@
  * `pexpire`, `del`, `exists` and `rename` on keys with the prefix. `KEYS`, `SCAN` and `SCRIPT` are never sent.
  *
  * **Costs.** A read is one `GET`, a write is one `EVALSHA`. The first use of each script after a server's start, a
- * failover or `SCRIPT FLUSH` takes one trip more. A session takes the bytes of its JSON text and 200 to 400 more.
+ * failover or `SCRIPT FLUSH` takes one trip more. A session takes the bytes of its JSON text and 250 to 450 more.
  *
  * @since 0.1.0
  */

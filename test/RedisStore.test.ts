@@ -10,6 +10,7 @@ import {
   Layer,
   Redacted,
   Ref,
+  Runtime,
   Schedule,
   Scope,
   TestClock
@@ -603,6 +604,110 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           yield* cut(store.remove(next))
           assert.strictEqual(yield* dataOf(store, next), "Superseded")
           assert.strictEqual((yield* dump(admin)).length, 2)
+        }))
+
+      it.scoped("D4: a command that is sent again counts once, also after four other writers, and no longer", () =>
+        Effect.gen(function*() {
+          const { store: others } = yield* open
+          const client = yield* connect(server.url)
+          const runtime = yield* Effect.runtime()
+          /** Sends the next script again when `between` has run, as after a cut connection, and gives that answer. */
+          let between: Effect.Effect<unknown, Store.StoreError> = Effect.void
+          const again = async <A>(send: () => Promise<A>): Promise<A> => {
+            const first = await send()
+            const run = between
+            between = Effect.void
+            await Runtime.runPromise(runtime)(run)
+            return run === Effect.void ? first : send()
+          }
+          const resending = new Proxy(client, {
+            get: (client, name, self) => {
+              const value: unknown = Reflect.get(client, name, client)
+              return typeof value !== "function"
+                ? value
+                : name === "withAbortSignal"
+                ? () => self as unknown
+                : name === "eval" || name === "evalSha" || name === "evalsha"
+                ? (...args: Array<unknown>) => again(() => Reflect.apply(value, client, args) as Promise<unknown>)
+                : value.bind(client) as unknown
+            }
+          })
+          const store = yield* storeOf({ client: resending, prefix })
+          const resent = <A>(
+            call: Effect.Effect<A, Store.StoreError>,
+            meanwhile: Effect.Effect<unknown, Store.StoreError>
+          ) => Effect.zipRight(Effect.sync(() => between = meanwhile), call)
+          const writers = (token: SessionToken.Token, count: number) =>
+            Effect.repeatN(Effect.suspend(() => increment(others, token)), count - 1)
+
+          for (const count of [1, 3, 4]) {
+            const token = yield* drawToken()
+            const created = yield* resent(store.create(token, yield* makeRecord({ n: 0 })), writers(token, count))
+            assert.deepStrictEqual(created, Store.created(token))
+
+            let record = yield* recordOf(others, token)
+            const raised = withData(record, { n: Number(record.data["n"]) + 1 })
+            const updated = yield* resent(store.update(token, record.revision, raised), writers(token, count))
+            assert.strictEqual(updated._tag, "Updated")
+
+            record = yield* recordOf(others, token)
+            const extended = record.deadline + hour
+            const touched = yield* resent(store.touch(token, record.revision, extended), writers(token, count))
+            assert.deepStrictEqual(touched, Store.touched(token))
+
+            record = yield* recordOf(others, token)
+            const next = yield* drawToken(token)
+            const renewed = yield* resent(store.renew(token, record.revision, next, record), writers(next, count))
+            assert.strictEqual(renewed._tag, "Updated")
+            assert.deepStrictEqual(yield* dataOf(store, next), { n: 4 * count + 1 })
+
+            yield* resent(store.remove(next), others.remove(next))
+            assert.strictEqual(yield* dataOf(store, next), "Superseded")
+          }
+
+          const token = yield* createSession(others, { n: 0 })
+          const record = yield* recordOf(others, token)
+          const late = yield* resent(
+            store.update(token, record.revision, withData(record, { n: 1 })),
+            writers(token, 5)
+          )
+          assert.strictEqual(late._tag, "Conflict")
+        }))
+
+      it.scoped("D4: what an older release wrote is read, and its next write remembers writers", () =>
+        Effect.gen(function*() {
+          const { admin, store } = yield* open
+          const sample = yield* createSession(store, { n: 0 })
+          const body = (yield* dump(admin))[0]!.replace(/^[^{]*[^ ]* = [^{]*/, "")
+          yield* Effect.promise(() => admin.flushall())
+          assert.match(body, /^\{"v":1,/)
+          const token = yield* drawToken(sample)
+          const key = yield* keyOf(token)
+          const zeros = "0".repeat(16)
+          const old = `S ${zeros} ${zeros} ${"9".repeat(16)} abcdefghijkl ${body}`
+          yield* Effect.promise(() => admin.set(key, old))
+          const record = yield* recordOf(store, token)
+          assert.deepStrictEqual([record.data, record.revision, record.touchedAt], [{ n: 0 }, 0, 0])
+
+          assert.deepStrictEqual(yield* store.create(token, record), Store.exists)
+          assert.deepStrictEqual(yield* store.update(token, 5, record), Store.conflict(record))
+          yield* store.touch(token, 0, record.deadline + 1)
+          assert.strictEqual(yield* Effect.promise(() => admin.get(key)), old)
+          assert.strictEqual((yield* increment(store, token))._tag, "Updated")
+          assert.match(
+            (yield* Effect.promise(() => admin.get(key)))!,
+            /^W \d{16} \d{16} \d{16} [\w-]{12}abcdefghijkl\.{36} \{"v":1,/
+          )
+          assert.deepStrictEqual(yield* dataOf(store, token), { n: 1 })
+
+          yield* Effect.promise(() => admin.set(key, old))
+          const next = yield* drawToken(token)
+          assert.strictEqual((yield* store.renew(token, 0, next, record))._tag, "Updated")
+          assert.deepStrictEqual(yield* dataOf(store, next), { n: 0 })
+
+          yield* Effect.promise(() => admin.set(key, old))
+          yield* store.remove(token)
+          assert.strictEqual(yield* dataOf(store, token), "Superseded")
         }))
 
       it.scoped("a user who may do no more than is documented can do all, and touches no key outside the prefix", () =>

@@ -59,7 +59,7 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
         Effect.map(
           commands.run(scripts.insert, [nameOf(key)], [
             Scripts.digits(now),
-            Scripts.encode(entry),
+            ...Scripts.encode(entry),
             timeToLive(entry.deadline, now)
           ]),
           (reply) => reply === Scripts.done
@@ -69,7 +69,7 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
           commands.run(scripts.replace, [nameOf(key)], [
             Scripts.digits(now),
             Scripts.digits(revision),
-            Scripts.encode(entry),
+            ...Scripts.encode(entry),
             timeToLive(entry.deadline, now)
           ]),
           replaced
@@ -88,7 +88,7 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
             commands.run(scripts.rename, [nameOf(key), nameOf(next)], [
               Scripts.digits(now),
               Scripts.digits(revision),
-              Scripts.encode(entry),
+              ...Scripts.encode(entry),
               timeToLive(entry.deadline, now),
               Scripts.encodeTombstone(tombstone),
               timeToLive(tombstone.until, now)

@@ -4,15 +4,21 @@
  *
  * A session is a head of fixed width with the encoded body behind it; a tombstone is a head alone:
  *
- *     S <revision> <touchedAt> <deadline> <writer> <body>
+ *     W <revision> <touchedAt> <deadline> <writers> <body>
  *     T <until>
  *     T <until> <successor>
  *
- * Numbers have 16 digits, the writer has 12 characters, and the successor's id has 43. Compared with a Redis hash, one
- * string takes 80 to 300 bytes less. A read is one GET of one reply, a script reads the head without moving the body,
- * and a touch overwrites two numbers in place. The writer identifies the call that wrote the session. A client may send
- * a call again after a cut connection, without knowing whether it was carried out. If the writer is its own, the script
- * answers that it was, and not that somebody else was faster.
+ * Numbers have 16 digits and the successor's id has 43 characters. Compared with a Redis hash, one string takes 80 to
+ * 300 bytes less. A read is one GET of one reply, a script reads the head without moving the body, and a touch
+ * overwrites two numbers in place.
+ *
+ * A writer identifies the call that wrote the session, by 12 characters. The head has room for the last five, the
+ * newest first; what is not taken yet is dots. A client may send a call again after a cut connection, without knowing
+ * whether it was carried out. If its writer is among the five, the script answers that it was, and not that somebody
+ * else was faster.
+ *
+ * An earlier layout begins with `S` and has one writer. It is read as well, and the next write of the session is in the
+ * layout above.
  */
 import * as Encoding from "effect/Encoding"
 import type { SessionId } from "../../SessionToken.js"
@@ -20,12 +26,18 @@ import type { Entry, LiveEntry, Tombstone } from "../../StoreBackend.js"
 import { randomBytes } from "../crypto/hash.js"
 
 const width = 16
-const bodyAt = 66
+
+/** How long a writer is, and how many the head keeps. */
+const writerLength = 12
+const writersKept = 5
+
+/** How long the head is, up to the body. The head of the earlier layout is shorter. */
+const headLength = 54 + writerLength * writersKept
 
 /** The length of a tombstone that names a successor. */
 const tombstoneLength = 62
 
-const live = /^S (\d{16}) (\d{16}) (\d{16}) [\w-]{12} /
+const live = /^[SW] (\d{16}) (\d{16}) (\d{16}) (?:[\w-]{12}|[\w.-]{60}) /
 const tombstone = /^T (\d{16})(?: ([\w-]{43}))?$/
 const laterLayout = /^[A-Z]\d* /
 
@@ -33,10 +45,14 @@ const laterLayout = /^[A-Z]\d* /
 export const digits = (value: number): string =>
   String(Math.max(0, Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER))).padStart(width, "0")
 
-/** The text of a session, with a new writer. @internal */
-export const encode = (entry: LiveEntry): string => {
+/**
+ * A session as the scripts take it: the head up to a new writer, and the body. The script puts those who wrote before
+ * between them.
+ * @internal
+ */
+export const encode = (entry: LiveEntry): readonly [head: string, body: string] => {
   const writer = Encoding.encodeBase64Url(randomBytes(9))
-  return `S ${digits(entry.revision)} ${digits(entry.touchedAt)} ${digits(entry.deadline)} ${writer} ${entry.body}`
+  return [`W ${digits(entry.revision)} ${digits(entry.touchedAt)} ${digits(entry.deadline)} ${writer}`, entry.body]
 }
 
 /** @internal */
@@ -64,14 +80,14 @@ export const decode = (text: string): Entry => {
       revision: Number(head[1]),
       touchedAt: Number(head[2]),
       deadline: Number(head[3]),
-      body: text.slice(bodyAt)
+      body: text.slice(head[0].length)
     }
   }
   const ended = tombstone.exec(text)
   if (ended !== null) {
     return { _tag: "Tombstone", until: Number(ended[1]), successor: ended[2] as SessionId | undefined }
   }
-  return !text.startsWith("S ") && laterLayout.test(text) ? later : unreadable
+  return !/^[SW] /.test(text) && laterLayout.test(text) ? later : unreadable
 }
 
 /** The write was carried out. This and the next two are the answers of the scripts that are not a session. @internal */
@@ -85,18 +101,26 @@ export const taken = "!"
 
 const prelude = `
 local now = tonumber(ARGV[1])
-local function head(key) return redis.call('GETRANGE', key, 0, ${bodyAt - 1}) end
+local nobody = '${".".repeat(writerLength * writersKept)}'
+local function head(key) return redis.call('GETRANGE', key, 0, ${headLength - 1}) end
 local function revision(found) return string.sub(found, 3, 18) end
 local function deadline(found) return tonumber(string.sub(found, 37, 52)) or 0 end
-local function writer(found) return string.sub(found, 54, 65) end
-local function session(found) return string.sub(found, 1, 2) == 'S ' end
+local function layout(found) return string.sub(found, 1, 2) end
+local function session(found) return layout(found) == 'W ' or layout(found) == 'S ' end
 local function live(found) return session(found) and now < deadline(found) end
-local function ours(found, written) return session(found) and writer(found) == writer(written) end
-local function tombstone(found) return string.sub(found, 1, 2) == 'T ' end
+local function writers(found)
+  return layout(found) == 'W ' and string.sub(found, 54, ${headLength - 1}) or string.sub(found, 54, 65) .. nobody
+end
+local function ours(found, written) return session(found) and string.find(writers(found), string.sub(written, 54), 1, true) end
+local function write(key, written, before, body, timeToLive)
+  local kept = string.sub(before, 1, ${writerLength * (writersKept - 1)})
+  redis.call('SET', key, written .. kept .. ' ' .. body, 'PX', timeToLive)
+end
+local function tombstone(found) return layout(found) == 'T ' end
 local function ends(found) return tonumber(string.sub(found, 3, 18)) or math.huge end
 `
 
-/** KEYS: the key. ARGV: now, the session, its time to live. @internal */
+/** KEYS: the key. ARGV: now, head and body of the session, its time to live. @internal */
 export const insert = `${prelude}
 local found = head(KEYS[1])
 if ours(found, ARGV[2]) then return '${done}' end
@@ -104,21 +128,21 @@ if found ~= '' then
   local expired = session(found) and not live(found) or tombstone(found) and ends(found) <= now
   if not expired then return '${taken}' end
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+write(KEYS[1], ARGV[2], nobody, ARGV[3], ARGV[4])
 return '${done}'`
 
-/** KEYS: the key. ARGV: now, the revision to replace, the session, its time to live. @internal */
+/** KEYS: the key. ARGV: now, the revision to replace, head and body of the session, its time to live. @internal */
 export const replace = `${prelude}
 local found = head(KEYS[1])
 if ours(found, ARGV[3]) then return '${done}' end
 if not live(found) then return '${absent}' end
 if revision(found) ~= ARGV[2] then return redis.call('GET', KEYS[1]) end
-redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+write(KEYS[1], ARGV[3], writers(found), ARGV[4], ARGV[5])
 return '${done}'`
 
 /**
- * KEYS: the old key, the new one. ARGV: now, the revision to replace, the session, its time to live, the tombstone, its
- * time to live. Either both are written or none: a full server rejects the first write of a script, never a later one.
+ * KEYS: the old key, the new one. ARGV: now, the revision to replace, head and body of the session, its time to live,
+ * the tombstone, its time to live. Either both are written or none: a full server rejects the first write of a script, never a later one.
  * @internal
  */
 export const rename = `${prelude}
@@ -128,8 +152,8 @@ if ours(next, ARGV[3]) then return '${done}' end
 if not live(found) then return '${absent}' end
 if revision(found) ~= ARGV[2] then return redis.call('GET', KEYS[1]) end
 if next ~= '' then return '${taken}' end
-redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[6])
+write(KEYS[2], ARGV[3], nobody, ARGV[4], ARGV[5])
+redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[7])
 return '${done}'`
 
 /** KEYS: the key. ARGV: now, the revision to extend, touchedAt and deadline as in the head, time to live. @internal */
