@@ -1,6 +1,7 @@
 /**
- * Keeps sessions in Redis 6 or newer, Valkey, or a cluster of either, through the client that the app has already:
- * `redis` or `ioredis`, version 5 or newer. The module knows nothing of HTTP, nor of how the client is connected.
+ * Keeps sessions in Redis 6 or newer, Valkey, or a cluster of either, through a client of the package `redis` or
+ * `ioredis`, version 5 or newer: one that the store makes from a URL, or one that the app has already. The module knows
+ * nothing of HTTP.
  *
  * **Promises.** Every operation is one round trip: a `GET` to read, a script to write. Scripts are atomic on the server
  * and compare revisions. So parallel updates are all kept, a session that was removed or renewed stays ended, and a
@@ -31,14 +32,17 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { invalid } from "./internal/options.js"
 import * as Backend from "./internal/redisStore/backend.js"
 import type { IoRedis, NodeRedis } from "./internal/redisStore/clients.js"
 import * as Commands from "./internal/redisStore/commands.js"
+import { connect } from "./internal/redisStore/connect.js"
 import * as Store from "./Store.js"
 import * as StoreBackend from "./StoreBackend.js"
 
@@ -64,20 +68,64 @@ export type {
 export type Client = IoRedis | NodeRedis
 
 /**
- * Options of `layer`. The client is required.
+ * Options that are the same however the server is reached.
  *
- * @since 0.1.0
+ * @since 0.2.0
  * @category models
  */
-export interface Options<E = never, R = never> {
-  /** The client, or a scoped Effect of it, which is released with the layer. */
-  readonly client: Client | Effect.Effect<Client, E, R>
+export interface CommonOptions {
   /** What every key begins with. It must not contain braces, which would move the hash tag. Default `session:`. */
   readonly prefix?: string | undefined
 }
 
 /**
- * Makes a Redis store. Fails with a `ConfigError` for a wrong option, and with the error of the client's Effect.
+ * Options of a store that uses a client of the app's own. `Sentinel`, clusters, pools and `ioredis` are reached by it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ClientOptions<E = never, R = never> extends CommonOptions {
+  /** The client, or a scoped Effect of it, which is released with the layer. */
+  readonly client: Client | Effect.Effect<Client, E, R>
+}
+
+/**
+ * Options of a store that makes its own client, with the package `redis`. They are data, so `layerConfig` takes them
+ * too.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface UrlOptions extends CommonOptions {
+  /**
+   * Where a single server is, as `redis://user:password@host:6379/0`, or `rediss://…` for TLS. User, password, port
+   * (6379) and database (0) can be left out. It is never logged, only its host and port are.
+   */
+  readonly url: Redacted.Redacted | string
+}
+
+/**
+ * Options of `layer`: either a `url` or a `client`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Options<E = never, R = never> =
+  | (ClientOptions<E, R> & { readonly url?: never })
+  | (UrlOptions & { readonly client?: never })
+
+const clientOf = <E, R>(
+  options: Options<E, R>
+): Effect.Effect<Client, ConfigError.ConfigError | E, R | Scope.Scope> =>
+  options.url !== undefined
+    ? connect(options.url)
+    : Effect.isEffect(options.client)
+    ? options.client
+    : Effect.succeed(options.client)
+
+/**
+ * Makes a Redis store. Fails with a `ConfigError` for a wrong option, or if a `url` is given and the package `redis` is
+ * not installed, and with the error of the client's Effect. A server that can't be reached is no failure here.
  *
  * @since 0.1.0
  * @category constructors
@@ -90,13 +138,12 @@ export const make = <E = never, R = never>(
     if (typeof prefix !== "string" || /[{}]/.test(prefix)) {
       return yield* invalid(["RedisStore", "prefix"], "write a text without braces, such as \"shop:session:\"")
     }
-    const client = Effect.isEffect(options.client) ? yield* options.client : options.client
-    const commands = Commands.fromClient(client)
+    const commands = Commands.fromClient(yield* clientOf(options))
     if (commands === undefined) {
       return yield* invalid(
         ["RedisStore", "client"],
         "pass a client of the package \"redis\" (await createClient({ url }).connect()) or \"ioredis\" (new Redis(url)), "
-          + "version 5 or newer, or an Effect of one"
+          + "version 5 or newer, or an Effect of one, or pass a `url`"
       )
     }
     return yield* StoreBackend.fromBackend(yield* Backend.make(commands, prefix), { name: "RedisStore" })
@@ -105,11 +152,20 @@ export const make = <E = never, R = never>(
 /**
  * Keeps sessions in Redis. If two apps share one server, give each a prefix of its own.
  *
- * The client decides how long a call waits for a server that is down: by default both packages queue calls until they
- * are connected again. The middleware gives up after the policy's store timeout. A write that it gave up on is then
- * removed from the queue of a single `redis` client. With `ioredis` it can't be removed, so it may still be carried out
- * later, unless somebody wrote the session meanwhile. A client of `redis` needs a listener for `error`; without one,
- * Node ends the process when the connection is lost.
+ * **With a `url`** the store makes the client, with the package `redis`, and closes it with the layer. It connects in
+ * the background: the layer is built also while the server is down, and works once the server is there. The client
+ * connects again by itself, after at most about two seconds. Each kind of failure is logged as a warning, once until the
+ * connection is back, and the return at level info.
+ *
+ * **With a `client`** the app decides how it connects. A client of `redis` needs a listener for `error`; without one,
+ * Node ends the process when the connection is lost. Release it by `destroy` (`disconnect` for `ioredis`): `close` and
+ * `quit` wait for a server that may be down. Connect without waiting for it, or outside of the acquisition, which can't
+ * be interrupted. A client that was never connected, or is closed, fails every call with a `StoreError`.
+ *
+ * **While the server is down** calls wait until the client is connected again, unless the client is set up otherwise.
+ * The middleware gives up after the policy's store timeout and answers 503. A write that it gave up on is then removed
+ * from the queue of a single `redis` client. With `ioredis` it can't be removed, so it may still be carried out later,
+ * unless somebody wrote the session meanwhile.
  *
  * @since 0.1.0
  * @category layers
@@ -117,18 +173,36 @@ export const make = <E = never, R = never>(
  * ```ts
  * import { Effect } from "effect"
  * import * as RedisStore from "effect-session/RedisStore"
- * import { createClient } from "redis"
+ * import { Redis } from "ioredis"
+ *
+ * const store = RedisStore.layer({ url: "redis://127.0.0.1:6379", prefix: "shop:session:" })
  *
  * const client = Effect.acquireRelease(
- *   Effect.sync(() => createClient({ url: "redis://127.0.0.1:6379" }).on("error", () => {})),
- *   // not close() or quit(), which wait for a server that may be down
- *   (client) => Effect.sync(() => client.destroy())
- * ).pipe(Effect.tap((client) => Effect.promise(() => client.connect())))
- *
- * const store = RedisStore.layer({ client, prefix: "shop:session:" })
+ *   Effect.sync(() => new Redis("redis://127.0.0.1:6379").on("error", () => {})),
+ *   (client) => Effect.sync(() => client.disconnect())
+ * )
+ * const byClient = RedisStore.layer({ client, prefix: "shop:session:" })
  * ```
  */
 export const layer = <E = never, R = never>(
   options: Options<E, R>
 ): Layer.Layer<Store.Store, ConfigError.ConfigError | E, Exclude<R, Scope.Scope>> =>
   Layer.scoped(Store.Store, make(options))
+
+/**
+ * `layer` with a URL, and options read from `Config`.
+ *
+ * @since 0.2.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import * as RedisStore from "effect-session/RedisStore"
+ *
+ * const store = RedisStore.layerConfig({ url: Config.redacted("REDIS_URL") })
+ * ```
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<UrlOptions>
+): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (data) => layer(data)))

@@ -7,7 +7,6 @@ import { Config, Effect, Layer, Schema } from "effect"
 import { CookieState, HttpMiddleware, Session, SessionField, SessionPolicy } from "effect-session"
 import * as RedisStore from "effect-session/RedisStore"
 import { createServer } from "node:http"
-import { createClient } from "redis"
 
 const User = SessionField.make("user", Schema.NonEmptyString)
 const Counter = SessionField.make("counter", Schema.Struct({ count: Schema.Int, last: Schema.Int }), {
@@ -36,13 +35,7 @@ const show = Effect.gen(function*() {
   return HttpServerResponse.unsafeJson({ user: yield* User, count: (yield* Counter).count })
 })
 
-const store = Layer.unwrapEffect(Effect.map(Config.string("REDIS_URL"), (url) =>
-  RedisStore.layer({
-    client: Effect.acquireRelease(
-      Effect.promise(() => createClient({ url }).on("error", () => undefined).connect()),
-      (client) => Effect.sync(() => client.destroy())
-    )
-  })))
+const store = RedisStore.layerConfig({ url: Config.redacted("REDIS_URL") })
 
 const server = Layer.unwrapEffect(Effect.map(
   Config.port("PORT"),

@@ -18,8 +18,14 @@ const port = (name: string, fallback: number) => Config.port(name).pipe(Config.w
 
 const connect = (url: string) =>
   Effect.acquireRelease(
-    Effect.promise(() => createClient({ url }).on("error", console.error).connect()),
-    (client) => Effect.promise(() => client.close())
+    Effect.sync(() => {
+      const client = createClient({ url }).on("error", console.error)
+      // not waited for: the server may be down
+      void client.connect()
+      return client
+    }),
+    // not close(), which waits for a server that may be down
+    (client) => Effect.sync(() => client.destroy())
   )
 
 const shared = Effect.gen(function*() {

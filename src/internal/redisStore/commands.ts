@@ -30,14 +30,21 @@ export const script = (source: string): Effect.Effect<Script> =>
 /**
  * A copy of a client's error with name and message alone. ioredis attaches the command's arguments to its errors; those
  * hold a session's data, which must not get into a log. If a host has two addresses and both refuse the connection, the
- * error has no message, only a code.
+ * error has no message, only a code. A client of `redis` that is not connected says only that it is closed.
+ * @internal
  */
-const withoutArguments = (error: unknown): Error => {
+export const withoutArguments = (error: unknown): Error => {
   if (!(error instanceof Error)) {
     return new Error(String(error))
   }
   const { code } = error as { readonly code?: unknown }
-  const copy = new Error(error.message === "" ? String(code ?? error.name) : error.message)
+  const copy = new Error(
+    error.constructor.name === "ClientClosedError"
+      ? "The client is not connected. Call its connect() first, and close it after the store's layer."
+      : error.message === ""
+      ? String(code ?? error.name)
+      : error.message
+  )
   copy.name = error.name
   return copy
 }
