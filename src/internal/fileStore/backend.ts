@@ -193,23 +193,24 @@ export const make = (files: Swap.Files): Backend.Backend => {
   return {
     get: ({ id }) => Effect.map(read(id), Option.fromNullable),
     insert: (key, entry, now) => {
-      note(entry.deadline)
+      note(key.id, entry.deadline)
       return alone([key.id], () => insert(key, entry, now))
     },
     replace: ({ id }, revision, entry, now) => {
-      note(entry.deadline)
+      note(id, entry.deadline)
       return alone(
         [id],
         (waited) => replaceWith(id, revision, now, waited, (nonce) => Format.encodeLive(entry, nonce, 0), Effect.void)
       )
     },
     rename: (key, revision, next, entry, tombstone, now) => {
-      note(Math.min(entry.deadline, tombstone.until))
+      note(key.id, tombstone.until)
+      note(next.id, entry.deadline)
       return alone([key.id, next.id], (waited) => rename(key, revision, next, entry, tombstone, now, waited))
     },
     extend: (key, revision, deadline, now) => alone([key.id], () => extend(key, revision, deadline, now)),
     remove: (key, tombstone, now) => {
-      note(tombstone.until)
+      note(key.id, tombstone.until)
       return alone([key.id], () => remove(key, tombstone, now))
     },
     setAside: ({ id }) => alone([id], () => setAside(id)),

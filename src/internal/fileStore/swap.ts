@@ -28,6 +28,7 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as crypto from "../crypto/hash.js"
 import * as Format from "./format.js"
+import * as Listing from "./listing.js"
 
 /** How long a lock must be seen unchanged until its owner counts as dead, in nanoseconds. */
 const patience = 1_000_000_000n
@@ -67,7 +68,7 @@ export interface Files {
   /** Removes a file, or a folder with everything in it. */
   readonly removeTree: (name: string) => Effect.Effect<void>
   /** Every name in the folder. */
-  readonly list: Effect.Effect<ReadonlyArray<string>, PlatformError.PlatformError>
+  readonly list: Effect.Effect<Array<string>, PlatformError.PlatformError>
   /** Removes a name by one system call. The file stays under the name of the trash, which the next one overwrites. */
   readonly discard: (name: string) => Effect.Effect<void>
   /** Removes the file that was discarded last. */
@@ -136,7 +137,11 @@ export const make = (options: {
   const removeTree: Files["removeTree"] = (name) =>
     Effect.ignore(fileSystem.remove(path(name), { force: true, recursive: true }))
 
-  const list: Files["list"] = Effect.catchIf(fileSystem.readDirectory(directory), isNotFound, () => Effect.succeed([]))
+  const list: Files["list"] = Effect.catchIf(
+    Listing.list(fileSystem, directory),
+    isNotFound,
+    () => Effect.sync(() => [])
+  )
 
   // Deleting the folder under a running service is a plain way to end every session, so the folder is made again.
   const write = (name: string, content: Uint8Array) =>
