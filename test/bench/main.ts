@@ -58,6 +58,16 @@ session-file-store always waits for the disk (fsync), so it is to be compared wi
 the folder. Time counts where a disk is waited for, processor time where it is not.`
   },
   {
+    name: "sweep",
+    title: "The sweep of many files",
+    text:
+      `A process that has a FileStore on a folder of live sessions and nothing else to do, minute by minute. The sweep
+begins after the first minute, and then goes through the folder again and again. CPU is that of the whole process, the
+file system's threads counted.
+
+Goals: 2 % of a core; 15 ms.`
+  },
+  {
     name: "redis",
     title: "Sessions in Redis",
     text: `Commands a request as MONITOR sees them, what a script does inside the server not counted. Then the same

@@ -21,6 +21,9 @@ const draw = (): string => randomBytes(32).toString("base64url")
 /** How long each measurement takes, in milliseconds. */
 const length = 60_000
 
+/** The first sweep begins after the first minute, with a list of the folder and no session known yet. */
+const minutes = scaled(4, 2)
+
 const open = (directory: string, scope: Scope.Scope) =>
   Effect.runPromise(FileStore.make({ directory }).pipe(Effect.provide(NodeContext.layer), Scope.extend(scope)))
 
@@ -47,8 +50,6 @@ export const run = async (): Promise<string> => {
     await fill(directory, count)
     await open(directory, scope)
     const rows: Array<Array<string>> = []
-    // The first sweep begins after a minute, with a list of the folder and no session known yet.
-    const minutes = Math.max(1, Number(process.env["BENCH_MINUTES"] ?? 4))
     for (let minute = 0; minute < minutes; minute++) {
       const delay = monitorEventLoopDelay({ resolution: 1 })
       delay.enable()
