@@ -35,6 +35,7 @@ import type { Checked } from "./internal/options.js"
 import * as options from "./internal/options.js"
 import type { Primitive } from "./internal/sqlStore/backend.js"
 import * as backend from "./internal/sqlStore/backend.js"
+import * as Sqlite from "./internal/sqlStore/sqlite.js"
 import type { Dialect } from "./internal/sqlStore/statements.js"
 import * as Sql from "./internal/sqlStore/statements.js"
 import * as Table from "./internal/sqlStore/table.js"
@@ -281,6 +282,12 @@ export const make = (
     const at = yield* place(options)
     const columns = yield* checkColumns(options.columns)
     const sweep = yield* checkSweep(options)
+    if (Sqlite.isLibsqlFile(client)) {
+      yield* Effect.logWarning(
+        "SqlStore: @effect/sql-libsql on a file is for one process alone. If another process writes to the file, " +
+          "acknowledged writes can be lost. Use @effect/sql-sqlite-node where processes share a file."
+      )
+    }
     const sql = client.withoutTransforms()
     return yield* StoreBackend.fromBackend(
       backend.make({ sql, dialect, table: Table.qualified(dialect, at), columns }),

@@ -95,7 +95,7 @@ const app = Effect.gen(function*() {
   return HttpServerResponse.text(`${yield* outcome} ${yield* Orders}${yield* Notice}`)
 })
 
-for (const database of Fixture.databases) {
+for (const database of [...Fixture.databases, Fixture.libsql]) {
   describe.skipIf(database.missing !== undefined)(
     Fixture.title("a commit inside sql.withTransaction", database),
     () => {
@@ -145,7 +145,7 @@ for (const database of Fixture.databases) {
       })
 
       // a file of sql-libsql is for one process alone (D2)
-      it.scopedLive.skipIf(database.dialect === "sqlite")(
+      it.scopedLive.skipIf(database === Fixture.libsql)(
         "D8: instances that start together on an empty database all start",
         () =>
           Effect.gen(function*() {

@@ -4,7 +4,7 @@ import * as SqlStore from "effect-session/SqlStore"
 import * as StoreLaws from "effect-session/StoreLaws"
 import * as Fixture from "../fixtures/sql.js"
 
-for (const database of Fixture.databases) {
+for (const database of [...Fixture.databases, Fixture.libsql]) {
   describe.skipIf(database.missing !== undefined)(Fixture.title("the laws", database), () => {
     StoreLaws.suite(`SqlStore on ${database.name}`, {
       layer: SqlStore.layer().pipe(

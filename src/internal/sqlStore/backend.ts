@@ -16,6 +16,7 @@ import type * as Store from "../../Store.js"
 import * as StoreBackend from "../../StoreBackend.js"
 import * as crypto from "../crypto/hash.js"
 import { grace } from "../store/sweeping.js"
+import * as Sqlite from "./sqlite.js"
 import * as Sql from "./statements.js"
 
 /**
@@ -330,32 +331,37 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       return Effect.map(found, (rows) => Number(rows[0]?.revision) === written)
     })
 
+  const withoutStandstill = Sqlite.withoutStandstill(sql)
+
+  const persistently = <A>(effect: Effect.Effect<A, Sql.SqlFailure>): Effect.Effect<A, Sql.SqlFailure> =>
+    Sql.persistently(withoutStandstill(effect, (error) => Sql.failure(error, [])))
+
   const mark: Transaction["mark"] = Effect.flatMap(Clock.currentTimeMillis, (now) => {
     // no session's id has a colon
     const id = `mark:${Encoding.encodeBase64Url(crypto.randomBytes(24))}`
-    return Effect.as(Sql.affected(sql`${markRow(id, written, now)}`), Sql.persistently(committed(id)))
+    return Effect.as(Sql.affected(sql`${markRow(id, written, now)}`), persistently(committed(id)))
   })
 
   return {
     transaction: Effect.map(Sql.transactionKey, Option.map((key) => ({ key, mark }))),
-    get: (key) => Sql.persistently(select(sql`id = ${key.id}`, "")),
-    insert: (key, entry, now) => Sql.persistently(insert(key.id, entry, now)),
+    get: (key) => persistently(select(sql`id = ${key.id}`, "")),
+    insert: (key, entry, now) => persistently(insert(key.id, entry, now)),
     replace: (key, revision, entry, now) =>
-      Sql.persistently(
+      persistently(
         Effect.flatMap(
           update(assignments(entry), isLiveAt(key.id, revision, now)),
           (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
         )
       ),
     rename: (key, revision, next, entry, tombstone, now) =>
-      Sql.persistently(
+      persistently(
         Effect.flatMap(
           rename(key, revision, next, entry, tombstone, now),
           (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
         )
       ),
-    extend: (key, revision, deadline, now) => Sql.persistently(extend(key.id, revision, deadline, now)),
-    remove: (key, tombstone, now) => Sql.persistently(remove(key.id, tombstone, now)),
-    sweep: (limit, now) => Sql.persistently(swept(limit, now))
+    extend: (key, revision, deadline, now) => persistently(extend(key.id, revision, deadline, now)),
+    remove: (key, tombstone, now) => persistently(remove(key.id, tombstone, now)),
+    sweep: (limit, now) => persistently(swept(limit, now))
   }
 }

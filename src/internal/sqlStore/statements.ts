@@ -76,12 +76,14 @@ const kinds: ReadonlyMap<string, SqlFailure["kind"]> = new Map([
   ["40P01", "Contended"],
   ["ER_LOCK_DEADLOCK", "Contended"],
   ["ER_CHECKREAD", "Contended"],
-  ["SQLITE_BUSY", "Busy"],
-  ["SQLITE_LOCKED", "Busy"],
   ["23505", "Duplicate"],
   ["ER_DUP_ENTRY", "Duplicate"],
   ["SQLITE_CONSTRAINT_PRIMARYKEY", "Duplicate"]
 ])
+
+/** SQLite adds why it is busy: `SQLITE_BUSY_SNAPSHOT`, `SQLITE_BUSY_RECOVERY`. */
+const kindOf = (code: string | undefined): SqlFailure["kind"] =>
+  code === undefined ? "Other" : /^SQLITE_(BUSY|LOCKED)/.test(code) ? "Busy" : kinds.get(code) ?? "Other"
 
 interface DriverError {
   readonly code?: unknown
@@ -111,7 +113,7 @@ export const failure = (error: SqlError.SqlError, bound: ReadonlyArray<unknown>)
     .filter((value): value is string => typeof value === "string" && value.length >= shortestSecret)
     .sort((a, b) => b.length - a.length)
   const message = values.reduce((text, value) => text.replaceAll(value, "?"), describe(cause))
-  return new SqlFailure(message, code, (code === undefined ? undefined : kinds.get(code)) ?? "Other")
+  return new SqlFailure(message, code, kindOf(code))
 }
 
 /** Runs a statement and gives its rows. @internal */
@@ -150,7 +152,12 @@ export const transactionKey: Effect.Effect<Option.Option<object>> = Effect.map(
 const outside = Effect.map(transactionKey, Option.isNone)
 
 const contended = 10
-const busy = Schedule.intersect(Schedule.jittered(Schedule.exponential(5)), Schedule.recurs(9))
+
+/** 5, 10, 20, 40 and 80 ms, then 100 ms each: about 4 seconds in all, less than the policy's store timeout. */
+const busy = Schedule.intersect(
+  Schedule.jittered(Schedule.union(Schedule.exponential(5), Schedule.spaced(100))),
+  Schedule.recurs(44)
+)
 
 /**
  * Retries a statement that the database gave up because of another one: a deadlock's victim at once, a locked SQLite
