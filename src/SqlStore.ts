@@ -22,7 +22,7 @@
  */
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
-import type * as SqlError from "@effect/sql/SqlError"
+import * as SqlError from "@effect/sql/SqlError"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
@@ -250,10 +250,39 @@ export const layerMigrations = (
       Migrator.make({})({
         loader: migrations(options),
         table: options.migrationsTable ?? "effect_session_migrations"
-      }),
+      }).pipe(Effect.catchAllDefect(typed), Effect.zipRight(tableIsThere(options))),
       startTogether
     )
   )
+
+/** The migrator dies where a migration fails, or the COMMIT after it. */
+const typed = (defect: unknown): Effect.Effect<never, Migrator.MigrationError | SqlError.SqlError> =>
+  defect instanceof Migrator.MigrationError || defect instanceof SqlError.SqlError
+    ? Effect.fail(defect)
+    : Effect.die(defect)
+
+/**
+ * The migrator succeeds where it finds another instance at work, which may not have made the table yet, and where the
+ * migration is recorded but the table is gone. The statement is not prepared, because `@effect/sql-sqlite-node` keeps a
+ * failed preparation for ten minutes, and throws where it does not.
+ */
+const tableIsThere = (options: Placement): Effect.Effect<void, SqlError.SqlError, SqlClient.SqlClient> =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.all([dialectOf(sql), place(options)]).pipe(
+      // a wrong option has failed the migrations already
+      Effect.orDie,
+      Effect.flatMap(([dialect, at]) => {
+        const table = Table.qualified(dialect, at)
+        const absent = (cause: unknown) =>
+          Effect.fail(
+            new SqlError.SqlError({ cause, message: `SqlStore: the table ${table} is not there after its migration.` })
+          )
+        return sql.unsafe(`SELECT 1 FROM ${table} WHERE 1 = 0`).unprepared.pipe(
+          Effect.catchAll(absent),
+          Effect.catchAllDefect(absent)
+        )
+      })
+    ))
 
 /**
  * Instances that start together on an empty database get in each other's way: the migrator makes its own table with a plain

@@ -1,7 +1,8 @@
 import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import * as SqlClient from "@effect/sql/SqlClient"
+import * as Statement from "@effect/sql/Statement"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, LogLevel, Ref, Schema } from "effect"
+import { Deferred, Effect, Fiber, Layer, Logger, LogLevel, Ref, Schema } from "effect"
 import { CookieState, HttpMiddleware, Session, SessionField } from "effect-session"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Fixture from "./fixtures/sql.js"
@@ -21,6 +22,34 @@ const soldOut = Effect.fail("sold out" as const)
 
 /** Called by the handler of /raced between its read and its transaction. */
 let between: () => Promise<void> = () => Promise.resolve()
+
+/** An order whose session is about to be written when it is interrupted, and that could go on after the rollback. */
+const interrupted = Effect.gen(function*() {
+  const sql = yield* SqlClient.SqlClient
+  const reached = yield* Deferred.make<void>()
+  const rolledBack = yield* Deferred.make<void>()
+  let wentOn = false
+  const held = Statement.withTransformer(sql.withTransaction(order), (statement) => {
+    const [text] = statement.compile(true)
+    return /^\s*UPDATE .sessions/.test(text)
+      ? Deferred.succeed(reached, undefined).pipe(
+        Effect.zipRight(Deferred.await(rolledBack)),
+        Effect.map(() => {
+          wentOn = true
+          return statement
+        })
+      )
+      : Effect.succeed(statement)
+  })
+  const fiber = yield* Effect.fork(held)
+  yield* Deferred.await(reached)
+  yield* Fiber.interrupt(fiber)
+  yield* Deferred.succeed(rolledBack, undefined)
+  // who went on has done so by the time that two rounds of the event loop and a statement are over
+  yield* Effect.repeatN(Effect.promise(() => new Promise(setImmediate)), 1)
+  yield* sql`SELECT count(*) FROM orders`
+  return wentOn
+})
 
 const outcome = Effect.map(Session.outcome, ({ _tag }) => _tag)
 
@@ -76,6 +105,19 @@ const app = Effect.gen(function*() {
         return yield* soldOut
       })))
       break
+    case "/logout/after-commit":
+      yield* Effect.flip(sql.withTransaction(Effect.gen(function*() {
+        yield* order
+        yield* Session.destroy
+        return yield* soldOut
+      })))
+      break
+    case "/interrupted": {
+      yield* Orders
+      const wentOn = yield* interrupted
+      yield* Session.ignoreChanges
+      return HttpServerResponse.text(wentOn ? "it went on" : "it ended")
+    }
     case "/raced": {
       yield* Orders
       yield* Effect.promise(() => between())
@@ -247,6 +289,25 @@ for (const database of [...Fixture.databases, Fixture.libsql]) {
           yield* get("/order")
           assert.include((yield* get("/logout/sold-out")).set, "Max-Age=0")
           assert.strictEqual(yield* live, 0)
+        }))
+
+      it.scopedLive("S25: a logout that came after the commit stands when the transaction is rolled back", () =>
+        Effect.gen(function*() {
+          const { body, get, live, orders } = yield* open
+          yield* get("/order")
+          assert.include((yield* get("/logout/after-commit")).set, "Max-Age=0")
+          assert.strictEqual(yield* live, 0)
+          assert.strictEqual(yield* orders, 1)
+          assert.strictEqual(yield* body("/"), "Nothing 0")
+        }))
+
+      it.scopedLive("S67: a commit that is interrupted with its transaction never goes on after the rollback", () =>
+        Effect.gen(function*() {
+          const { body, orders } = yield* open
+          yield* body("/order")
+          assert.strictEqual(yield* body("/interrupted"), "it ended")
+          assert.strictEqual(yield* body("/"), "Nothing 1")
+          assert.strictEqual(yield* orders, 1)
         }))
 
       it.scopedLive("S65: a conflict is a typed error, and nothing of it is saved", () =>
