@@ -41,7 +41,8 @@ const interrupted = Effect.gen(function*() {
       )
       : Effect.succeed(statement)
   })
-  const fiber = yield* Effect.fork(held)
+  // the fiber of a handler is not interruptible here
+  const fiber = yield* Effect.fork(Effect.interruptible(held))
   yield* Deferred.await(reached)
   yield* Fiber.interrupt(fiber)
   yield* Deferred.succeed(rolledBack, undefined)
