@@ -9,7 +9,9 @@
  * to find its successor and one to end it.
  *
  * **SQLite.** Several processes share a file through `@effect/sql-sqlite-node`. With `@effect/sql-libsql` a `file:` URL is
- * for one process alone: after one "database is locked" its driver acknowledges writes that are never committed.
+ * for one process alone: after one "database is locked" its driver acknowledges writes that are never committed. A warning
+ * is logged when the store is built on one. `@effect/sql-sqlite-node` lets the process stand still while a file is locked,
+ * for 5 seconds by default. The store waits 10 ms at a time instead, for about 4 seconds, outside of the app's transactions.
  *
  * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and is
  * committed or rolled back with the app's rows. There, `Session.commit` tries once: a conflict fails with a
@@ -229,7 +231,7 @@ export const migrations = (options: MigrationOptions = {}): Migrator.Loader =>
   })
 
 /**
- * Runs the migrations when it is built. `migrationsTable` is the table in which they are recorded, by default
+ * Runs the migrations when it is built, and fails if the table is not there afterwards. `migrationsTable` is the table in which they are recorded, by default
  * `effect_session_migrations`. A second store in the same database needs another one.
  *
  * @since 0.1.0
