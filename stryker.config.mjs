@@ -1,5 +1,5 @@
 export default {
-  mutate: ["src/**/*.ts", "!src/index.ts", "!src/StoreLaws.ts", "!src/StateLaws.ts", "!src/internal/laws/**"],
+  mutate: ["src/**/*.ts", "!src/index.ts", "!src/StoreLaws*.ts", "!src/StateLaws*.ts", "!src/internal/laws/**"],
   testRunner: "vitest",
   vitest: { configFile: "test/mutation/vitest.config.ts" },
   coverageAnalysis: "perTest",

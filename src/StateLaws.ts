@@ -1,18 +1,17 @@
 /**
- * The state laws: what every state promises, as tests that anyone can run on their own state. Each law is a program
- * over the `State` service that fails with `LawBroken`. `suite` runs them all under `@effect/vitest`. A small client
- * turns each response into the next request. The module knows nothing of how a state carries a token, nor of stores.
+ * The state laws: what every state promises, as values that anyone can run on their own state. Each law is a program
+ * over the `State` service that fails with `LawBroken`. A small client turns each response into the next request. This
+ * module needs no test runner; `suite` of `effect-session/StateLawsSuite` runs all laws under `@effect/vitest`. The
+ * module knows nothing of how a state carries a token, nor of stores.
  *
  * @since 0.1.0
  */
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { layer as layerTests } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
-import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as client from "./internal/testing/cookieJar.js"
 import * as SessionToken from "./SessionToken.js"
@@ -503,33 +502,4 @@ export const laws = (options: Options = {}): ReadonlyArray<Law> => {
       : `for states that put ${emits ? "nothing" : "tokens"} into responses`,
     run: run(definition, options)
   }))
-}
-
-/**
- * Tests every transport of a state by every law, in one test each, under the given name.
- *
- * @since 0.1.0
- * @category laws
- * @example
- * ```ts
- * import { HeaderState } from "effect-session"
- * import * as StateLaws from "effect-session/StateLaws"
- *
- * StateLaws.suite("a header of our own", { layer: HeaderState.layer({ header: "X-Mine" }) })
- * ```
- */
-export const suite = <E>(
-  name: string,
-  options: Options & { readonly layer: Layer.Layer<State.State, E> }
-): void => {
-  layerTests(options.layer)(name, (it) => {
-    for (const law of laws(options)) {
-      const title = `${law.covers.join(" ")}: ${law.name}`
-      if (law.waived === undefined) {
-        it.effect(title, () => law.run)
-      } else {
-        it.effect.skip(`${title} (${law.waived})`, () => law.run)
-      }
-    }
-  })
 }

@@ -1,15 +1,15 @@
 /**
- * The store laws: what every store promises, as tests that anyone can run on their own store. Each law is a program
- * over the `Store` service that fails with `LawBroken`. `suite` runs them all under `@effect/vitest`. What a backend
- * can't do is waived by name, and shows as a skipped test. The module knows nothing of how a store keeps sessions.
+ * The store laws: what every store promises, as values that anyone can run on their own store. Each law is a program
+ * over the `Store` service that fails with `LawBroken`. What a backend can't do is waived by name. This module needs no
+ * test runner; `suite` of `effect-session/StoreLawsSuite` runs all laws under `@effect/vitest`. The module knows nothing
+ * of how a store keeps sessions.
  *
  * @since 0.1.0
  */
-import { layer as layerTests } from "@effect/vitest"
-import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as answers from "./internal/laws/store/answers.js"
+import * as interruptions from "./internal/laws/store/interruptions.js"
 import * as internal from "./internal/laws/store/law.js"
 import * as lifetimes from "./internal/laws/store/lifetimes.js"
 import * as model from "./internal/laws/store/model.js"
@@ -48,10 +48,21 @@ export interface Options {
    * end of a tombstone. With `live`, a server deletes by its own clock, so no law depends on when that happens. In both
    * cases the calls' `now` stands still until a law moves it, whatever the `Clock` says: a store must use its call's
    * `now`.
+   *
+   * With `test` one law lets the store's own sweep run. It moves the `TestClock` under which the store was built and the
+   * law runs, as `suite` does. Under any other clock that law has nothing to move, and passes.
    */
   readonly clock: "test" | "live"
   /** What the store can't do. Default: nothing is waived. */
   readonly waives?: ReadonlyArray<Capability> | undefined
+  /**
+   * Another instance of the store on the same data, such as a second process would have: the same database, folder or
+   * cache. It is built anew for each law of calls that meet, and those calls go to the two instances in turn. A store
+   * that compares and sets by a lock of its own process alone fails these laws, and has to waive `compareAndSet` and
+   * `createIfAbsent`. Between two calls the time goes on by a millisecond, for stores that answer reads from memory for a
+   * while. Default: the laws know one instance.
+   */
+  readonly second?: Layer.Layer<Store.Store, unknown> | undefined
   /** Single laws that the store does not keep: the reason by the law's name. The reason is printed. Default: none. */
   readonly except?: { readonly [law: string]: string } | undefined
   /**
@@ -109,6 +120,7 @@ const definitions: ReadonlyArray<internal.Definition> = [
   ...lifetimes.definitions,
   ...values.definitions,
   ...races.definitions,
+  ...interruptions.definitions,
   ...model.definitions
 ]
 
@@ -154,7 +166,8 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
     waives: options.waives ?? [],
     thoroughness: options.thoroughness ?? 1,
     seed: options.seed,
-    call: options.call
+    call: options.call,
+    second: options.second
   }
   for (const name of Object.keys(options.except ?? {})) {
     if (!definitions.some((definition) => definition.name === name)) {
@@ -170,46 +183,4 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
     waived: waived(definition, settings, options),
     run: internal.run(definition, settings)
   }))
-}
-
-/**
- * Tests a store by every law, in one test each, under the given name. The layer is built once. Every law draws tokens
- * of its own, and does not delete what it wrote.
- *
- * @since 0.1.0
- * @category laws
- * @example
- * ```ts
- * import { CacheStore } from "effect-session"
- * import * as StoreLaws from "effect-session/StoreLaws"
- *
- * declare const cache: CacheStore.Cache
- *
- * // a cache of several processes, which reads, compares and writes in three steps
- * StoreLaws.suite("CacheStore", {
- *   layer: CacheStore.layer(cache),
- *   clock: "test",
- *   waives: ["compareAndSet", "createIfAbsent"]
- * })
- * ```
- */
-export const suite = <E>(
-  name: string,
-  options: Options & {
-    readonly layer: Layer.Layer<Store.Store, E>
-    /** How long one law may take. Default 60 seconds. */
-    readonly timeout?: Duration.DurationInput | undefined
-  }
-): void => {
-  const timeout = options.timeout ?? Duration.seconds(60)
-  layerTests(options.layer, { timeout, excludeTestServices: options.clock === "live" })(name, (it) => {
-    for (const law of laws(options)) {
-      const title = law.covers.length === 0 ? law.name : `${law.covers.join(" ")}: ${law.name}`
-      if (law.waived === undefined) {
-        it.effect(title, () => law.run, Duration.toMillis(timeout))
-      } else {
-        it.effect.skip(`${title} (${law.waived})`, () => law.run)
-      }
-    }
-  })
 }

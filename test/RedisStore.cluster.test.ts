@@ -3,7 +3,7 @@ import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
-import * as StoreLaws from "effect-session/StoreLaws"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import * as Fixture from "./fixtures/redis.js"
 import { clocked } from "./support/clocked.js"
 import type { Clocked } from "./support/clocked.js"
@@ -172,7 +172,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore on a cluster" : "skipped
           assert.strictEqual((yield* increment(store, next))._tag, "Updated")
         }))
 
-      StoreLaws.suite("the laws", {
+      StoreLawsSuite.suite("the laws", {
         layer: Layer.unwrapEffect(Effect.sync(() => RedisStore.layer({ client: connect, prefix: "laws:" }))),
         clock: "test",
         thoroughness: 0.1

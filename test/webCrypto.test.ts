@@ -5,8 +5,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { CookieState, HttpMiddleware, MemoryStore, Session, SessionToken } from "effect-session"
-import * as StateLaws from "effect-session/StateLaws"
-import * as StoreLaws from "effect-session/StoreLaws"
+import * as StateLawsSuite from "effect-session/StateLawsSuite"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import * as testing from "effect-session/testing"
 import { createHash } from "node:crypto"
 import { vi } from "vitest"
@@ -16,9 +16,9 @@ vi.hoisted(() => {
   Object.defineProperty(process, "getBuiltinModule", { value: undefined })
 })
 
-StoreLaws.suite("MemoryStore", { layer: MemoryStore.layer(), clock: "test", thoroughness: 0.2 })
+StoreLawsSuite.suite("MemoryStore", { layer: MemoryStore.layer(), clock: "test", thoroughness: 0.2 })
 
-StateLaws.suite("CookieState, signed", {
+StateLawsSuite.suite("CookieState, signed", {
   layer: CookieState.layer({ name: "connect.sid", signed: { secrets: Redacted.make("secret") } })
 })
 

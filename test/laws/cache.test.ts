@@ -3,7 +3,7 @@ import { KeyValueStore } from "@effect/platform"
 import { Context, Effect, Layer, Option } from "effect"
 import * as CacheStore from "effect-session/CacheStore"
 import * as Store from "effect-session/Store"
-import * as StoreLaws from "effect-session/StoreLaws"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import Keyv from "keyv"
 
 const makeCache = (): CacheStore.Cache => {
@@ -18,24 +18,24 @@ const makeCache = (): CacheStore.Cache => {
 }
 
 // within one process the queue keeps every law
-StoreLaws.suite("CacheStore over a cache", {
+StoreLawsSuite.suite("CacheStore over a cache", {
   layer: CacheStore.layer(Effect.sync(makeCache)),
   clock: "test"
 })
 
-StoreLaws.suite("CacheStore over KeyValueStore", {
+StoreLawsSuite.suite("CacheStore over KeyValueStore", {
   layer: CacheStore.layerKeyValueStore().pipe(Layer.provide(KeyValueStore.layerMemory)),
   clock: "test"
 })
 
-StoreLaws.suite("CacheStore over Persistence", {
+StoreLawsSuite.suite("CacheStore over Persistence", {
   layer: CacheStore.layerPersistence({ persistence: Persistence.BackingPersistence }).pipe(
     Layer.provide(Persistence.layerMemory)
   ),
   clock: "live"
 })
 
-StoreLaws.suite("CacheStore over Keyv", {
+StoreLawsSuite.suite("CacheStore over Keyv", {
   layer: CacheStore.layerKeyv(Effect.sync(() => new Keyv())),
   clock: "live"
 })
@@ -61,7 +61,7 @@ const twoProcesses = Layer.scoped(
   })
 )
 
-StoreLaws.suite("CacheStore of two processes", {
+StoreLawsSuite.suite("CacheStore of two processes", {
   layer: twoProcesses,
   clock: "test",
 

@@ -3,7 +3,7 @@ import connectPgSimple from "connect-pg-simple"
 import { RedisStore } from "connect-redis"
 import { Effect } from "effect"
 import * as ExpressStore from "effect-session/ExpressStore"
-import * as StoreLaws from "effect-session/StoreLaws"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import session from "express-session"
 import pg from "pg"
 import { createClient } from "redis"
@@ -35,14 +35,14 @@ class MapStore extends session.Store {
 }
 
 // within one process the queue keeps every law
-StoreLaws.suite("ExpressStore", {
+StoreLawsSuite.suite("ExpressStore", {
   layer: ExpressStore.layer(Effect.sync(() => new MapStore()), { expiry: "record" }),
   clock: "test"
 })
 
 describe.skipIf(redisMissing)(redisTitle("the laws"), () => {
   const prefix = `effect-session-laws-express-${process.pid}:`
-  StoreLaws.suite("ExpressStore by connect-redis", {
+  StoreLawsSuite.suite("ExpressStore by connect-redis", {
     layer: ExpressStore.layer(
       Effect.map(
         Effect.acquireRelease(
@@ -72,7 +72,7 @@ describe.skipIf(redisMissing)(redisTitle("the laws"), () => {
 
 describe.skipIf(databaseMissing)(databaseTitle("the laws"), () => {
   const schemaName = `effect_session_laws_express_${process.pid}`
-  StoreLaws.suite("ExpressStore by connect-pg-simple", {
+  StoreLawsSuite.suite("ExpressStore by connect-pg-simple", {
     layer: ExpressStore.layer(
       Effect.map(
         Effect.acquireRelease(

@@ -2,7 +2,7 @@ import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import * as FileStore from "effect-session/FileStore"
-import * as StoreLaws from "effect-session/StoreLaws"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 
 const inTemporaryFolder = (durability: FileStore.Durability) =>
   FileSystem.FileSystem.pipe(
@@ -12,9 +12,9 @@ const inTemporaryFolder = (durability: FileStore.Durability) =>
     Layer.provide(NodeContext.layer)
   )
 
-StoreLaws.suite("FileStore", { layer: inTemporaryFolder("rename"), clock: "test" })
+StoreLawsSuite.suite("FileStore", { layer: inTemporaryFolder("rename"), clock: "test" })
 
-StoreLaws.suite("FileStore, synced to disk", {
+StoreLawsSuite.suite("FileStore, synced to disk", {
   layer: inTemporaryFolder("fsync"),
   clock: "test",
   thoroughness: 0.05

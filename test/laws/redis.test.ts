@@ -1,7 +1,7 @@
 import { describe } from "@effect/vitest"
 import { Effect } from "effect"
 import * as RedisStore from "effect-session/RedisStore"
-import * as StoreLaws from "effect-session/StoreLaws"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import { Redis } from "ioredis"
 import * as Fixture from "../fixtures/redis.js"
 
@@ -22,7 +22,7 @@ const clean = (prefix: string) =>
 describe.skipIf(missing !== undefined)(missing ?? "the laws", () => {
   for (const { connect, name } of Fixture.clients) {
     const prefix = `effect-session:laws:${process.pid}:${name}:`
-    StoreLaws.suite(`RedisStore by ${name}`, {
+    StoreLawsSuite.suite(`RedisStore by ${name}`, {
       layer: RedisStore.layer({
         client: Effect.zipRight(Effect.addFinalizer(() => clean(prefix)), connect(Fixture.url)),
         prefix

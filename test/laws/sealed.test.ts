@@ -3,7 +3,7 @@ import * as MemoryStore from "effect-session/MemoryStore"
 import * as SealedStore from "effect-session/SealedStore"
 import type * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
-import * as StoreLaws from "effect-session/StoreLaws"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import { createHash } from "node:crypto"
 
 const keys = [Redacted.make(createHash("sha256").update("laws").digest("base64"))]
@@ -37,7 +37,7 @@ const asAnswered = (store: Store.Store): Store.Store => {
   })
 }
 
-StoreLaws.suite("SealedStore", {
+StoreLawsSuite.suite("SealedStore", {
   layer: SealedStore.layer({ keys }),
   clock: "test",
   call,
@@ -46,7 +46,7 @@ StoreLaws.suite("SealedStore", {
 
 const sealsAnew = "a token that is created under again is sealed anew, for a session of its own"
 
-StoreLaws.suite("SealedStore with revocations", {
+StoreLawsSuite.suite("SealedStore with revocations", {
   layer: Layer.project(
     SealedStore.layer({ keys, revocations: MemoryStore.layer() }),
     Store.Store,

@@ -6,33 +6,34 @@ import * as HeaderState from "effect-session/HeaderState"
 import * as ParamState from "effect-session/ParamState"
 import * as State from "effect-session/State"
 import * as StateLaws from "effect-session/StateLaws"
+import * as StateLawsSuite from "effect-session/StateLawsSuite"
 
 const secrets = [Redacted.make("new"), Redacted.make("old")]
 
-StateLaws.suite("CookieState", { layer: CookieState.layer() })
-StateLaws.suite("CookieState, plain HTTP", { layer: CookieState.layer({ secure: false }) })
-StateLaws.suite("CookieState, prefixed and kept", {
+StateLawsSuite.suite("CookieState", { layer: CookieState.layer() })
+StateLawsSuite.suite("CookieState, plain HTTP", { layer: CookieState.layer({ secure: false }) })
+StateLawsSuite.suite("CookieState, prefixed and kept", {
   layer: CookieState.layer({ name: "__Http-sid", domain: "example.com", path: "/app", maxAge: "14 days" })
 })
-StateLaws.suite("CookieState, partitioned", { layer: CookieState.layer({ partitioned: true, priority: "high" }) })
-StateLaws.suite("CookieState, signed", { layer: CookieState.layer({ name: "connect.sid", signed: { secrets } }) })
-StateLaws.suite("HeaderState, bearer", { layer: HeaderState.layer() })
-StateLaws.suite("HeaderState, a header of its own", { layer: HeaderState.layer({ header: "X-Session" }) })
-StateLaws.suite("HeaderState, a scheme of its own", {
+StateLawsSuite.suite("CookieState, partitioned", { layer: CookieState.layer({ partitioned: true, priority: "high" }) })
+StateLawsSuite.suite("CookieState, signed", { layer: CookieState.layer({ name: "connect.sid", signed: { secrets } }) })
+StateLawsSuite.suite("HeaderState, bearer", { layer: HeaderState.layer() })
+StateLawsSuite.suite("HeaderState, a header of its own", { layer: HeaderState.layer({ header: "X-Session" }) })
+StateLawsSuite.suite("HeaderState, a scheme of its own", {
   layer: HeaderState.layer({ header: "X-Session", scheme: "Session" })
 })
-StateLaws.suite("State.orElse", {
+StateLawsSuite.suite("State.orElse", {
   layer: State.orElse(
     CookieState.layer(),
     State.orElse(HeaderState.layer(), HeaderState.layer({ header: "X-Session" }))
   )
 })
-StateLaws.suite("ParamState", {
+StateLawsSuite.suite("ParamState", {
   layer: ParamState.layer(),
   emits: false,
   carry: (_, text) => new Request(`http://localhost/?a=1&session=${text}`)
 })
-StateLaws.suite("ParamState, body too", {
+StateLawsSuite.suite("ParamState, body too", {
   layer: ParamState.layer({ key: "a b", body: true }),
   emits: false,
   carry: (_, text) => new Request(`http://localhost/?a+b=${text}`)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as MemoryStore from "effect-session/MemoryStore"
 import * as StoreLaws from "effect-session/StoreLaws"
+import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import { right, subtlerStores, wrongStores } from "./fixtures/wrongStores.js"
 
 const laws = StoreLaws.laws({ clock: "test", thoroughness: 2 })
@@ -12,7 +13,7 @@ const lawNamed = (name: string): StoreLaws.Law => {
   return found
 }
 
-StoreLaws.suite("the store that the wrong ones are made of", { layer: right, clock: "test" })
+StoreLawsSuite.suite("the store that the wrong ones are made of", { layer: right, clock: "test" })
 
 describe("a wrong store breaks the law that names its mistake", () => {
   it("there are ten of them, each with a law of its own", () => {

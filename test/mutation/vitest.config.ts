@@ -11,8 +11,8 @@ export default mergeConfig(
   defineConfig({
     resolve: {
       alias: [{
-        find: /^effect-session\/StoreLaws$/,
-        replacement: fileURLToPath(new URL("./storeLaws.ts", import.meta.url))
+        find: /^effect-session\/StoreLawsSuite$/,
+        replacement: fileURLToPath(new URL("./storeLawsSuite.ts", import.meta.url))
       }]
     },
     test: {

@@ -6,6 +6,16 @@ import * as Effect from "effect/Effect"
 import * as SessionToken from "../../../SessionToken.js"
 import * as law from "./law.js"
 
+/** Characters that no cookie, header or URL carries as they are. */
+const unprintable = ["\u0000", " ", "\n", "\u007f", "\u00e9", "\u0430", "\u{1f36a}"]
+
+/** Characters that mean something to a path, a URL or another base64. */
+const foreign = ["/", ".", "%", "+", "=", "\\", ":", ";", ",", "*", "~"]
+
+/** The text with another character in place of one of its own. */
+const replaced = (text: string, place: number, character: string): string =>
+  text.slice(0, place) + character + text.slice(place + 1)
+
 const accepts: ReadonlyArray<law.Definition> = [
   {
     name: "accepts its own tokens and nothing malformed",
@@ -36,6 +46,27 @@ const accepts: ReadonlyArray<law.Definition> = [
           yield* law.expect(!accepted, () => `the malformed token ${law.show(wrong)} is accepted`)
         }
       })
+  },
+  {
+    name: "a token with a foreign character in place of one of its own is not accepted",
+    covers: ["D9", "S03", "X02"],
+    needs: ["keeping"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const { token } = yield* law.keep(trial)
+        const text = law.textOf(token)
+        // a store that answers with tokens of its own may use more characters than drawn tokens have
+        const characters = SessionToken.isDrawn(token) ? [...unprintable, ...foreign] : unprintable
+        for (const character of characters) {
+          for (const place of [0, 1, text.length >> 1, text.length - 1]) {
+            const wrong = replaced(text, place, character)
+            yield* law.expect(
+              !trial.store.accepts(SessionToken.fromString(wrong)),
+              () => `a token with ${law.show(character)} at ${place} of ${text.length} is accepted`
+            )
+          }
+        }
+      })
   }
 ]
 
@@ -50,7 +81,7 @@ const lookalikes = (token: SessionToken.Token): ReadonlyArray<SessionToken.Token
   // the last character's two lowest bits are always zero
   const other = (letter: string, step: number) => alphabet[(alphabet.indexOf(letter) + step) % alphabet.length] ?? ""
   const places = [...text].map((letter, place) =>
-    text.slice(0, place) + other(letter, place === text.length - 1 ? 4 : 1) + text.slice(place + 1)
+    replaced(text, place, other(letter, place === text.length - 1 ? 4 : 1))
   )
   return [flipped.slice(0, -1).join("") + text.slice(-1), ...places].map(SessionToken.fromString)
 }
@@ -154,6 +185,34 @@ const updating: ReadonlyArray<law.Definition> = [
         const ahead = yield* trial.store.update(second.token, second.record.revision + 1, late)
         yield* law.expectTag(ahead, "Conflict", "update at a revision that is not there yet")
         yield* law.expectKept(trial, second, "after a Conflict")
+      })
+  },
+  {
+    name: "revisions past 2^16 and 2^32 are kept apart",
+    covers: ["D9", "S65"],
+    needs: ["keeping", "revisions"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (const width of [2 ** 16, 2 ** 32]) {
+          for (const revision of [width - 1, width, width + 7]) {
+            const kept = yield* law.keep(trial, { revision })
+            yield* law.expectKept(trial, kept, `of a session of revision ${revision}`)
+            const late = law.written(trial, kept.record, { late: true })
+            for (const other of [revision + width, revision - width]) {
+              const answer = yield* trial.store.update(kept.token, other, late)
+              yield* law.expectTag(answer, "Conflict", `update of revision ${other} where ${revision} is kept`)
+              yield* law.expectKept(trial, kept, `after an update of revision ${other}`)
+            }
+            const second = yield* law.rewrite(trial, kept, { n: 1 })
+            yield* law.expect(
+              second.record.revision > revision,
+              () => `update of revision ${revision} answered revision ${second.record.revision}`
+            )
+            yield* law.expectKept(trial, second, `after an update of revision ${revision}`)
+            const stale = yield* trial.store.update(kept.token, revision, late)
+            yield* law.expectTag(stale, "Conflict", `a second update of revision ${revision}`)
+          }
+        }
       })
   },
   {

@@ -3,9 +3,13 @@
  * failure messages. It knows nothing of how a store keeps sessions.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type * as TestClock from "effect/TestClock"
 import * as SessionRecord from "../../../SessionRecord.js"
 import * as SessionToken from "../../../SessionToken.js"
 import * as Store from "../../../Store.js"
@@ -30,6 +34,7 @@ export interface Settings {
   readonly thoroughness: number
   readonly seed: number | undefined
   readonly call: Audience | undefined
+  readonly second: Layer.Layer<Store.Store, unknown> | undefined
 }
 
 /** @internal */
@@ -48,6 +53,8 @@ export interface Definition {
   readonly clock?: "test"
   /** The law is only for stores that waive this. */
   readonly onlyWithout?: Capability
+  /** Whether the law is of calls that meet. Then they go to both instances in turn, if there is a second one. */
+  readonly races?: true
   readonly trial: (trial: Trial) => Effect.Effect<void, string | Store.StoreError>
 }
 
@@ -83,6 +90,8 @@ export interface Trial {
   /** Sets that time. */
   readonly moveTo: (time: number) => void
   readonly draw: (predecessor?: SessionToken.Token) => SessionToken.Token
+  /** The clock under which the store's own sweep waits, if a test owns it. */
+  readonly testClock: TestClock.TestClock | undefined
   /** Runs a trial of the same store with a time of its own. */
   readonly fork: <E>(body: (trial: Trial) => Effect.Effect<void, E>) => Effect.Effect<void, E>
 }
@@ -103,6 +112,31 @@ const ask = (store: Store.Store, audience: Audience, now: () => number): Asked =
   }
 }
 
+const isTestClock = (clock: Clock.Clock): clock is TestClock.TestClock => "adjust" in clock && "setTime" in clock
+
+/** Builds the second instance anew, also if its layer is that of the first one. */
+const build = (layer: Layer.Layer<Store.Store, unknown>): Effect.Effect<Store.Store, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const memoMap = yield* Layer.makeMemoMap
+    const context = yield* Layer.buildWithMemoMap(layer, memoMap, yield* Effect.scope)
+    return Context.get(context, Store.Store)
+  }).pipe(Effect.orDie)
+
+/** A store whose calls go to two stores in turn. */
+const alternating = (first: Store.Store, second: Store.Store): Store.Store => {
+  let count = 0
+  const next = (): Store.Store => count++ % 2 === 0 ? first : second
+  return Store.make({
+    accepts: first.accepts,
+    load: (...args) => next().load(...args),
+    create: (...args) => next().create(...args),
+    update: (...args) => next().update(...args),
+    renew: (...args) => next().renew(...args),
+    touch: (...args) => next().touch(...args),
+    remove: (...args) => next().remove(...args)
+  })
+}
+
 /** @internal */
 export const run = (definition: Definition, settings: Settings): Effect.Effect<
   void,
@@ -110,8 +144,16 @@ export const run = (definition: Definition, settings: Settings): Effect.Effect<
   Store.Store
 > =>
   Effect.gen(function*() {
-    const store = yield* Store.Store
+    const first = yield* Store.Store
+    const second = definition.races === true && settings.second !== undefined
+      ? yield* build(settings.second)
+      : undefined
+    const store = second === undefined ? first : alternating(first, second)
+    // An instance may answer a read from memory for a while, so time has to go on between the calls of two instances.
+    const betweenCalls = second === undefined ? 0 : 1
     const generator = yield* SessionToken.Generator
+    const outer = yield* Effect.clock
+    const testClock = isTestClock(outer) ? outer : undefined
     // The real clock soon differs from the calls' time, so that a store that reads it fails. A store that waits for a
     // lock must not wait for a TestClock.
     const clock = Clock.make()
@@ -121,11 +163,12 @@ export const run = (definition: Definition, settings: Settings): Effect.Effect<
         const now = () => time
         const moveTo = (to: number) => void (time = to)
         const draw = (predecessor?: SessionToken.Token) => SessionToken.draw(generator, predecessor)
-        const asked = ask(store, settings.call ?? everywhere, now)
-        return Effect.withClock(body({ store: asked, settings, now, moveTo, draw, fork }), clock)
+        const asked = ask(store, settings.call ?? everywhere, () => time += betweenCalls)
+        return Effect.withClock(body({ store: asked, settings, now, moveTo, draw, testClock, fork }), clock)
       })
     yield* fork(definition.trial)
   }).pipe(
+    Effect.scoped,
     Effect.mapError((error) =>
       typeof error === "string" ? new LawBroken({ law: definition.name, problem: error }) : error
     )
@@ -337,3 +380,20 @@ export const changed = (trial: Trial) =>
     const second = yield* rewrite(trial, first, { n: 1, by: "another writer" })
     return { first, second }
   })
+
+const runtime = globalThis as unknown as { readonly setImmediate?: (run: () => void) => unknown }
+
+/** Lets what waits for I/O go on, by one turn of the event loop. @internal */
+export const nextTurn: Effect.Effect<void> = Effect.async((resume) => {
+  const run = () => resume(Effect.void)
+  if (runtime.setImmediate === undefined) {
+    setTimeout(run, 0)
+  } else {
+    runtime.setImmediate(run)
+  }
+})
+
+/** Lets every timer fire that is due within some milliseconds. @internal */
+export const dueTimers: Effect.Effect<void> = Effect.async((resume) => {
+  setTimeout(() => resume(Effect.void), 5)
+})

@@ -152,6 +152,37 @@ const expiring: ReadonlyArray<law.Definition> = [
       })
   },
   {
+    name: "a session of 400 days is kept, with its deadline",
+    covers: ["D9", "S17", "S18"],
+    needs: ["keeping"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const idle = Duration.toMillis(Duration.days(400))
+        const bound = trial.now() + 2 * idle
+        const fields = { idle, deadline: trial.now() + idle, expiresAt: bound }
+        const created = yield* law.keep(trial, fields)
+        const updated = yield* law.rewrite(trial, yield* law.keep(trial, fields), { n: 1 })
+        const renewed = yield* law.renew(trial, yield* law.keep(trial, fields), { n: 2 })
+        const short = yield* law.keep(trial, { expiresAt: bound })
+        const answer = yield* trial.store.touch(short.token, short.record.revision, fields.deadline)
+        const { token } = yield* law.expectTag(answer, "Touched", "touch of a live session")
+        const touched = { token, record: { ...short.record, deadline: fields.deadline, touchedAt: trial.now() } }
+        // a timer of more than 2^31 - 1 ms fires at once
+        yield* law.dueTimers
+        for (const kept of [created, updated, renewed, touched]) {
+          yield* law.expectKept(trial, kept, "of a session of 400 days")
+        }
+        trial.moveTo(fields.deadline - 1)
+        for (const kept of [created, updated, renewed, touched]) {
+          yield* law.expectKept(trial, kept, "one millisecond before the end of its 400 days")
+        }
+        trial.moveTo(fields.deadline)
+        for (const { token } of [created, updated, renewed, touched]) {
+          yield* law.expectEnded(trial, token, "at the end of its 400 days")
+        }
+      })
+  },
+  {
     name: "an expired session's token can be used again",
     covers: ["S20"],
     needs: ["keeping"],
@@ -284,6 +315,57 @@ const removing: ReadonlyArray<law.Definition> = [
   }
 ]
 
+const second = 1000
+const minute = 60 * second
+
+const sweeping: ReadonlyArray<law.Definition> = [
+  {
+    name: "a sweep takes nothing that is live or that ended less than a minute ago",
+    covers: ["D9", "S68"],
+    needs: ["keeping"],
+    clock: "test",
+    trial: (trial) =>
+      Effect.gen(function*() {
+        const { testClock } = trial
+        if (testClock === undefined) {
+          // nothing here moves the clock that the sweep waits for
+          return
+        }
+        const start = yield* testClock.currentTimeMillis
+        const steps = 14
+        const end = start + steps * 30 * second
+        trial.moveTo(start)
+        const idles = [70, 140, 210, 280, 350, 420, 3600].map((seconds) => seconds * second)
+        const all = yield* Effect.forEach(idles, (idle) => law.keep(trial, { idle, deadline: start + idle }))
+        const short = yield* law.keep(trial, { idle: minute, deadline: start + minute })
+        const moved = yield* trial.store.touch(short.token, short.record.revision, end + minute)
+        const { token } = yield* law.expectTag(moved, "Touched", "touch of a live session")
+        const touched = { token, record: { ...short.record, deadline: end + minute } }
+        const ended = yield* law.removed(trial)
+        for (let now = start; now < end;) {
+          yield* testClock.adjust(30 * second)
+          now = yield* testClock.currentTimeMillis
+          // a clock that is behind by less than a minute still finds what has ended by this one
+          for (const kept of [...all, touched]) {
+            const { deadline } = kept.record
+            if (now < deadline + minute) {
+              trial.moveTo(Math.min(now, deadline - 1))
+              yield* law.expectKept(trial, kept, `after sweeps, ${(now - deadline) / second} s after the end`)
+            }
+          }
+          if (!trial.settings.waives.includes("tombstones") && now < start + 2 * minute) {
+            trial.moveTo(Math.min(now, start + minute - 1))
+            yield* law.expectTag(
+              yield* trial.store.load(ended.token),
+              "Superseded",
+              "load of a removed token after sweeps"
+            )
+          }
+        }
+      })
+  }
+]
+
 const keepingNothing: ReadonlyArray<law.Definition> = [
   {
     name: "a store that keeps nothing answers NotKept",
@@ -301,4 +383,10 @@ const keepingNothing: ReadonlyArray<law.Definition> = [
 ]
 
 /** @internal */
-export const definitions: ReadonlyArray<law.Definition> = [...touching, ...expiring, ...removing, ...keepingNothing]
+export const definitions: ReadonlyArray<law.Definition> = [
+  ...touching,
+  ...expiring,
+  ...removing,
+  ...sweeping,
+  ...keepingNothing
+]

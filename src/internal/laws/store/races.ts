@@ -1,8 +1,10 @@
 /**
- * The store laws of parallel writers. A store has to keep them for every interleaving, so no order is arranged. They
- * know nothing of how a store keeps sessions.
+ * The store laws of calls that meet. A store has to keep them for every interleaving, so no order is arranged. If there
+ * is a second instance on the same data, the calls go to both in turn. The laws know nothing of how a store keeps
+ * sessions.
  */
 import * as Effect from "effect/Effect"
+import * as SessionRecord from "../../../SessionRecord.js"
 import type * as Store from "../../../Store.js"
 import * as law from "./law.js"
 
@@ -31,8 +33,7 @@ const addOne = (trial: law.Trial, kept: law.Kept): Effect.Effect<void, string | 
     )
   })
 
-/** @internal */
-export const definitions: ReadonlyArray<law.Definition> = [
+const races: ReadonlyArray<Omit<law.Definition, "races">> = [
   {
     name: "parallel writers lose no update",
     covers: ["S65"],
@@ -179,5 +180,88 @@ export const definitions: ReadonlyArray<law.Definition> = [
           yield* law.expectEnded(trial, next, `of the new token after renew beside remove answered ${answered}`)
         }
       })
+  },
+  {
+    name: "a touch beside other touches never moves the deadline back",
+    covers: ["D9", "S21"],
+    needs: ["keeping", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (const order of ["the earliest", "the latest"] as const) {
+          const { record, token } = yield* law.keep(trial)
+          const deadlines = Array.from({ length: writers }, (_, n) => record.deadline + 1000 * (n + 1))
+          const latest = Math.max(...deadlines)
+          const ordered = order === "the earliest" ? deadlines : deadlines.reverse()
+          const answers = yield* together(
+            ordered.map((deadline) => trial.store.touch(token, record.revision, deadline))
+          )
+          for (const answer of answers) {
+            yield* law.expectTag(answer, "Touched", "touch beside other touches")
+          }
+          const touched = yield* law.expectLive(trial, token, "after parallel touches")
+          const found = SessionRecord.endsAt(touched)
+          yield* law.expect(
+            found === latest,
+            () => `of parallel touches, ${order} first, the deadline is ${latest - found} ms before the latest one`
+          )
+          yield* law.expectSame({ ...touched, touchedAt: 0 }, { ...record, deadline: latest, touchedAt: 0 }, "touches")
+        }
+      })
+  },
+  {
+    name: "whoever reads during a renewal finds one token live, never two and never none",
+    covers: ["D9", "S13", "S15"],
+    needs: ["keeping", "revocation", "revisions", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let round = 0; round < 2 * rounds; round++) {
+          const { record, token } = yield* law.keep(trial)
+          const next = trial.draw(token)
+          let over = false
+          // Where the old token is not live any more, the new one is, and stays so. So the order of the reads matters.
+          const neverNone = Effect.gen(function*() {
+            const old = yield* trial.store.load(token)
+            const other = yield* trial.store.load(next)
+            yield* law.expect(
+              old._tag === "Live" || other._tag === "Live",
+              () => `the old token was ${old._tag} and then the new one ${other._tag} during a renewal`
+            )
+          })
+          const neverTwo = Effect.gen(function*() {
+            const other = yield* trial.store.load(next)
+            const old = yield* trial.store.load(token)
+            yield* law.expect(
+              other._tag !== "Live" || old._tag !== "Live",
+              () => "the new token was live and then the old one still, during a renewal"
+            )
+          })
+          const watching = (reads: Effect.Effect<void, string | Store.StoreError>) =>
+            Effect.gen(function*() {
+              for (let n = 1; !over; n++) {
+                yield* reads
+                // fibers that only yield to each other would keep the renewal from its turn of the event loop
+                yield* n % 8 === 0 ? law.nextTurn : Effect.yieldNow()
+              }
+              yield* reads
+            })
+          const renewing = Effect.gen(function*() {
+            for (let turns = 0; turns < round; turns++) {
+              yield* law.nextTurn
+            }
+            const answer = yield* trial.store.renew(token, record.revision, next, law.written(trial, record, { round }))
+            yield* law.expectTag(answer, "Updated", "renew beside reads")
+          })
+          yield* together([
+            watching(neverNone),
+            watching(neverTwo),
+            watching(neverNone),
+            watching(neverTwo),
+            Effect.ensuring(renewing, Effect.sync(() => over = true))
+          ])
+        }
+      })
   }
 ]
+
+/** @internal */
+export const definitions: ReadonlyArray<law.Definition> = races.map((definition) => ({ ...definition, races: true }))
