@@ -1,8 +1,7 @@
 import { Persistence } from "@effect/experimental"
 import { KeyValueStore } from "@effect/platform"
-import { Context, Effect, Layer, Option } from "effect"
+import { Effect, Layer, Option } from "effect"
 import * as CacheStore from "effect-session/CacheStore"
-import * as Store from "effect-session/Store"
 import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import Keyv from "keyv"
 
@@ -40,29 +39,11 @@ StoreLawsSuite.suite("CacheStore over Keyv", {
   clock: "live"
 })
 
-/** Two processes before one cache: every call goes to the other one than the call before. */
-const twoProcesses = Layer.scoped(
-  Store.Store,
-  Effect.gen(function*() {
-    const cache = makeCache()
-    const one = Effect.map(Layer.build(CacheStore.layer(cache)), Context.get(Store.Store))
-    const stores = [yield* one, yield* one]
-    let turn = 0
-    const next = (): Store.Store => stores[turn++ % 2] as Store.Store
-    return Store.make({
-      accepts: (token) => next().accepts(token),
-      load: (...args) => next().load(...args),
-      create: (...args) => next().create(...args),
-      update: (...args) => next().update(...args),
-      renew: (...args) => next().renew(...args),
-      touch: (...args) => next().touch(...args),
-      remove: (...args) => next().remove(...args)
-    })
-  })
-)
-
+// two processes before one cache
+const shared = makeCache()
 StoreLawsSuite.suite("CacheStore of two processes", {
-  layer: twoProcesses,
+  layer: CacheStore.layer(shared),
+  second: CacheStore.layer(shared),
   clock: "test",
 
   waives: ["compareAndSet", "createIfAbsent"]

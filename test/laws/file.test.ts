@@ -4,18 +4,27 @@ import { Effect, Layer } from "effect"
 import * as FileStore from "effect-session/FileStore"
 import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 
-const inTemporaryFolder = (durability: FileStore.Durability) =>
-  FileSystem.FileSystem.pipe(
-    Effect.flatMap((fileSystem) => fileSystem.makeTempDirectoryScoped({ prefix: "filestore-laws-" })),
-    Effect.map((directory) => FileStore.layer({ directory, durability })),
-    Layer.unwrapScoped,
-    Layer.provide(NodeContext.layer)
+/** Two instances on one temporary folder, which is gone with the first of them. */
+const inTemporaryFolder = (durability: FileStore.Durability) => {
+  let directory = ""
+  const instance = Layer.suspend(() => FileStore.layer({ directory, durability }))
+  const folder = Effect.flatMap(
+    FileSystem.FileSystem,
+    (fileSystem) => fileSystem.makeTempDirectoryScoped({ prefix: "filestore-laws-" })
   )
+  return {
+    layer: Layer.unwrapScoped(Effect.map(folder, (made) => {
+      directory = made
+      return instance
+    })).pipe(Layer.provide(NodeContext.layer)),
+    second: instance.pipe(Layer.provide(NodeContext.layer))
+  }
+}
 
-StoreLawsSuite.suite("FileStore", { layer: inTemporaryFolder("rename"), clock: "test" })
+StoreLawsSuite.suite("FileStore", { ...inTemporaryFolder("rename"), clock: "test" })
 
 StoreLawsSuite.suite("FileStore, synced to disk", {
-  layer: inTemporaryFolder("fsync"),
+  ...inTemporaryFolder("fsync"),
   clock: "test",
   thoroughness: 0.05
 })

@@ -27,6 +27,7 @@ describe.skipIf(missing !== undefined)(missing ?? "the laws", () => {
         client: Effect.zipRight(Effect.addFinalizer(() => clean(prefix)), connect(Fixture.url)),
         prefix
       }),
+      second: RedisStore.layer({ client: connect(Fixture.url), prefix }),
       clock: "test"
     })
   }

@@ -1,7 +1,9 @@
 import { KeyValueStore } from "@effect/platform"
-import { Layer } from "effect"
+import type { Context } from "effect"
+import { Effect, Layer } from "effect"
 import * as CacheStore from "effect-session/CacheStore"
 import * as MemoryStore from "effect-session/MemoryStore"
+import type * as Store from "effect-session/Store"
 import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import * as TieredStore from "effect-session/TieredStore"
 
@@ -20,6 +22,15 @@ StoreLawsSuite.suite("TieredStore with a long memory", {
 // room for one, so that nearly everything is displaced while calls are under way
 StoreLawsSuite.suite("TieredStore with room for one", {
   layer: MemoryStore.layer().pipe(TieredStore.layer({ capacity: 1, timeToLive: "30 days" })),
+  clock: "test"
+})
+
+// what another instance wrote is read from the store behind as soon as the memory is a millisecond old
+let behind: Context.Context<Store.Store> | undefined
+const tiered = TieredStore.layer({ timeToLive: "1 milli" })
+StoreLawsSuite.suite("TieredStore of two instances", {
+  layer: Layer.tap(MemoryStore.layer(), (context) => Effect.sync(() => behind = context)).pipe(tiered),
+  second: Layer.suspend(() => Layer.succeedContext(behind as Context.Context<Store.Store>)).pipe(tiered),
   clock: "test"
 })
 

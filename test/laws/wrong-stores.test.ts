@@ -1,19 +1,34 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Option } from "effect"
+import * as CacheStore from "effect-session/CacheStore"
 import * as MemoryStore from "effect-session/MemoryStore"
 import * as StoreLaws from "effect-session/StoreLaws"
 import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
+import { rightBackend, wrongBackends } from "./fixtures/wrongBackends.js"
 import { right, subtlerStores, wrongStores } from "./fixtures/wrongStores.js"
+
+/** A cache that processes share, which can't compare and set. */
+const twoProcesses = () => {
+  const map = new Map<string, string>()
+  const call = <A>(f: () => A) => Effect.zipRight(Effect.yieldNow(), Effect.sync(f))
+  return CacheStore.layer({
+    get: (key) => call(() => Option.fromNullable(map.get(key))),
+    set: (key, value) => call(() => map.set(key, value)),
+    remove: (key) => call(() => map.delete(key))
+  })
+}
 
 const laws = StoreLaws.laws({ clock: "test", thoroughness: 2 })
 
-const lawNamed = (name: string): StoreLaws.Law => {
-  const found = laws.find((law) => law.name === name)
+const lawNamed = (name: string, among = laws): StoreLaws.Law => {
+  const found = among.find((law) => law.name === name)
   assert.isDefined(found, `there is no law named "${name}"`)
   return found
 }
 
 StoreLawsSuite.suite("the store that the wrong ones are made of", { layer: right, clock: "test" })
+
+StoreLawsSuite.suite("the store whose backend the wrong ones have", { layer: rightBackend, clock: "test" })
 
 describe("a wrong store breaks the law that names its mistake", () => {
   it("there are ten of them, each with a law of its own", () => {
@@ -31,6 +46,40 @@ describe("a wrong store breaks the law that names its mistake", () => {
         assert.isAbove(error.problem.length, 0)
       }))
   }
+})
+
+describe("a store with a wrong backend breaks the law that names its mistake", () => {
+  for (const wrong of wrongBackends) {
+    it.effect(`D9: ${wrong.name} breaks "${wrong.law}"`, () =>
+      Effect.gen(function*() {
+        const law = lawNamed(wrong.law, StoreLaws.laws({ clock: "test", second: wrong.second }))
+        const error = yield* Effect.provide(Effect.flip(law.run), wrong.layer)
+        assert.instanceOf(error, StoreLaws.LawBroken)
+        assert.strictEqual(error.law, law.name)
+      }))
+  }
+
+  it.effect("D9: a mistake that takes two instances is not seen by one", () =>
+    Effect.gen(function*() {
+      const wrong = wrongBackends.find(({ second }) => second !== undefined)
+      assert.isDefined(wrong)
+      yield* Effect.provide(lawNamed(wrong.law).run, wrong.layer)
+    }))
+
+  it.effect("D9: a store of two caches fails where it waives nothing, and nothing else fails", () =>
+    Effect.gen(function*() {
+      const layer = twoProcesses()
+      const options = { clock: "test", second: layer } as const
+      const failed = yield* Effect.partition(
+        StoreLaws.laws(options),
+        (law) => Effect.mapError(law.waived === undefined ? law.run : Effect.void, () => law.name)
+      ).pipe(Effect.map(([failures]) => failures), Effect.provide(layer))
+      const waived = StoreLaws.laws({ ...options, waives: ["compareAndSet", "createIfAbsent"] })
+        .filter((law) => law.waived?.startsWith("waived:") === true)
+        .map(({ name }) => name)
+      assert.include(failed, "parallel writers lose no update")
+      assert.includeMembers(waived, failed)
+    }))
 })
 
 describe("StoreLaws", () => {

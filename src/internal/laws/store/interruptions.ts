@@ -148,10 +148,10 @@ const mostTurns = 1000
  */
 const interruptEverywhere = (trial: law.Trial, method: Store.Method, prepare: Checked<Attempt>): Checked =>
   Effect.gen(function*() {
-    const closeness = 4 * Math.min(1, trial.settings.thoroughness)
+    const closeness = 3 * Math.min(1, trial.settings.thoroughness)
     for (let turns = 0, running = true; running && turns < mostTurns; turns += Math.ceil((turns + 1) / closeness)) {
       running = false
-      for (let steps = 0; steps <= 4; steps++) {
+      for (let steps = 0; steps <= (turns < 4 ? 4 : 1); steps++) {
         const when = `${method} that was interrupted after ${turns} turns and ${steps} steps`
         const { check, run } = yield* prepare
         const fiber = yield* Effect.fork(run)

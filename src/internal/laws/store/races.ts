@@ -184,7 +184,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
   {
     name: "a touch beside other touches never moves the deadline back",
     covers: ["D9", "S21"],
-    needs: ["keeping", "compareAndSet"],
+    needs: ["keeping", "revisions", "compareAndSet"],
     trial: (trial) =>
       Effect.gen(function*() {
         for (const order of ["the earliest", "the latest"] as const) {
