@@ -123,7 +123,7 @@ const main = (directory) => {
   importHidden(bare)
   compile(bare, loaded, [])
 
-  // The laws run under vitest only, so here vitest does the importing.
+  // The suites of the laws load under vitest only, so here vitest does the importing.
   const full = path.join(directory, "full")
   const peers = [...required, ...optional].map((name) => `${name}@${pkg.devDependencies[name]}`)
   install(full, tarball, [...peers, `@types/node@${pkg.devDependencies["@types/node"]}`])

@@ -29,6 +29,8 @@ const asideFor = Duration.days(7)
 /** @internal */
 export const make = (cache: Cache, options: Options): Backend.Backend => {
   const mutex = KeyedMutex.make()
+  /** The names that a renewal is writing. Whoever reads one waits for the renewal, so that two are never live (D9). */
+  const arriving = new Set<string>()
   const expiring = options.expiring === true ? agenda() : undefined
   const at = (key: Backend.Key): string => options.prefix + key.id
 
@@ -87,7 +89,7 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
 
   return {
     get: (key, now) =>
-      expiring === undefined ? get(at(key)) : Effect.tap(
+      expiring === undefined ? arriving.has(at(key)) ? alone(key, get) : get(at(key)) : Effect.tap(
         alone(key, get),
         (found) => found._tag === "Some" && !Backend.isTaken(found.value, now) ? discard(at(key), now) : Effect.void
       ),
@@ -106,18 +108,21 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
         [name, nextName],
         () =>
           compare(name, revision, now, () =>
-            Effect.flatMap(read(nextName), (found) =>
-              Backend.isTaken(found, now)
-                ? Effect.fail(new Error(repeatedToken))
-                // The new session is written first: nobody has its token yet, so no session is lost if the second write
-                // fails.
-                : Effect.zipRight(
-                  write(nextName, entry, now),
-                  Effect.onError(
-                    write(name, tombstone, now),
-                    () => Effect.asVoid(Effect.forkDaemon(Effect.ignore(cache.remove(nextName))))
-                  )
-                )))
+            Effect.flatMap(read(nextName), (found) => {
+              if (Backend.isTaken(found, now)) {
+                return Effect.fail(new Error(repeatedToken))
+              }
+              arriving.add(nextName)
+              // The new session is written first: nobody has its token yet, so no session is lost if the second write
+              // fails.
+              return Effect.zipRight(
+                write(nextName, entry, now),
+                Effect.onError(
+                  write(name, tombstone, now),
+                  () => Effect.asVoid(Effect.forkDaemon(Effect.ignore(cache.remove(nextName))))
+                )
+              ).pipe(Effect.ensuring(Effect.sync(() => arriving.delete(nextName))))
+            }))
       )
     },
     extend: (key, revision, deadline, now) =>

@@ -44,6 +44,8 @@ const placeOf = (token: SessionToken.Token): Effect.Effect<Place> =>
 export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: newCookie }: Settings): Store.Store => {
   const mutex = KeyedMutex.make()
   const ended = ExpressCalls.makeEnded()
+  /** The ids that a renewal is writing. Whoever reads one waits for the renewal, so that two are never live (D9). */
+  const arriving = new Set<string>()
 
   const run = <A>(
     method: Store.Method,
@@ -144,20 +146,22 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
         ? Effect.map(tombstoneOf(place, now), (tombstone) => tombstone !== undefined)
         : Effect.succeed(true))
 
+  const load = (place: Place, now: number): Effect.Effect<Store.Loaded, unknown> =>
+    Effect.flatMap(find(place, now), (found): Effect.Effect<Store.Loaded, unknown> =>
+      found === undefined
+        ? Effect.map(
+          tombstoneOf(place, now),
+          (tombstone) => tombstone === undefined ? Store.none : Store.superseded
+        )
+        : Effect.succeed(Store.live(found.record)))
+
   return Store.make({
     accepts: (token) => SessionToken.isDrawn(token) || accepts(Redacted.value(token)),
     load: (token, { now }) =>
       run(
         "load",
         token,
-        (place) =>
-          Effect.flatMap(find(place, now), (found): Effect.Effect<Store.Loaded, unknown> =>
-            found === undefined
-              ? Effect.map(
-                tombstoneOf(place, now),
-                (tombstone) => tombstone === undefined ? Store.none : Store.superseded
-              )
-              : Effect.succeed(Store.live(found.record)))
+        (place) => arriving.has(place.sid) ? mutex.run([place.sid], () => load(place, now)) : load(place, now)
       ),
     create: (token, record, { now }) =>
       run("create", token, (place) =>
@@ -186,6 +190,7 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
                     return Effect.fail(new Error(repeatedToken))
                   }
                   const raised = ExpressRecord.raised(revision)
+                  arriving.add(to.sid)
                   // The new session is written first: nobody has its token yet, so no session is lost if ending the old
                   // one fails.
                   return put(to, record, raised, cookie).pipe(
@@ -193,6 +198,9 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
                       end(place, now, to.sid),
                       () =>
                         Effect.asVoid(Effect.forkDaemon(Effect.ignore(calls.destroy(to.sid))))
+                    )),
+                    Effect.ensuring(Effect.sync(() =>
+                      arriving.delete(to.sid)
                     )),
                     Effect.as(Store.updated(next, raised))
                   )
