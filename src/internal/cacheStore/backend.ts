@@ -114,14 +114,14 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
               }
               arriving.add(nextName)
               // The new session is written first: nobody has its token yet, so no session is lost if the second write
-              // fails.
-              return Effect.zipRight(
+              // fails. An interruption waits for both, because taking back a half that was carried out would lose it.
+              return KeyedMutex.untilDone(Effect.zipRight(
                 write(nextName, entry, now),
                 Effect.onError(
                   write(name, tombstone, now),
                   () => Effect.asVoid(Effect.forkDaemon(Effect.ignore(cache.remove(nextName))))
                 )
-              ).pipe(Effect.ensuring(Effect.sync(() => arriving.delete(nextName))))
+              )).pipe(Effect.ensuring(Effect.sync(() => arriving.delete(nextName))))
             }))
       )
     },
