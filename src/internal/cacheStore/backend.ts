@@ -29,7 +29,7 @@ const asideFor = Duration.days(7)
 /** @internal */
 export const make = (cache: Cache, options: Options): Backend.Backend => {
   const mutex = KeyedMutex.make()
-  /** The names that a renewal is writing. Whoever reads one waits for the renewal, so that two are never live (D9). */
+  /** The names that a renewal is writing. Whoever has read one waits and reads again: two are never live. */
   const arriving = new Set<string>()
   const expiring = options.expiring === true ? agenda() : undefined
   const at = (key: Backend.Key): string => options.prefix + key.id
@@ -89,10 +89,12 @@ export const make = (cache: Cache, options: Options): Backend.Backend => {
 
   return {
     get: (key, now) =>
-      expiring === undefined ? arriving.has(at(key)) ? alone(key, get) : get(at(key)) : Effect.tap(
-        alone(key, get),
-        (found) => found._tag === "Some" && !Backend.isTaken(found.value, now) ? discard(at(key), now) : Effect.void
-      ),
+      expiring === undefined
+        ? Effect.flatMap(get(at(key)), (found) => arriving.has(at(key)) ? alone(key, get) : Effect.succeed(found))
+        : Effect.tap(
+          alone(key, get),
+          (found) => found._tag === "Some" && !Backend.isTaken(found.value, now) ? discard(at(key), now) : Effect.void
+        ),
     insert: (key, entry, now) =>
       alone(key, (name) =>
         Effect.flatMap(

@@ -44,7 +44,7 @@ const placeOf = (token: SessionToken.Token): Effect.Effect<Place> =>
 export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: newCookie }: Settings): Store.Store => {
   const mutex = KeyedMutex.make()
   const ended = ExpressCalls.makeEnded()
-  /** The ids that a renewal is writing. Whoever reads one waits for the renewal, so that two are never live (D9). */
+  /** The ids that a renewal is writing. Whoever has read one waits and reads again: two are never live. */
   const arriving = new Set<string>()
 
   const run = <A>(
@@ -161,7 +161,9 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
       run(
         "load",
         token,
-        (place) => arriving.has(place.sid) ? mutex.run([place.sid], () => load(place, now)) : load(place, now)
+        (place) =>
+          Effect.flatMap(load(place, now), (loaded) =>
+            arriving.has(place.sid) ? mutex.run([place.sid], () => load(place, now)) : Effect.succeed(loaded))
       ),
     create: (token, record, { now }) =>
       run("create", token, (place) =>
@@ -199,6 +201,8 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
                       () =>
                         Effect.asVoid(Effect.forkDaemon(Effect.ignore(calls.destroy(to.sid))))
                     )),
+                    // taking back a half that was carried out, at an interruption, would lose the session
+                    KeyedMutex.untilDone,
                     Effect.ensuring(Effect.sync(() =>
                       arriving.delete(to.sid)
                     )),
