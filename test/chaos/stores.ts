@@ -119,8 +119,8 @@ export const layerOf = async (config: StoreConfig): Promise<StoreLayer> => {
     }
     case "Tiered": {
       const TieredStore = await import("../../src/TieredStore.js")
-      const client = await ioredis(config.port)
-      const behind = await layerOf({ _tag: "Redis", client: "ioredis", port: config.port })
+      const client = await nodeRedis(config.port)
+      const behind = await layerOf({ _tag: "Redis", client: "redis", port: config.port })
       return behind.pipe(
         TieredStore.layer({ timeToLive: config.timeToLive, channel: TieredStore.channelRedis(client) })
       )

@@ -128,7 +128,7 @@ const tiered: Target = {
       const timeToLive = 500
       return {
         store: { _tag: "Tiered", port: server.port, timeToLive },
-        direct: () => ({ _tag: "Redis", client: "ioredis", port: server.port }),
+        direct: () => ({ _tag: "Redis", client: "redis", port: server.port }),
         // its documentation: another instance's writes are seen after one timeToLive at the latest
         waivers: { staleness: timeToLive + 20 },
         faults: [
