@@ -130,7 +130,7 @@ export const hammer = (store: Store.Store, board: Board, options: Options): Effe
   const fiber = Effect.repeat(
     Effect.zipRight(
       // a backend that fails at once is not asked in a loop
-      Effect.catchAllCause(step, () => Effect.sleep(20)),
+      Effect.catchAll(step, () => Effect.sleep(20)),
       Effect.suspend(() => Effect.sleep(Math.random() * 6))
     ),
     { until: options.stopped }
