@@ -38,7 +38,13 @@ const program = Effect.forEach(chosen, (target) =>
     return report.isBroken(outcome) || report.acknowledged(outcome) === 0
   }))
 
-// interrupted, it ends its servers and unmounts its disk all the same
-NodeRuntime.runMain(program, {
-  teardown: (exit) => process.exit(Exit.isSuccess(exit) && !exit.value.some((failed) => failed) ? 0 : 1)
+const exiting = Effect.flatMap(
+  program,
+  (failures) => failures.some((failed) => failed) ? Effect.fail("a store failed") : Effect.void
+)
+
+// when it is interrupted, it ends its servers and unmounts its disk all the same
+NodeRuntime.runMain(exiting, {
+  disableErrorReporting: true,
+  teardown: (exit) => process.exit(Exit.isSuccess(exit) ? 0 : 1)
 })
