@@ -665,6 +665,26 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
             assert.strictEqual(yield* dataOf(store, next), "Superseded")
           }
 
+          const renewing = (token: SessionToken.Token, next: SessionToken.Token) =>
+            Effect.flatMap(recordOf(others, token), (record) => others.renew(token, record.revision, next, record))
+          const old = yield* createSession(others, { n: 0 })
+          const [second, third] = [yield* drawToken(old), yield* drawToken(old)]
+          const before = yield* recordOf(others, old)
+          const then = yield* resent(
+            store.update(old, before.revision, withData(before, { n: 1 })),
+            Effect.zipRight(writers(old, 3), renewing(old, second))
+          )
+          assert.strictEqual(then._tag, "Updated", "another renewed the session meanwhile")
+          assert.deepStrictEqual(yield* dataOf(store, second), { n: 4 })
+          const current = yield* recordOf(others, second)
+          const renewed = yield* resent(
+            store.renew(second, current.revision, third, current),
+            Effect.suspend(() => Effect.flatMap(drawToken(third), (fourth) => renewing(third, fourth)))
+          )
+          assert.strictEqual(renewed._tag, "Updated", "another renewed the renewed session meanwhile")
+          yield* resent(store.remove(old), Effect.void)
+          assert.strictEqual(yield* dataOf(store, third), "Superseded")
+
           const token = yield* createSession(others, { n: 0 })
           const record = yield* recordOf(others, token)
           const late = yield* resent(

@@ -26,14 +26,6 @@ const short: Options = {
 
 const inCI = process.env["CI"] === "true"
 
-/**
- * ioredis sends a command again whose answer a cut connection took. If others wrote in between, the store refuses it
- * although it was carried out (D4). Its long run shows this; here its connections are not cut.
- */
-const without: { readonly [name: string]: ReadonlyArray<string> } = {
-  ioredis: ["answer cut", "connections cut", "client kill", "restart", "failover"]
-}
-
 // a cluster by ioredis differs from these in nothing that the store can see
 const chosen = targets.filter(({ name }) => name !== "cluster-ioredis")
 
@@ -47,7 +39,7 @@ describe("chaos", () => {
           if (missing !== undefined && !inCI) {
             return context.skip(`skipped: ${missing}`)
           }
-          const outcome = yield* run(target, { ...short, without: without[target.name] ?? [] })
+          const outcome = yield* run(target, short)
           const said = [report.line(outcome), ...report.details(outcome)].join("\n")
           assert.isFalse(report.isBroken(outcome), said)
           if (target.promise === "loses") {

@@ -160,6 +160,23 @@ describe("the checker", () => {
     assert.deepStrictEqual(kinds({ calls: created }), ["Refused"])
   })
 
+  it("passes a command that is sent again after more writes of others than the store bears, and no sooner", () => {
+    const between = (count: number) => Array.from({ length: count }, (_, n) => `o${n}#0`)
+    const history = (count: number) => [
+      create(0, "t", "a#0"),
+      call(10, "update", "t", conflict(count + 1, "a#0", "b#0", ...between(count)), {
+        revision: 0,
+        write: "b#0",
+        end: 50
+      }),
+      ...between(count).map((write, n) => update(20 + n, "t", n + 1, write, updated(n + 2))),
+      update(60, "t", count + 1, "b#1", updated(count + 2)),
+      load(70, "t", live(count + 2, "a#0", "b#0", ...between(count), "b#1"))
+    ]
+    assert.deepStrictEqual(kinds({ calls: history(5) }, { others: 4 }), [])
+    assert.deepStrictEqual(kinds({ calls: history(4) }, { others: 4 }), ["Doubled", "Refused"])
+  })
+
   it("catches a read of what was there before", () => {
     const calls = [create(0, "t", "a#0"), update(10, "t", 0, "b#0", updated(4)), load(20, "t", live(0, "a#0"))]
     assert.deepStrictEqual(kinds({ calls }), ["Stale"])

@@ -29,6 +29,11 @@ export interface Violation {
 export interface Waivers {
   /** How many milliseconds old the answer of a `load` may be. Default 0. */
   readonly staleness?: number | undefined
+  /**
+   * How many writes of others may come between a command and the same one sent again, so that it still counts once.
+   * Default: any number.
+   */
+  readonly others?: number | undefined
 }
 
 /** An answer that shows its token to be live. */
@@ -119,7 +124,7 @@ const provenToken = (call: Call): string | undefined =>
 type Report = (kind: Kind, message: string, calls: ReadonlyArray<Call>) => void
 
 /** What was written, seen and seen again: one content a revision, each the continuation of the one before. */
-const checkLog = ({ calls, finals }: Session, report: Report): void => {
+const checkLog = ({ calls, finals }: Session, others: number, report: Report): void => {
   const states = observed([...calls, ...finals]).sort((a, b) => a.revision - b.revision)
   for (const [index, state] of states.entries()) {
     const before = states[index - 1]
@@ -158,7 +163,21 @@ const checkLog = ({ calls, finals }: Session, report: Report): void => {
   }
 
   const attempts = new Map<string, Observation>()
-  const doubled = new Set<string>()
+  for (const state of states) {
+    state.log.forEach((attempt) => attempts.set(attempt, state))
+  }
+  /** Whether more writes of others than the store promises to bear may have come between a call and its repetition. */
+  const excused = (call: Call): boolean =>
+    calls.filter((other) =>
+      other.write !== undefined && other !== call && attempts.has(other.write) &&
+      other.start < (call.end ?? Infinity) &&
+      (other.end ?? Infinity) > call.start
+    ).length > others
+  /** The refused calls whose write is in the log all the same. */
+  const refused = calls.filter((call) => call.write !== undefined && has(refusals, call) && attempts.has(call.write))
+  const doubled = new Set(
+    refused.filter(excused).map(({ write }) => write?.split("#")[0])
+  )
   for (const state of states) {
     const writes = new Set<string>()
     for (const attempt of state.log) {
@@ -171,14 +190,11 @@ const checkLog = ({ calls, finals }: Session, report: Report): void => {
         ])
       }
       writes.add(write)
-      attempts.set(attempt, state)
     }
   }
-  for (const call of calls) {
-    const state = call.write === undefined || !has(refusals, call) ? undefined : attempts.get(call.write)
-    if (state !== undefined) {
-      report("Refused", `${call.write} was answered with ${call.answer?._tag} and is in the log`, [call, state.call])
-    }
+  for (const call of refused.filter((call) => !excused(call))) {
+    const state = attempts.get(call.write!)!
+    report("Refused", `${call.write} was answered with ${call.answer?._tag} and is in the log`, [call, state.call])
   }
 }
 
@@ -302,13 +318,16 @@ const checkEnds = ({ calls, finals }: Session, staleness: number, report: Report
 }
 
 /** The violations in a history, none of a store that keeps its promises. */
-export const check = (history: History, { staleness = 0 }: Waivers = {}): ReadonlyArray<Violation> => {
+export const check = (
+  history: History,
+  { others = Infinity, staleness = 0 }: Waivers = {}
+): ReadonlyArray<Violation> => {
   const violations: Array<Violation> = []
   const calls = history.calls.map(demote(history.losses)).sort((a, b) => a.start - b.start)
   for (const session of sessionsOf({ ...history, calls })) {
     const report: Report = (kind, message, calls) =>
       void violations.push({ kind, session: session.root, message, calls })
-    checkLog(session, report)
+    checkLog(session, others, report)
     checkOrder(session, staleness, report)
     checkEnds(session, staleness, report)
   }

@@ -27,8 +27,6 @@ export interface Options {
   readonly sessions: number
   /** How often a process is killed or paused, and how often something happens to the servers, in milliseconds. */
   readonly pace: { readonly clients: number; readonly servers: number }
-  /** Names of faults that are left out. Default: none. */
-  readonly without?: ReadonlyArray<string>
 }
 
 export interface Outcome {
@@ -110,12 +108,7 @@ const hammerByProcesses = (
     const until = History.monotonic() + options.duration
     yield* Effect.all([
       injecting(crewFaults(crew), options.pace.clients, until, inject),
-      injecting(
-        opened.faults.filter(({ name }) => options.without?.includes(name) !== true),
-        options.pace.servers,
-        until,
-        inject
-      ),
+      injecting(opened.faults, options.pace.servers, until, inject),
       Effect.sleep(options.duration)
     ], { concurrency: "unbounded", discard: true })
     yield* crew.stop

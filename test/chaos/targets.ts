@@ -78,6 +78,9 @@ const durable = [
   "0"
 ]
 
+/** `ioredis` sends a command again after a cut connection. It counts once if up to four others wrote in between (D4). */
+const resending = (client: "redis" | "ioredis"): Waivers => client === "ioredis" ? { others: 4 } : {}
+
 const redis = (client: "redis" | "ioredis"): Target => ({
   name: client,
   promise: "keeps",
@@ -91,6 +94,7 @@ const redis = (client: "redis" | "ioredis"): Target => ({
       return {
         store: { _tag: "Redis", client, port: proxy.port },
         direct: () => ({ _tag: "Redis", client, port: pair.primary.port }),
+        waivers: resending(client),
         faults: [
           ...Faults.ofRedis(() => [pair.primary.admin]),
           ...Faults.ofProxy(proxy),
@@ -113,6 +117,7 @@ const cluster = (client: "redis" | "ioredis"): Target => ({
       return {
         store,
         direct: () => store,
+        waivers: resending(client),
         faults: [move, ...Faults.ofRedis(() => nodes.map(({ admin }) => admin)), move]
       }
     })

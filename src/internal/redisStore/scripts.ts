@@ -6,7 +6,7 @@
  *
  *     W <revision> <touchedAt> <deadline> <writers> <body>
  *     T <until>
- *     T <until> <successor>
+ *     T <until> <successor> <writers>
  *
  * Numbers have 16 digits and the successor's id has 43 characters. Compared with a Redis hash, one string takes 80 to
  * 300 bytes less. A read is one GET of one reply, a script reads the head without moving the body, and a touch
@@ -15,7 +15,7 @@
  * A writer identifies the call that wrote the session, by 12 characters. The head has room for the last five, the
  * newest first; what is not taken yet is dots. A client may send a call again after a cut connection, without knowing
  * whether it was carried out. If its writer is among the five, the script answers that it was, and not that somebody
- * else was faster.
+ * else was faster. The tombstone of a renewed session keeps the last four, for a write that was carried out before.
  *
  * An earlier layout begins with `S` and has one writer. It is read as well, and the next write of the session is in the
  * layout above.
@@ -34,11 +34,12 @@ const writersKept = 5
 /** How long the head is, up to the body. The head of the earlier layout is shorter. */
 const headLength = 54 + writerLength * writersKept
 
-/** The length of a tombstone that names a successor. */
+/** The length of a tombstone up to its successor, and how many writers stand behind it. */
 const tombstoneLength = 62
+const writersBuried = 4
 
 const live = /^[SW] (\d{16}) (\d{16}) (\d{16}) (?:[\w-]{12}|[\w.-]{60}) /
-const tombstone = /^T (\d{16})(?: ([\w-]{43}))?$/
+const tombstone = /^T (\d{16})(?: ([\w-]{43})(?: [\w.-]{48})?)?$/
 const laterLayout = /^[A-Z]\d* /
 
 /** A number in the width of the head, rounded down and limited to what a double holds exactly. @internal */
@@ -111,12 +112,17 @@ local function live(found) return session(found) and now < deadline(found) end
 local function writers(found)
   return layout(found) == 'W ' and string.sub(found, 54, ${headLength - 1}) or string.sub(found, 54, 65) .. nobody
 end
-local function ours(found, written) return session(found) and string.find(writers(found), string.sub(written, 54), 1, true) end
+local function tombstone(found) return layout(found) == 'T ' end
+local function ours(found, written)
+  local known = session(found) and writers(found) or tombstone(found) and string.sub(found, ${
+  tombstoneLength + 2
+}) or ''
+  return string.find(known, string.sub(written, 54), 1, true)
+end
 local function write(key, written, before, body, timeToLive)
   local kept = string.sub(before, 1, ${writerLength * (writersKept - 1)})
   redis.call('SET', key, written .. kept .. ' ' .. body, 'PX', timeToLive)
 end
-local function tombstone(found) return layout(found) == 'T ' end
 local function ends(found) return tonumber(string.sub(found, 3, 18)) or math.huge end
 `
 
@@ -142,7 +148,8 @@ return '${done}'`
 
 /**
  * KEYS: the old key, the new one. ARGV: now, the revision to replace, head and body of the session, its time to live,
- * the tombstone, its time to live. Either both are written or none: a full server rejects the first write of a script, never a later one.
+ * the tombstone, its time to live. Either both are written or none: a full server rejects the first write of a script,
+ * never a later one.
  * @internal
  */
 export const rename = `${prelude}
@@ -153,7 +160,8 @@ if not live(found) then return '${absent}' end
 if revision(found) ~= ARGV[2] then return redis.call('GET', KEYS[1]) end
 if next ~= '' then return '${taken}' end
 write(KEYS[2], ARGV[3], nobody, ARGV[4], ARGV[5])
-redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[7])
+local buried = string.sub(writers(found), 1, ${writerLength * writersBuried})
+redis.call('SET', KEYS[1], ARGV[6] .. ' ' .. buried, 'PX', ARGV[7])
 return '${done}'`
 
 /** KEYS: the key. ARGV: now, the revision to extend, touchedAt and deadline as in the head, time to live. @internal */
@@ -178,8 +186,8 @@ local found = head(KEYS[1])
 if session(found) then
   local kept = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   if kept.err then redis.call('DEL', KEYS[1]) end
-elseif tombstone(found) and now < ends(found) and string.len(found) == ${tombstoneLength} then
-  return string.sub(found, 20)
+elseif tombstone(found) and now < ends(found) and string.len(found) >= ${tombstoneLength} then
+  return string.sub(found, 20, ${tombstoneLength})
 end
 return '${done}'`
 
