@@ -4,7 +4,9 @@
  */
 import type { Scope } from "effect"
 import { Deferred, Effect } from "effect"
+import * as esbuild from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { remembered } from "./hammer.js"
@@ -38,8 +40,24 @@ interface Member {
   isReady: boolean
 }
 
-const worker = fileURLToPath(new URL("./worker.ts", import.meta.url))
 const root = fileURLToPath(new URL("../../", import.meta.url))
+
+/** The worker as one file, compiled once: dozens are started, and each would compile its modules anew. */
+const compiled = Effect.runSync(Effect.cached(Effect.sync(() => {
+  const directory = path.join(root, "node_modules", ".cache", `effect-session-chaos-${process.pid}`)
+  const outfile = path.join(directory, "worker.mjs")
+  esbuild.buildSync({
+    entryPoints: [fileURLToPath(new URL("./worker.ts", import.meta.url))],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+    logLevel: "error"
+  })
+  process.once("exit", () => fs.rmSync(directory, { recursive: true, force: true }))
+  return outfile
+})))
 
 /** How long one that was told to stop may take to finish its calls, in milliseconds. */
 const patience = 20_000
@@ -52,6 +70,7 @@ const clockError = 2500
 
 export const make = (options: Options): Effect.Effect<Crew, never, Scope.Scope> =>
   Effect.gen(function*() {
+    const worker = yield* compiled
     const members = new Set<Member>()
     const places = new Map<number, Array<string>>()
     const histories: Array<string> = []
@@ -88,7 +107,7 @@ export const make = (options: Options): Effect.Effect<Crew, never, Scope.Scope> 
       const { fibers, limit, sessions, store } = options
       const clockOffset = Math.round((Math.random() * 2 - 1) * clockError)
       const order: Order = { name, store, history, sessions, fibers, clockOffset, limit }
-      const child = spawn(process.execPath, ["--import", "tsx", worker, JSON.stringify(order)], {
+      const child = spawn(process.execPath, [worker, JSON.stringify(order)], {
         cwd: root,
         stdio: ["ignore", "ignore", "pipe", "ipc"]
       })
