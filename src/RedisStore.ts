@@ -70,7 +70,7 @@ export type Client = IoRedis | NodeRedis
 /**
  * Options that are the same however the server is reached.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface CommonOptions {
@@ -81,7 +81,7 @@ export interface CommonOptions {
 /**
  * Options of a store that uses a client of the app's own. `Sentinel`, clusters, pools and `ioredis` are reached by it.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface ClientOptions<E = never, R = never> extends CommonOptions {
@@ -93,7 +93,7 @@ export interface ClientOptions<E = never, R = never> extends CommonOptions {
  * Options of a store that makes its own client, with the package `redis`. They are data, so `layerConfig` takes them
  * too.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category models
  */
 export interface UrlOptions extends CommonOptions {
@@ -192,7 +192,7 @@ export const layer = <E = never, R = never>(
 /**
  * `layer` with a URL, and options read from `Config`.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category layers
  * @example
  * ```ts

@@ -2,7 +2,7 @@
  * Runs the state laws under `@effect/vitest`, in one test each. The laws themselves are in `effect-session/StateLaws`,
  * which needs no test runner.
  *
- * @since 0.2.0
+ * @since 0.1.0
  */
 import { layer as layerTests } from "@effect/vitest"
 import type * as Layer from "effect/Layer"
@@ -12,7 +12,7 @@ import * as StateLaws from "./StateLaws.js"
 /**
  * Tests every transport of a state by every law, in one test each, under the given name.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category laws
  * @example
  * ```ts

@@ -2,7 +2,7 @@
  * Runs the store laws under `@effect/vitest`, in one test each. The laws themselves are in `effect-session/StoreLaws`,
  * which needs no test runner.
  *
- * @since 0.2.0
+ * @since 0.1.0
  */
 import { layer as layerTests } from "@effect/vitest"
 import * as Duration from "effect/Duration"
@@ -14,7 +14,7 @@ import * as StoreLaws from "./StoreLaws.js"
  * Tests a store by every law, in one test each, under the given name. The layer is built once. Every law draws tokens
  * of its own, and does not delete what it wrote. A law that is waived shows as a skipped test.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category laws
  * @example
  * ```ts
