@@ -16,8 +16,8 @@ export default defineConfig({
     // what tests log is shown where they fail
     silent: "passed-only",
     reporters: ["default", fileURLToPath(new URL("./test/support/skipped.ts", import.meta.url))],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     pool: "forks",
     poolOptions: { forks: { maxForks: 2 } }
   }

@@ -36,11 +36,11 @@ export const suite = <E>(
   name: string,
   options: StoreLaws.Options & {
     readonly layer: Layer.Layer<Store.Store, E>
-    /** How long one law may take. Default 60 seconds. */
+    /** How long one law may take. Default 2 minutes. */
     readonly timeout?: Duration.DurationInput | undefined
   }
 ): void => {
-  const timeout = options.timeout ?? Duration.seconds(60)
+  const timeout = options.timeout ?? Duration.minutes(2)
   layerTests(options.layer, { timeout, excludeTestServices: options.clock === "live" })(name, (it) => {
     for (const law of StoreLaws.laws(options)) {
       const title = law.covers.length === 0 ? law.name : `${law.covers.join(" ")}: ${law.name}`

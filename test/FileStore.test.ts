@@ -23,6 +23,7 @@ import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
+import * as os from "node:os"
 import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
 import * as Format from "../src/internal/fileStore/format.js"
@@ -740,7 +741,7 @@ describe("FileStore: a disk that fails", () => {
 
   const mounted = Effect.acquireRelease(
     Effect.sync(() => {
-      const directory = fs.mkdtempSync("/tmp/filestore-mount-")
+      const directory = fs.mkdtempSync(path.join(os.tmpdir(), "filestore-mount-"))
       try {
         execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", directory], { stdio: "ignore" })
         return directory

@@ -120,7 +120,7 @@ describe("ParamState", () => {
         expected,
         JSON.stringify(parameters)
       )
-    }), { fastCheck: { numRuns: 1000 } })
+    }), { fastCheck: { numRuns: 1000 }, timeout: 120_000 })
 
   it.effect("X30: the query's parameter, the last first; no cookie is read", () =>
     Effect.gen(function*() {

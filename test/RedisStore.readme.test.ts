@@ -29,7 +29,6 @@ const snippetWith = (text: string): string => {
 /** Each way to Redis that the README shows: the snippet, and how an app is provided with what it declares. */
 const shown = [
   { name: "a url", snippet: snippetWith("const redis ="), uses: "redis", state: true },
-  { name: "a client of redis", snippet: snippetWith("const byNodeRedis ="), uses: "byNodeRedis", state: true },
   { name: "a client of ioredis", snippet: snippetWith("const byIoRedis ="), uses: "byIoRedis", state: true },
   { name: "Express's store", snippet: snippetWith("const shared ="), uses: "shared", state: false }
 ]

@@ -565,11 +565,19 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
           const { admin, store: direct } = yield* open
           const proxy = yield* Fixture.proxy(server.port)
           const store = yield* storeOf({ client: yield* connect(proxy.url), prefix })
-          const cut = <A, E>(effect: Effect.Effect<A, E>) =>
-            Effect.zipRight(Effect.sync(proxy.cutNextReply), Effect.either(effect))
+          // A read first, so that what is cut is not an answer to the client that is still connecting.
+          const cut = <A>(effect: Effect.Effect<A, Store.StoreError>) =>
+            Effect.either(store.load(yet)).pipe(
+              Effect.zipRight(Effect.sync(proxy.cutNextReply)),
+              Effect.zipRight(Effect.either(effect))
+            )
+          const yet = yield* drawToken()
           const warm = yield* createSession(direct, { n: 0 })
           const raised = revisionOf(yield* increment(direct, warm))
-          yield* direct.renew(warm, raised, yield* drawToken(warm), yield* makeRecord({}))
+          yield* direct.touch(warm, raised, 0)
+          const renewed = yield* drawToken(warm)
+          yield* direct.renew(warm, raised, renewed, yield* makeRecord({}))
+          yield* direct.remove(renewed)
           yield* Effect.promise(() => admin.flushall())
 
           const token = yield* drawToken()

@@ -151,7 +151,7 @@ describe.skipIf(sqlite.missing !== undefined)(Fixture.title("SqlStore: a locked 
     let asked = 0
     // SQLite answers when it compiles the text: each question has to be a text of its own
     const wait = Effect.suspend(() => Effect.map(sql.unsafe(`PRAGMA busy_timeout -- ${asked++}`), (rows) => rows[0]))
-    return { client, sql, wait, within: Sqlite.withoutStandstill(sql) }
+    return { client, sql, wait, within: Sqlite.withShortWait(sql) }
   })
 
   const unexpected = (error: unknown): never => {

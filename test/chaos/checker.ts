@@ -45,8 +45,8 @@ const refusals: ReadonlySet<Answer["_tag"]> = new Set(["Conflict", "Gone", "Exis
 /** An answer that says that there is no session under the token. */
 const absences: ReadonlySet<Answer["_tag"]> = new Set(["None", "Superseded", "Gone"])
 
-/** A tombstone is followed for a minute, by clocks that are up to 5 seconds apart and calls that wait for some. */
-const tombstone = 40_000
+/** For so long a removal surely follows a tombstone: a minute, less clocks 5 seconds apart and calls that wait for 15. */
+const surelyFollowed = 40_000
 
 interface Observation {
   readonly call: Call
@@ -258,7 +258,7 @@ const reachesAll = (calls: ReadonlyArray<Call>, removal: Call): boolean => {
       return true
     }
     reached.add(call.next)
-    return call.start > removal.start - tombstone || has(refusals, call)
+    return call.start > removal.start - surelyFollowed || has(refusals, call)
   })
 }
 

@@ -22,7 +22,8 @@ export const sessions = (outcome: Outcome): number =>
   outcome.calls.filter(({ answer }) => answer?._tag === "Created").length
 
 /** Whether a store broke a promise. */
-export const isBroken = ({ promise, violations }: Outcome): boolean => promise === "keeps" && violations.length > 0
+export const isBroken = ({ promise, unread, violations }: Outcome): boolean =>
+  promise === "keeps" && (violations.length > 0 || unread > 0)
 
 /** One line. */
 export const line = (outcome: Outcome): string => {
@@ -69,7 +70,8 @@ export const details = (outcome: Outcome): ReadonlyArray<string> => [
         `  ${kind} in ${session.slice(0, 6)}: ${message}`,
         ...calls.slice(0, 6).map((call) => `    ${callOf(call)}`)
       ]),
-      `  the history is in ${outcome.history}`
+      ...(outcome.unread > 0 ? [`  ${outcome.unread} tokens could not be read in the end`] : []),
+      ...(outcome.history === undefined ? [] : [`  the history is in ${outcome.history}`])
     ]
     : [])
 ]

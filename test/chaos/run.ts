@@ -35,6 +35,8 @@ export interface Outcome {
   readonly calls: ReadonlyArray<History.Call>
   readonly faults: ReadonlyMap<string, number>
   readonly violations: ReadonlyArray<Violation>
+  /** How many tokens could not be read when all was over, though the store had time to recover. */
+  readonly unread: number
   /** What could not be done, workers that failed, tokens that could not be read in the end. */
   readonly notes: ReadonlyArray<string>
   /** Where the history is kept, if it shows a violation that is none of the promises'. */
@@ -79,7 +81,8 @@ type Inject = (fault: Fault) => Effect.Effect<void>
 
 /** Runs faults in turn until the time is over, and completes the last one. */
 const injecting = (faults: ReadonlyArray<Fault>, pace: number, until: number, inject: Inject): Effect.Effect<void> => {
-  let next = 0
+  // a short run does not come to all of them: each run begins with another
+  let next = Math.floor(Math.random() * faults.length)
   return faults.length === 0 ? Effect.void : spread(pace).pipe(
     Effect.zipRight(
       Effect.suspend(() => History.monotonic() >= until ? Effect.void : inject(faults[next++ % faults.length]!))
@@ -137,7 +140,7 @@ const finals = (store: Store.Store, calls: ReadonlyArray<History.Call>): Effect.
 /** Keeps what shows a violation: all calls, and the violations with theirs. */
 const keep = (directory: string, history: History.History, violations: ReadonlyArray<Violation>): void => {
   fs.writeFileSync(
-    path.join(directory, "history.json"),
+    path.join(directory, "history.jsonl"),
     [...history.calls, ...history.finals].map((call) => JSON.stringify(call)).join("\n")
   )
   fs.writeFileSync(path.join(directory, "losses.json"), JSON.stringify(history.losses))
@@ -177,10 +180,6 @@ export const run = (target: Target, options: Options): Effect.Effect<Outcome, un
     yield* Effect.sleep(settling)
     const found = yield* finals(here ?? (yield* direct), calls)
     const unread = found.filter(({ answer }) => answer?._tag === "Failed").length
-    if (unread > 0) {
-      note(`${unread} tokens could not be read in the end`)
-    }
-
     const history: History.History = { calls, finals: found, losses }
     const violations = check(history, opened.waivers)
     const isDefect = violations.length > 0 && target.promise === "keeps"
@@ -195,6 +194,7 @@ export const run = (target: Target, options: Options): Effect.Effect<Outcome, un
       calls,
       faults,
       violations,
+      unread,
       notes,
       history: isDefect ? directory : undefined
     }

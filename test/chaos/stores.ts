@@ -34,6 +34,7 @@ const ioredis = async (port: number) => {
   )
 }
 
+/** For the messages between tiers. */
 const nodeRedis = async (port: number) => {
   const { createClient } = await import("redis")
   const url = `redis://127.0.0.1:${port}`
@@ -107,7 +108,7 @@ export const layerOf = async (config: StoreConfig): Promise<StoreLayer> => {
       const RedisStore = await import("../../src/RedisStore.js")
       const prefix = "chaos:"
       return config.client === "redis"
-        ? RedisStore.layer({ client: await nodeRedis(config.port), prefix })
+        ? RedisStore.layer({ url: `redis://127.0.0.1:${config.port}`, prefix })
         : RedisStore.layer({ client: await ioredis(config.port), prefix })
     }
     case "Cluster": {

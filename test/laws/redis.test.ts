@@ -28,7 +28,8 @@ describe.skipIf(missing !== undefined)(missing ?? "the laws", () => {
         prefix
       }),
       second: RedisStore.layer({ client: connect(Fixture.url), prefix }),
-      clock: "test"
+      clock: "test",
+      timeout: "4 minutes"
     })
   }
 })

@@ -19,7 +19,8 @@ for (const database of [...Fixture.databases, Fixture.libsql]) {
         Layer.provide(client)
       ),
       second: SqlStore.layer().pipe(Layer.provide(Layer.suspend(() => schema?.client ?? Layer.die("no schema")))),
-      clock: "test"
+      clock: "test",
+      timeout: "4 minutes"
     })
   })
 }

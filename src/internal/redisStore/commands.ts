@@ -33,7 +33,7 @@ export const script = (source: string): Effect.Effect<Script> =>
  * error has no message, only a code. A client of `redis` that is not connected says only that it is closed.
  * @internal
  */
-export const withoutArguments = (error: unknown): Error => {
+export const printable = (error: unknown): Error => {
   if (!(error instanceof Error)) {
     return new Error(String(error))
   }
@@ -79,12 +79,11 @@ const bySha1 = (
 const fromNodeRedis = (client: NodeRedis): Commands => {
   type Calls = Pick<NodeRedis, "eval" | "evalSha" | "get">
   const { withAbortSignal } = client
-  const send = (f: (client: Calls) => Promise<unknown>) =>
-    Effect.tryPromise({ try: () => f(client), catch: withoutArguments })
+  const send = (f: (client: Calls) => Promise<unknown>) => Effect.tryPromise({ try: () => f(client), catch: printable })
   const sendOrDrop = withAbortSignal === undefined
     ? send
     : (f: (client: Calls) => Promise<unknown>) =>
-      Effect.tryPromise({ try: (signal) => f(withAbortSignal.call(client, signal)), catch: withoutArguments })
+      Effect.tryPromise({ try: (signal) => f(withAbortSignal.call(client, signal)), catch: printable })
   // A signal for each command would make reads much slower.
   const call = (f: (client: Calls) => Promise<unknown>) =>
     Effect.suspend(() => Effect.map(client.isReady === true ? send(f) : sendOrDrop(f), text))
@@ -95,7 +94,7 @@ const fromNodeRedis = (client: NodeRedis): Commands => {
 }
 
 const fromIoRedis = (client: IoRedis): Commands => {
-  const call = (f: () => Promise<unknown>) => Effect.map(Effect.tryPromise({ try: f, catch: withoutArguments }), text)
+  const call = (f: () => Promise<unknown>) => Effect.map(Effect.tryPromise({ try: f, catch: printable }), text)
   return {
     get: (key) => call(() => client.get(key)),
     run: bySha1((command, script, keys, args) =>

@@ -10,7 +10,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { invalid } from "../options.js"
 import type { NodeRedis } from "./clients.js"
-import { withoutArguments } from "./commands.js"
+import { printable } from "./commands.js"
 
 const path = ["RedisStore", "url"]
 
@@ -63,7 +63,7 @@ export const connect = (
     client.on("error", (error) => {
       attempting = false
       destroy()
-      const { message } = withoutArguments(error)
+      const { message } = printable(error)
       if (!ended && !told.has(message)) {
         told.add(message)
         log(Effect.logWarning(`RedisStore: no connection to ${host}, calls wait for it: ${message}`))

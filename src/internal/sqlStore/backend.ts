@@ -331,10 +331,10 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       return Effect.map(found, (rows) => Number(rows[0]?.revision) === written)
     })
 
-  const withoutStandstill = Sqlite.withoutStandstill(sql)
+  const withShortWait = Sqlite.withShortWait(sql)
 
   const persistently = <A>(effect: Effect.Effect<A, Sql.SqlFailure>): Effect.Effect<A, Sql.SqlFailure> =>
-    Sql.persistently(withoutStandstill(effect, (error) => Sql.failure(error, [])))
+    Sql.persistently(withShortWait(effect, (error) => Sql.failure(error, [])))
 
   const mark: Transaction["mark"] = Effect.flatMap(Clock.currentTimeMillis, (now) => {
     // no session's id has a colon

@@ -31,7 +31,7 @@ const currentWait = (connection: Connection): Effect.Effect<number, SqlError.Sql
  *
  * @internal
  */
-export const withoutStandstill =
+export const withShortWait =
   (sql: SqlClient.SqlClient) =>
   <A, E>(effect: Effect.Effect<A, E>, onSqlError: (error: SqlError.SqlError) => E): Effect.Effect<A, E> =>
     sqliteNode in sql
@@ -46,7 +46,11 @@ export const withoutStandstill =
                   onSqlError
                 ),
                 () => Effect.provideService(effect, SqlClient.TransactionConnection, [connection, 0]),
-                (before) => Effect.ignore(setWait(connection, before))
+                (before) =>
+                  Effect.catchAllCause(
+                    setWait(connection, before),
+                    (cause) => Effect.logWarning("SqlStore: the wait for a locked file could not be put back", cause)
+                  )
               ))
           )
       )

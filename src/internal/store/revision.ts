@@ -6,8 +6,8 @@ import { randomBytes } from "../crypto/hash.js"
 /**
  * The revision of the write that follows `revision`: higher by 1 to 2^20, at random. A failover or a restored backup may
  * take back writes that somebody has already read. If the revision rose by 1, the next write would get the number of the
- * one that was lost, and a writer that read the lost one would overwrite it without a conflict. The random step makes
- * them differ but once in a million. There is room for billions of writes; a session that comes to the end of the exact
+ * one that was lost, and a writer that read the lost one would overwrite it without a conflict. With random steps
+ * the two coincide about once in a million. There is room for billions of writes; a session that comes to the end of the exact
  * integers starts over from 0.
  *
  * @internal
