@@ -7,10 +7,10 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { traced } from "./internal/runtime/caller.js"
-import { andThen } from "./internal/runtime/exit.js"
+import { andThen, mapError } from "./internal/runtime/exit.js"
 import * as metrics from "./internal/runtime/metrics.js"
 import { raised } from "./internal/store/revision.js"
 import { sweeping } from "./internal/store/sweeping.js"
@@ -178,19 +178,15 @@ export const fromBackend = (
   options: BackendOptions
 ): Effect.Effect<Store.Store, never, Scope.Scope> => {
   const { name } = options
-  const failing = (method: string) =>
-    Effect.mapError((cause: unknown) =>
-      new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause })
-    )
+  const failing = <A>(method: string, effect: Effect.Effect<A, unknown>): Effect.Effect<A, Store.StoreError> =>
+    mapError(effect, (cause) => new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause }))
 
   const run = <A>(
     method: Store.Method,
     token: SessionToken.Token,
     f: (key: Key) => Effect.Effect<A, unknown>
   ): Effect.Effect<A, Store.StoreError> =>
-    failing(method)(
-      andThen(SessionToken.toId(token), (id) => traced(`${name}.${method}`, id, f(keyOf(id, token))))
-    )
+    failing(method, andThen(SessionToken.toId(token), (id) => f(keyOf(id, token))))
 
   const undecodable = (key: Key, reason: SessionRecord.Undecodable["reason"]): Effect.Effect<undefined> =>
     metrics.rejected("undecodable").pipe(
@@ -247,9 +243,9 @@ export const fromBackend = (
 
   /** Ends a session, and the one that a renewal put in its place, as long as there is one. */
   const end = (key: Key, now: number): Effect.Effect<void, unknown> =>
-    Effect.flatMap(
+    andThen(
       backend.remove(key, tombstone(now), now),
-      (successor) => successor === undefined ? Effect.void : end({ id: successor, shard: key.shard }, now)
+      (successor) => successor === undefined ? Exit.void : end({ id: successor, shard: key.shard }, now)
     )
 
   const store = Store.make({
@@ -272,9 +268,9 @@ export const fromBackend = (
         })),
     create: (token, record, { now }) =>
       run("create", token, (key) =>
-        Effect.map(
+        andThen(
           backend.insert(key, entryOf(record, record.revision), now),
-          (done) => done ? Store.created(token) : Store.exists
+          (done) => Exit.succeed(done ? Store.created(token) : Store.exists)
         )),
     update: (token, revision, record, { now }) =>
       run("update", token, (key) => {
@@ -295,9 +291,9 @@ export const fromBackend = (
         })),
     touch: (token, revision, deadline, { now }) =>
       run("touch", token, (key) =>
-        Effect.map(
+        andThen(
           backend.extend(key, revision, deadline, now),
-          (there) => there ? Store.touched(token) : Store.gone
+          (there) => Exit.succeed(there ? Store.touched(token) : Store.gone)
         )),
     remove: (token, { now }) => run("remove", token, (key) => end(key, now)),
     ...(backend.transaction === undefined ? undefined : {
@@ -305,7 +301,7 @@ export const fromBackend = (
         backend.transaction,
         Option.map(({ key, mark }) => ({
           key,
-          mark: Effect.map(failing("transaction")(mark), failing("transaction"))
+          mark: Effect.map(failing("transaction", mark), (committed) => failing("transaction", committed))
         }))
       )
     })

@@ -9,7 +9,6 @@ import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
 import * as Store from "../../Store.js"
 import { repeatedToken } from "../options.js"
-import { traced } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
 import * as metrics from "../runtime/metrics.js"
@@ -53,7 +52,7 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
     f: (place: Place) => Effect.Effect<A, unknown>
   ): Effect.Effect<A, Store.StoreError> =>
     Effect.mapError(
-      andThen(placeOf(token), (place) => traced(`${name}.${method}`, place.id, f(place))),
+      andThen(placeOf(token), f),
       (cause) => new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause })
     )
 

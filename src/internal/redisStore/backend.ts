@@ -3,10 +3,12 @@
  * how a client sends commands.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { SessionId } from "../../SessionToken.js"
 import * as StoreBackend from "../../StoreBackend.js"
 import { repeatedToken } from "../options.js"
+import { afterExit, andThen } from "../runtime/exit.js"
 import * as Commands from "./commands.js"
 import * as Scripts from "./scripts.js"
 
@@ -51,21 +53,28 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
     const nameOf = (key: StoreBackend.Key): string => `${prefix}{${key.shard}}${key.id}`
     return {
       get: (key) =>
-        commands.get(nameOf(key)).pipe(
-          Effect.map((reply) => reply === undefined ? Option.none() : Option.some(Scripts.decode(reply))),
-          Effect.catchIf(Commands.startsWith("WRONGTYPE"), () => Effect.succeedSome(Scripts.unreadable))
+        afterExit(
+          commands.get(nameOf(key)),
+          (exit): Effect.Effect<Option.Option<StoreBackend.Entry>, Error> =>
+            Exit.isSuccess(exit)
+              ? Exit.succeed(exit.value === undefined ? Option.none() : Option.some(Scripts.decode(exit.value)))
+              : Effect.catchIf(
+                Effect.failCause(exit.cause),
+                Commands.startsWith("WRONGTYPE"),
+                () => Effect.succeedSome(Scripts.unreadable)
+              )
         ),
       insert: (key, entry, now) =>
-        Effect.map(
+        andThen(
           commands.run(scripts.insert, [nameOf(key)], [
             Scripts.digits(now),
             ...Scripts.encode(entry),
             timeToLive(entry.deadline, now)
           ]),
-          (reply) => reply === Scripts.done
+          (reply) => Exit.succeed(reply === Scripts.done)
         ),
       replace: (key, revision, entry, now) =>
-        Effect.flatMap(
+        andThen(
           commands.run(scripts.replace, [nameOf(key)], [
             Scripts.digits(now),
             Scripts.digits(revision),
@@ -84,7 +93,7 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
                 "Draw it by SessionToken.draw with the old token as predecessor."
             )
           )
-          : Effect.flatMap(
+          : andThen(
             commands.run(scripts.rename, [nameOf(key), nameOf(next)], [
               Scripts.digits(now),
               Scripts.digits(revision),
@@ -96,23 +105,23 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
             replaced
           ),
       extend: (key, revision, deadline, now) =>
-        Effect.map(
+        andThen(
           commands.run(scripts.extend, [nameOf(key)], [
             Scripts.digits(now),
             Scripts.digits(revision),
             `${Scripts.digits(now)} ${Scripts.digits(deadline)}`,
             timeToLive(deadline, now)
           ]),
-          (reply) => reply === Scripts.done
+          (reply) => Exit.succeed(reply === Scripts.done)
         ),
       remove: (key, tombstone, now) =>
-        Effect.map(
+        andThen(
           commands.run(scripts.remove, [nameOf(key)], [
             Scripts.digits(now),
             Scripts.encodeTombstone(tombstone),
             timeToLive(tombstone.until, now)
           ]),
-          (reply) => reply === undefined || reply === Scripts.done ? undefined : reply as SessionId
+          (reply) => Exit.succeed(reply === undefined || reply === Scripts.done ? undefined : reply as SessionId)
         ),
       setAside: (key) =>
         commands.run(scripts.setAside, [nameOf(key), `${nameOf(key)}:undecodable`], [String(asideTimeToLive)])

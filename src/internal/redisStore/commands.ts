@@ -4,8 +4,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
+import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import { digestWeb } from "../crypto/hash.js"
+import { afterExit, andThen } from "../runtime/exit.js"
+import { tryPromise } from "../runtime/pending.js"
 import type { IoRedis, NodeRedis } from "./clients.js"
 
 /** A script, and the hash by which the server knows it. */
@@ -52,6 +55,9 @@ export const printable = (error: unknown): Error => {
 /** The reply as text. A client may be configured to return Buffers, which `String` decodes too. */
 const text = (reply: unknown): Reply => reply === null || reply === undefined ? undefined : String(reply)
 
+const replied = (call: Effect.Effect<unknown, Error>): Effect.Effect<Reply, Error> =>
+  andThen(call, (reply) => Exit.succeed(text(reply)))
+
 /** @internal */
 export const startsWith = (prefix: string) => (error: Error): boolean => error.message.startsWith(prefix)
 
@@ -71,22 +77,30 @@ const bySha1 = (
   ) => Effect.Effect<Reply, Error>
 ): Commands["run"] =>
 (script, keys, args) =>
-  run("evalSha", script.sha1, keys, args).pipe(
-    Effect.catchIf(startsWith("NOSCRIPT"), () => run("eval", script.source, keys, args)),
-    Effect.retry(whileMoving)
-  )
+  afterExit(run("evalSha", script.sha1, keys, args), (exit): Effect.Effect<Reply, Error> => {
+    if (Exit.isSuccess(exit)) {
+      return exit
+    }
+    const failed = Effect.failCause(exit.cause)
+    return failed.pipe(
+      Effect.catchIf(startsWith("NOSCRIPT"), () => run("eval", script.source, keys, args)),
+      Effect.catchIf(startsWith("TRYAGAIN"), () => Effect.retry(run("evalSha", script.sha1, keys, args), whileMoving))
+    )
+  })
 
 const fromNodeRedis = (client: NodeRedis): Commands => {
   type Calls = Pick<NodeRedis, "eval" | "evalSha" | "get">
   const { withAbortSignal } = client
-  const send = (f: (client: Calls) => Promise<unknown>) => Effect.tryPromise({ try: () => f(client), catch: printable })
-  const sendOrDrop = withAbortSignal === undefined
-    ? send
-    : (f: (client: Calls) => Promise<unknown>) =>
-      Effect.tryPromise({ try: (signal) => f(withAbortSignal.call(client, signal)), catch: printable })
+  const drop = (f: (client: Calls) => Promise<unknown>) =>
+    Effect.tryPromise({
+      try: (signal) => f(withAbortSignal === undefined ? client : withAbortSignal.call(client, signal)),
+      catch: printable
+    })
   // A signal for each command would make reads much slower.
   const call = (f: (client: Calls) => Promise<unknown>) =>
-    Effect.suspend(() => Effect.map(client.isReady === true ? send(f) : sendOrDrop(f), text))
+    client.isReady === true
+      ? replied(tryPromise(() => f(client), printable))
+      : replied(drop(f))
   return {
     get: (key) => call((client) => client.get(key)),
     run: bySha1((command, script, keys, args) => call((client) => client[command](script, { keys, arguments: args })))
@@ -94,7 +108,7 @@ const fromNodeRedis = (client: NodeRedis): Commands => {
 }
 
 const fromIoRedis = (client: IoRedis): Commands => {
-  const call = (f: () => Promise<unknown>) => Effect.map(Effect.tryPromise({ try: f, catch: printable }), text)
+  const call = (f: () => Promise<unknown>) => replied(tryPromise(f, printable))
   return {
     get: (key) => call(() => client.get(key)),
     run: bySha1((command, script, keys, args) =>

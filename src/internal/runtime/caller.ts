@@ -1,11 +1,10 @@
 /**
- * What this library needs from the fiber that runs its code: the time by the fiber's clock, and a span if the app has a
+ * What this library needs from the fiber that runs its code: the time by the fiber's clock, and whether the app has a
  * tracer. The module knows nothing of sessions.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
-import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 
@@ -17,20 +16,22 @@ export type Running = Fiber.RuntimeFiber<unknown, unknown>
  *
  * @internal
  */
-export const nowOf = (fiber: Running): number =>
-  Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock).unsafeCurrentTimeMillis()
+export const nowOf = (fiber: Running): number => clockOf(fiber).unsafeCurrentTimeMillis()
+
+/** The clock of a running fiber. @internal */
+export const clockOf = (fiber: Running): Clock.Clock =>
+  Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock)
+
+/** The runtime's own clock. @internal */
+export const liveClock: Clock.Clock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 const untraced = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /**
- * Runs a store call in a span, if the app has a tracer of its own. Nobody sees the spans of Effect's default tracer,
- * and they would make every call slower.
+ * Whether the app has a tracer of its own. Nobody sees the spans of Effect's default tracer, and they would make every
+ * call slower.
  *
  * @internal
  */
-export const traced = <A, E, R>(name: string, id: string, call: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime<A, E, R>((fiber) =>
-    Context.get(fiber.getFiberRef(DefaultServices.currentServices), Tracer.Tracer) === untraced
-      ? call
-      : Effect.withSpan(call, name, { attributes: { "session.id": id }, captureStackTrace: false })
-  )
+export const isTraced = (fiber: Running): boolean =>
+  Context.get(fiber.getFiberRef(DefaultServices.currentServices), Tracer.Tracer) !== untraced

@@ -17,6 +17,8 @@ export interface KeyedMutex {
     keys: ReadonlyArray<string>,
     f: (waited: boolean) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
+  /** Takes a key that nobody holds, without an effect. The answer releases it. */
+  readonly take: (key: string) => () => void
   /** Whether somebody holds the key. */
   readonly isHeld: (key: string) => boolean
   /** How many keys are held. */
@@ -104,6 +106,11 @@ export const make = (): KeyedMutex => {
     // keys are always taken in the same order, so that two callers can't wait for each other
     run: (keys, f) =>
       (keys.length < 2 ? keys : [...new Set(keys)].sort()).reduceRight((inner, key) => under(key, inner), f)(false),
+    take: (key) => {
+      const waiting: Array<Waiter> = []
+      held.set(key, waiting)
+      return () => release(key, waiting)
+    },
     isHeld: (key) => held.has(key),
     size: () => held.size
   }

@@ -11,6 +11,8 @@ import * as KeyedMutex from "../runtime/keyedMutex.js"
 export interface CommitQueue {
   /** Whether a commit of this key is under way, so that another one has to wait for its turn. */
   readonly isBusy: (key: string) => boolean
+  /** Takes a key that is free. The answer gives it back, and says what the commit left. */
+  readonly take: (key: string) => (left: SessionRecord | undefined) => void
   /**
    * Runs a commit when its turn has come. It is told what the one ahead left, if it had to wait for one, and answers what
    * it leaves itself by `leave`.
@@ -24,16 +26,27 @@ export interface CommitQueue {
 const make = (): CommitQueue => {
   const mutex = KeyedMutex.make()
   const left = new Map<string, SessionRecord>()
+  const tidy = (key: string): void => {
+    if (!mutex.isHeld(key)) {
+      left.delete(key)
+    }
+  }
   return {
     isBusy: mutex.isHeld,
+    take: (key) => {
+      const release = mutex.take(key)
+      return (record) => {
+        if (record !== undefined) {
+          left.set(key, record)
+        }
+        release()
+        tidy(key)
+      }
+    },
     run: (key, commit) =>
       Effect.ensuring(
         mutex.run([key], () => commit(left.get(key), (record) => left.set(key, record))),
-        Effect.sync(() => {
-          if (!mutex.isHeld(key)) {
-            left.delete(key)
-          }
-        })
+        Effect.sync(() => tidy(key))
       )
   }
 }

@@ -30,6 +30,7 @@ import type { Environment, Info, Outcome, Response } from "./model.js"
 import { nothing } from "./plan.js"
 import { finish, watchFiber, watchScope } from "./requestEnd.js"
 import { commit } from "./schedule.js"
+import { idOf } from "./spans.js"
 import { SessionState } from "./state.js"
 import { learnEndings } from "./transactions.js"
 
@@ -378,9 +379,6 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
       : "none"
   }
 }
-
-const idOf = ({ record, token }: Draft.Live): Effect.Effect<SessionToken.SessionId> =>
-  record.id !== undefined ? Effect.succeed(record.id) : SessionToken.toId(token)
 
 /** The session behind the `Ref` of a tag. @internal */
 export const fromRef = (ref: Ref.Ref<Data>): Effect.Effect<SessionHandle> =>

@@ -17,6 +17,7 @@ import { afterExit, andThen } from "../runtime/exit.js"
 import * as metrics from "../runtime/metrics.js"
 import * as Timeout from "../runtime/timeout.js"
 import * as Draft from "./draft.js"
+import { spanned } from "./spans.js"
 import type { SessionState } from "./state.js"
 import { callOf, nothingCarried, sameToken } from "./state.js"
 import { contained, late, report } from "./storeCalls.js"
@@ -43,7 +44,7 @@ export const ready = (state: SessionState, caller: Running): Loading => {
 
 /** Loads the session, whatever was known of it. @internal */
 export const load = (state: SessionState, caller: Running): Loading => {
-  const finding = contained("load", () => find(state, caller))
+  const finding = spanned(caller, "session.load", contained("load", () => find(state, caller)), (base) => base)
   if (Exit.isExit(finding)) {
     complete(state, finding as Exit.Exit<Draft.Base, Store.StoreError>)
     return answer(state)

@@ -7,19 +7,22 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { SessionRecord } from "../../SessionRecord.js"
+import { Pending } from "../runtime/pending.js"
 import * as Timeout from "../runtime/timeout.js"
 import type { CommitError, Run } from "./commit.js"
 import { carryOut, planned } from "./commit.js"
 import { queueOf } from "./commitQueue.js"
 import type { Planned } from "./model.js"
+import { spanned } from "./spans.js"
 import type { SessionState } from "./state.js"
 import { late } from "./storeCalls.js"
 import { commitWithin, learnEndings } from "./transactions.js"
 
 /** Commits a session that is loaded, by the plan that is there, or by one that is made when the turn comes. @internal */
 export const commit = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Effect<B, CommitError> => {
-  const { transaction } = run.state.environment.store
-  return transaction === undefined ? inTurn(run, plan) : Effect.flatMap(
+  const { caller, state } = run
+  const { transaction } = state.environment.store
+  const committing = transaction === undefined ? inTurn(run, plan) : Effect.flatMap(
     transaction,
     Option.match({
       onNone: () => Effect.flatMap(learnEndings(run.state), () => inTurn(run, undefined)),
@@ -32,6 +35,7 @@ export const commit = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Eff
         })
     })
   )
+  return spanned(caller, "session.commit", committing, () => state.open.base)
 }
 
 const inTurn = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Effect<B, CommitError> => {
@@ -43,9 +47,14 @@ const inTurn = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Effect<B, 
   }
   // The key is free, so that nothing can come between the call of the store here and the taking of the key below.
   const carried = carryOut(run, plan ?? planned(run))
-  return Exit.isExit(carried)
-    ? carried
-    : inTime(run, queue.run(key, (_, leave) => leaving(run, carried, leave)))
+  if (Exit.isExit(carried)) {
+    return carried
+  }
+  if (!(carried instanceof Pending)) {
+    return inTime(run, queue.run(key, (_, leave) => leaving(run, carried, leave)))
+  }
+  const end = queue.take(key)
+  return inTime(run, carried, () => end(run.left))
 }
 
 /** The token that the session rests on; a session that has none yet goes by its name in this process. */
@@ -81,7 +90,11 @@ const leaving = <B, E>(run: Run<B>, carried: Effect.Effect<B, E>, leave: Leave):
   })
 
 /** Waits for a commit no longer than the policy says. What the handler no longer waits for goes on. */
-const inTime = <B>(run: Run<B>, commit: Effect.Effect<B, CommitError>): Effect.Effect<B, CommitError> => {
+const inTime = <B>(
+  run: Run<B>,
+  commit: Effect.Effect<B, CommitError>,
+  whenDone?: () => void
+): Effect.Effect<B, CommitError> => {
   const { state } = run
   const started = Timeout.start(
     run.caller,
@@ -89,6 +102,9 @@ const inTime = <B>(run: Run<B>, commit: Effect.Effect<B, CommitError>): Effect.E
     state.environment.policy.storeTimeout,
     () => late("commit", run.conflicted ? "Contention" : "Timeout")
   )
+  if (whenDone !== undefined) {
+    started.whenDone(whenDone)
+  }
   const outcome = Timeout.outcome(started)
   if (run.request.explicit) {
     state.starts(outcome)

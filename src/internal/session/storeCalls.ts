@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Store from "../../Store.js"
 import { logOnce } from "../http/respondable.js"
+import { afterExit } from "../runtime/exit.js"
 import * as metrics from "../runtime/metrics.js"
 
 const failureOf = <E>(cause: Cause.Cause<E>, method: string): E | Store.StoreError =>
@@ -29,7 +30,7 @@ export const contained = <A, E>(
     const effect = call()
     return Exit.isExit(effect) && Exit.isSuccess(effect)
       ? effect
-      : Effect.catchAllCause(effect, (cause) => Effect.fail(failureOf(cause, method)))
+      : afterExit(effect, (exit) => Exit.isSuccess(exit) ? exit : Effect.fail(failureOf(exit.cause, method)))
   } catch (defect) {
     return Effect.fail(Store.isStoreError(defect) ? defect : failureOf(Cause.die(defect), method))
   }
