@@ -2,9 +2,11 @@
  * The few Redis commands that a session store needs, by a client of either package. The module knows nothing of
  * sessions, nor of what its scripts do.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { digestWeb } from "../crypto/hash.js"
 import { afterExit, andThen } from "../runtime/exit.js"
@@ -76,17 +78,16 @@ const bySha1 = (
     args: Array<string>
   ) => Effect.Effect<Reply, Error>
 ): Commands["run"] =>
-(script, keys, args) =>
-  afterExit(run("evalSha", script.sha1, keys, args), (exit): Effect.Effect<Reply, Error> => {
-    if (Exit.isSuccess(exit)) {
-      return exit
-    }
-    const failed = Effect.failCause(exit.cause)
-    return failed.pipe(
-      Effect.catchIf(startsWith("NOSCRIPT"), () => run("eval", script.source, keys, args)),
-      Effect.catchIf(startsWith("TRYAGAIN"), () => Effect.retry(run("evalSha", script.sha1, keys, args), whileMoving))
-    )
-  })
+(script, keys, args) => {
+  const once = () =>
+    afterExit(run("evalSha", script.sha1, keys, args), (exit): Effect.Effect<Reply, Error> =>
+      failedWith(exit, "NOSCRIPT") ? run("eval", script.source, keys, args) : exit)
+  return afterExit(once(), (exit): Effect.Effect<Reply, Error> =>
+    failedWith(exit, "TRYAGAIN") ? Effect.retry(Effect.suspend(once), whileMoving) : exit)
+}
+
+const failedWith = (exit: Exit.Exit<Reply, Error>, prefix: string): boolean =>
+  Exit.isFailure(exit) && Option.exists(Cause.failureOption(exit.cause), startsWith(prefix))
 
 const fromNodeRedis = (client: NodeRedis): Commands => {
   type Calls = Pick<NodeRedis, "eval" | "evalSha" | "get">
