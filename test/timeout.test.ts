@@ -46,12 +46,20 @@ describe("a call of a driver that answers by promise", () => {
       assert.strictEqual(yield* Effect.flip(call), "FAILED: NO")
     }))
 
+  it.effect("is asked anew each time that it runs, and not before", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const call = andThen(tryPromise(() => Promise.resolve(++asked), failure), (n) => Exit.succeed(n))
+      assert.strictEqual(asked, 0)
+      assert.deepStrictEqual([yield* call, yield* call], [1, 2])
+    }))
+
   it.effect("fails as the driver does, by a rejection or by a throw", () =>
     Effect.gen(function*() {
       const thrown = tryPromise(() => {
         throw "at once"
       }, failure)
-      assert.deepStrictEqual(thrown, Exit.fail("failed: at once"))
+      assert.strictEqual(yield* Effect.flip(Timeout.outcome(yield* started(thrown))), "failed: at once")
       const rejected = afterExit(
         tryPromise(() => Promise.reject("later"), failure),
         (exit) => Exit.succeed(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "none")

@@ -1,7 +1,6 @@
 /**
- * An effect that waits for a promise which is under way already, as a driver's answer is. What is to be done with the
- * answer is kept beside it, so that whoever waits runs it: no fiber is needed until a step asks for one. The module knows
- * nothing of stores or drivers.
+ * An effect that waits for one promise, such as a driver's answer, and then takes steps. Whoever waits can take them
+ * without a fiber, until a step is an effect that needs one. The module knows nothing of stores or drivers.
  */
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
@@ -9,9 +8,9 @@ import * as Exit from "effect/Exit"
 
 /** @internal */
 export class Pending<A, E> extends Effectable.Class<A, E> {
-  /** The promise must not be rejected. `resume` may be called once. */
+  /** `ask` makes the call; its promise must not be rejected. `resume` takes the next step from the answer. */
   constructor(
-    readonly answer: Promise<unknown>,
+    readonly ask: () => Promise<unknown>,
     readonly resume: (answer: unknown) => Effect.Effect<A, E>
   ) {
     super()
@@ -20,13 +19,13 @@ export class Pending<A, E> extends Effectable.Class<A, E> {
   /** How a fiber waits for it. */
   override commit(): Effect.Effect<A, E> {
     return Effect.async<A, E>((resume) => {
-      void this.answer.then((answer) => resume(Effect.suspend(() => this.resume(answer))))
+      void this.ask().then((answer) => resume(Effect.suspend(() => this.resume(answer))))
     })
   }
 
   /** The same with another step behind it. */
   step<B, E2>(f: (effect: Effect.Effect<A, E>) => Effect.Effect<B, E2>): Pending<B, E2> {
-    return new Pending<B, E2>(this.answer, (answer) => f(attempt(() => this.resume(answer))))
+    return new Pending<B, E2>(this.ask, (answer) => f(attempt(() => this.resume(answer))))
   }
 }
 
@@ -40,17 +39,18 @@ export const attempt = <A, E>(f: () => Effect.Effect<A, E>): Effect.Effect<A, E>
 }
 
 /**
- * `Effect.tryPromise` for a call that can't be cancelled. The call is made at once.
+ * `Effect.tryPromise` for a call that can't be cancelled.
  *
  * @internal
  */
 export const tryPromise = <A, E>(call: () => Promise<A>, failure: (error: unknown) => E): Effect.Effect<A, E> => {
-  try {
-    return new Pending<A, E>(
-      call().then(Exit.succeed, (error: unknown) => Exit.fail(failure(error))),
-      (exit) => exit as Exit.Exit<A, E>
-    )
-  } catch (error) {
-    return Exit.fail(failure(error))
+  const failed = (error: unknown) => Exit.fail(failure(error))
+  const ask = (): Promise<Exit.Exit<A, E>> => {
+    try {
+      return call().then(Exit.succeed, failed)
+    } catch (error) {
+      return Promise.resolve(failed(error))
+    }
   }
+  return new Pending<A, E>(ask, (exit) => exit as Exit.Exit<A, E>)
 }

@@ -102,7 +102,7 @@ export const start = <A, E, E2>(
       complete(effect as Exit.Exit<A, E>)
     } else if (effect instanceof Pending) {
       const pending = effect as Pending<A, E>
-      void pending.answer.then((answer) => {
+      void pending.ask().then((answer) => {
         if (started.exit === undefined) {
           goOn(attempt(() => pending.resume(answer)))
         }
