@@ -1,5 +1,5 @@
 /**
- * A client that keeps a fixed number of connections busy, one request at a time on each, every connection a visitor with
+ * A client that keeps a fixed number of connections busy, one request at a time on each, every request of a visitor with
  * a cookie of its own. It reads as much of HTTP/1.1 as the servers measured here speak: a response has a content length.
  */
 import { connect, type Socket } from "node:net"
@@ -9,6 +9,8 @@ export interface Load {
   readonly port: number
   readonly path: string
   readonly connections: number
+  /** How many visitors take turns. Default: one a connection. */
+  readonly visitors?: number
   readonly requests: number
   /** Without a cookie, and forgetting any that is set. */
   readonly anonymous?: boolean
@@ -22,7 +24,7 @@ export interface Loaded {
   readonly body: string
 }
 
-/** Cookies by port and connection: they outlive a turn. */
+/** Cookies by port and visitor: they outlive a turn. */
 const cookies = new Map<string, string>()
 
 const open = (port: number): Promise<Socket> =>
@@ -33,20 +35,23 @@ const open = (port: number): Promise<Socket> =>
     socket.once("connect", () => resolve(socket))
   })
 
-const run = async ({ anonymous = false, connections, path, port, requests }: Load): Promise<Loaded> => {
+const run = async (
+  { anonymous = false, connections, path, port, requests, visitors = connections }: Load
+): Promise<Loaded> => {
   const sockets = await Promise.all(Array.from({ length: connections }, () => open(port)))
   let left = requests
   let failed = 0
   let body = ""
 
-  const visitor = (socket: Socket, index: number): Promise<void> =>
+  const connection = (socket: Socket): Promise<void> =>
     new Promise((resolve, reject) => {
-      const name = `${port}/${index}`
+      let name = ""
       let received = ""
 
       const next = (): void => {
         if (left === 0) return resolve()
         left--
+        name = `${port}/${left % visitors}`
         const cookie = anonymous ? undefined : cookies.get(name)
         socket.write(
           `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n${
@@ -78,7 +83,7 @@ const run = async ({ anonymous = false, connections, path, port, requests }: Loa
     })
 
   const start = performance.now()
-  await Promise.all(sockets.map(visitor))
+  await Promise.all(sockets.map(connection))
   const millis = performance.now() - start
   for (const socket of sockets) socket.destroy()
   return { millis, failed, body }

@@ -13,9 +13,11 @@ const subjects: ReadonlyArray<Subject> = [
   { name: "@fastify/secure-session", framework: "fastify", sessions: "sealed" }
 ]
 
+const crowd = { connections: 16, visitors: 16 }
+
 export const run = (): Promise<string> =>
-  withServers(subjects, "", async (client, servers) => {
-    const measured = await rates(subjects, client, servers, { rounds: 9, calls: 2000, warmup: 2 })
+  withServers(subjects, "", crowd, async (client, servers) => {
+    const measured = await rates(subjects, client, servers, crowd, { rounds: 9, calls: 2000, warmup: 2 })
     return table(rateHead, measured.map(rateRow))
   })
 

@@ -17,7 +17,11 @@ export interface Running {
   readonly peer: Peer
 }
 
-const connections = 16
+/** How a client asks. */
+export interface Crowd {
+  readonly connections: number
+  readonly visitors: number
+}
 
 /** Has the client make requests; fails where any was not answered with 200. */
 export const ask = async (client: Peer, load: Load): Promise<Loaded> => {
@@ -32,6 +36,7 @@ export const ask = async (client: Peer, load: Load): Promise<Loaded> => {
 export const withServers = async <A>(
   subjects: ReadonlyArray<Subject>,
   prefix: string,
+  { connections, visitors }: Crowd,
   use: (client: Peer, servers: ReadonlyMap<string, Running>) => Promise<A>
 ): Promise<A> => {
   const servers = new Map<string, Running>()
@@ -49,7 +54,7 @@ export const withServers = async <A>(
     }
     for (const { port } of servers.values()) {
       // Every visitor begins a session, so that what is measured after is a visit of one who has been here.
-      await ask(client, { port, path: "/write", connections, requests: scaled(500, connections) })
+      await ask(client, { port, path: "/write", connections, visitors, requests: Math.max(visitors, scaled(500)) })
     }
     return await use(client, servers)
   } finally {
@@ -59,9 +64,12 @@ export const withServers = async <A>(
 
 export const paths = ["untouched", "read", "write"] as const
 
+/** The bare server a second time: how far two figures of the same lie apart. */
+const again = "the same again"
+
 export interface Rate {
   readonly name: string
-  readonly path: (typeof paths)[number]
+  readonly path: (typeof paths)[number] | typeof again
   /** Requests a second of the bare server, and of this one. */
   readonly bare: number
   readonly own: number
@@ -69,6 +77,8 @@ export interface Rate {
   readonly kept: Spread
   /** Microseconds of the server's processor time a request, and over the bare server's. */
   readonly cpu: number
+  /** Microseconds more than the bare server's. */
+  readonly more: number
   readonly cpuRatio: Spread
 }
 
@@ -76,13 +86,14 @@ export const rates = async (
   subjects: ReadonlyArray<Subject>,
   client: Peer,
   servers: ReadonlyMap<string, Running>,
+  { connections, visitors }: Crowd,
   options: Options
 ): Promise<ReadonlyArray<Rate>> => {
   const turn = (name: string, path: string) => async (requests: number) => {
     const server = servers.get(name)
     if (server === undefined) throw new Error(`no server ${name}`)
     const before = await server.peer.ask("usage") as NodeJS.CpuUsage
-    const { millis } = await ask(client, { port: server.port, path: `/${path}`, connections, requests })
+    const { millis } = await ask(client, { port: server.port, path: `/${path}`, connections, visitors, requests })
     const after = await server.peer.ask("usage") as NodeJS.CpuUsage
     return {
       cpu: (after.user - before.user + after.system - before.system) / requests,
@@ -92,7 +103,10 @@ export const rates = async (
   const frameworks = [...new Set(subjects.map(({ framework }) => framework))]
   const compared = await compare(
     [
-      ...frameworks.map((name) => ({ name, over: name, turn: turn(name, "read") })),
+      ...frameworks.flatMap((name) => [
+        { name, over: name, turn: turn(name, "read") },
+        { name: `${name} ${again}`, over: name, turn: turn(name, "read") }
+      ]),
       ...subjects.flatMap(({ framework, name }) =>
         paths.map((path) => ({ name: `${name} ${path}`, over: framework, turn: turn(name, path) }))
       )
@@ -105,20 +119,23 @@ export const rates = async (
     if (one === undefined) throw new Error(`no figures for ${name}`)
     return one
   }
-  return subjects.flatMap(({ framework, name }) =>
-    paths.map((path): Rate => {
-      const { cpu, cpuRatio, wall, wallRatio } = of(`${name} ${path}`)
-      return {
-        name,
-        path,
-        bare: 1e6 / of(framework).wall.median,
-        own: 1e6 / wall.median,
-        kept: { low: 1 / wallRatio.high, median: 1 / wallRatio.median, high: 1 / wallRatio.low },
-        cpu: cpu.median,
-        cpuRatio
-      }
-    })
-  )
+  const rate = (framework: string, name: string, path: Rate["path"]): Rate => {
+    const { cpu, cpuRatio, wall, wallRatio } = of(`${name} ${path}`)
+    return {
+      name,
+      path,
+      bare: 1e6 / of(framework).wall.median,
+      own: 1e6 / wall.median,
+      kept: { low: 1 / wallRatio.high, median: 1 / wallRatio.median, high: 1 / wallRatio.low },
+      cpu: cpu.median,
+      more: cpu.median - of(framework).cpu.median,
+      cpuRatio
+    }
+  }
+  return [
+    ...frameworks.map((framework) => rate(framework, framework, again)),
+    ...subjects.flatMap(({ framework, name }) => paths.map((path) => rate(framework, name, path)))
+  ]
 }
 
 export const rateHead: ReadonlyArray<string> = [
@@ -128,15 +145,17 @@ export const rateHead: ReadonlyArray<string> = [
   "requests/s",
   "share kept",
   "server CPU, us",
+  "over bare, us",
   "CPU over bare"
 ]
 
-export const rateRow = ({ bare, cpu, cpuRatio, kept, name, own, path }: Rate): ReadonlyArray<string> => [
+export const rateRow = ({ bare, cpu, cpuRatio, kept, more, name, own, path }: Rate): ReadonlyArray<string> => [
   name,
   path,
   bare.toFixed(0),
   own.toFixed(0),
   `${kept.median.toFixed(2)} (${kept.low.toFixed(2)} to ${kept.high.toFixed(2)})`,
   cpu.toFixed(0),
+  `${more < 0 ? "" : "+"}${more.toFixed(0)}`,
   `x${cpuRatio.median.toFixed(2)} (${cpuRatio.low.toFixed(2)} to ${cpuRatio.high.toFixed(2)})`
 ]

@@ -3,7 +3,7 @@
  * left, over each framework's own bare rate. Keys have a prefix of their own, and are deleted after.
  */
 import { createClient } from "redis"
-import { table } from "./harness.js"
+import { scaled, table } from "./harness.js"
 import type { Peer } from "./processes.js"
 import { ask, paths, rateHead, rateRow, rates, type Running, type Subject, withServers } from "./rates.js"
 import { standalone } from "./standalone.js"
@@ -11,10 +11,14 @@ import { standalone } from "./standalone.js"
 const redisUrl = process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379"
 
 const subjects: ReadonlyArray<Subject> = [
-  { name: "effect-session, RedisStore", framework: "effect", sessions: "redis" },
+  { name: "effect-session, RedisStore by redis", framework: "effect", sessions: "redis" },
+  { name: "effect-session, RedisStore by ioredis", framework: "effect", sessions: "ioredis" },
   { name: "express-session, connect-redis", framework: "express", sessions: "redis" },
   { name: "@fastify/session, connect-redis", framework: "fastify", sessions: "redis" }
 ]
+
+/** Each request is another visitor's, as in production. */
+const crowd = { connections: 64, visitors: scaled(10_000, 64) }
 
 const connect = () =>
   createClient({ url: redisUrl, socket: { reconnectStrategy: false } }).on("error", () => {}).connect()
@@ -94,9 +98,9 @@ export const run = async (): Promise<string> => {
   }
   const prefix = `effect-session-bench-${process.pid}:`
   try {
-    return await withServers(subjects, prefix, async (client, servers) => {
+    return await withServers(subjects, prefix, crowd, async (client, servers) => {
       const sent = await commands(redis, prefix, client, servers)
-      const measured = await rates(subjects, client, servers, { rounds: 9, calls: 1500, warmup: 2 })
+      const measured = await rates(subjects, client, servers, crowd, { rounds: 9, calls: 1500, warmup: 2 })
       return `${sent}\n\n${table(rateHead, measured.map(rateRow))}`
     })
   } finally {

@@ -15,6 +15,7 @@ import * as RedisStore from "effect-session/RedisStore"
 import express from "express"
 import session from "express-session"
 import Fastify from "fastify"
+import { Redis } from "ioredis"
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -34,7 +35,7 @@ declare module "fastify" {
 }
 
 export type Framework = "effect" | "express" | "fastify"
-export type Sessions = "none" | "memory" | "redis" | "sealed"
+export type Sessions = "none" | "memory" | "redis" | "ioredis" | "sealed"
 
 export const redisUrl = process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379"
 
@@ -77,7 +78,9 @@ const effectServer = async (sessions: Sessions, prefix: string): Promise<Server>
     : HttpServer.serve(effectApp, HttpMiddleware.session).pipe(
       Layer.provide(CookieState.layer({ secure: false })),
       Layer.provide(
-        sessions === "redis" ? RedisStore.layer({ client: await redisClient(), prefix }) : MemoryStore.layer()
+        sessions === "memory"
+          ? MemoryStore.layer()
+          : RedisStore.layer({ client: sessions === "redis" ? await redisClient() : new Redis(redisUrl), prefix })
       )
     )
   const listening = new Promise((resolve) => server.once("listening", resolve))
