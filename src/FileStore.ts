@@ -26,13 +26,17 @@
 import type * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { randomBytes } from "./internal/crypto/hash.js"
 import * as backend from "./internal/fileStore/backend.js"
+import * as Disk from "./internal/fileStore/disk.js"
 import * as Format from "./internal/fileStore/format.js"
 import * as Swap from "./internal/fileStore/swap.js"
 import * as checks from "./internal/options.js"
@@ -72,14 +76,26 @@ const checkDirectory = (directory: string): checks.Checked<string> =>
     )
     : Either.right(directory)
 
-/** Tries what the store needs in the folder, once, so that a wrong folder fails the layer and not a request. */
-const probe = (files: Swap.Files): Effect.Effect<void, PlatformError.PlatformError> =>
+/**
+ * Tries what the store needs in the folder, once, so that a wrong folder fails the layer and not a request. The answer is
+ * the fastest way to the same files.
+ */
+const probe = (
+  fileSystem: FileSystem.FileSystem,
+  path: (name: string) => string
+): Effect.Effect<Disk.Disk, PlatformError.PlatformError> =>
   Effect.gen(function*() {
-    const nonce = yield* files.nonce
-    const first = Format.temporary(probeId, nonce)
-    const second = Format.temporary(probeId, `${nonce}-linked`)
-    yield* files.write(first, Uint8Array.of(10))
-    yield* Effect.ensuring(files.link(first, second), Effect.zipRight(files.remove(first), files.remove(second)))
+    const platform = Disk.ofPlatform(fileSystem)
+    const nonce = Format.nonce(yield* Clock.currentTimeMillis, Encoding.encodeHex(randomBytes(6)), 0)
+    const first = path(Format.temporary(probeId, nonce))
+    const second = path(Format.temporary(probeId, `${nonce}-linked`))
+    const content = new TextEncoder().encode(nonce)
+    const remove = (file: string) => Effect.ignore(platform.remove(file))
+    yield* Effect.tapError(platform.create(first, content, false), () => remove(first))
+    return yield* Effect.ensuring(
+      Effect.zipRight(platform.link(first, second), Disk.fastest(fileSystem, first, content)),
+      Effect.zipRight(remove(first), remove(second))
+    )
   })
 
 const probeId = "-".repeat(43)
@@ -122,10 +138,9 @@ export const make = (
       options.durability ?? "rename",
       ["rename", "fsync"]
     )
-    const files = Swap.make({ fileSystem, path, directory, sync: durability === "fsync" })
-    yield* fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }).pipe(
-      Effect.zipRight(probe(files)),
-      Effect.zipRight(warnOfOthers(fileSystem, path, directory)),
+    const disk = yield* fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }).pipe(
+      Effect.zipRight(probe(fileSystem, (name) => path.join(directory, name))),
+      Effect.zipLeft(warnOfOthers(fileSystem, path, directory)),
       Effect.catchAll((error) =>
         checks.invalid(
           ["FileStore", "directory"],
@@ -134,6 +149,7 @@ export const make = (
         )
       )
     )
+    const files = Swap.make({ disk, fileSystem, path, directory, sync: durability === "fsync" })
     yield* Effect.addFinalizer(() => files.tidy)
     return yield* fromBackend(backend.make(files), { name: "FileStore" })
   })

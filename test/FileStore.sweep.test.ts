@@ -8,6 +8,7 @@ import * as fs from "node:fs"
 import fsPromises from "node:fs/promises"
 import * as path from "node:path"
 import { Deadlines } from "../src/internal/fileStore/deadlines.js"
+import * as Disk from "../src/internal/fileStore/disk.js"
 import * as Format from "../src/internal/fileStore/format.js"
 import * as Listing from "../src/internal/fileStore/listing.js"
 import * as Swap from "../src/internal/fileStore/swap.js"
@@ -156,8 +157,10 @@ describe("FileStore: how long a sweep rests", () => {
     Effect.gen(function*() {
       const clock = filestore.hastyClock(0)
       let worked = 0
+      const fileSystem = yield* FileSystem.FileSystem
       const real = Swap.make({
-        fileSystem: yield* FileSystem.FileSystem,
+        disk: Disk.ofPlatform(fileSystem),
+        fileSystem,
         path: yield* Path.Path,
         directory: yield* filestore.folder,
         sync: false

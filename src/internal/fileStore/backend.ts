@@ -3,20 +3,27 @@
  * another, and `format.ts` knows what a file looks like. The module knows nothing of tokens or HTTP.
  */
 import * as PlatformError from "@effect/platform/Error"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as SessionRecord from "../../SessionRecord.js"
 import type * as SessionToken from "../../SessionToken.js"
 import * as Backend from "../../StoreBackend.js"
 import { repeatedToken } from "../options.js"
+import { carriedOn } from "../runtime/background.js"
+import type { Running } from "../runtime/caller.js"
+import { andThen } from "../runtime/exit.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
+import { attempt, Pending } from "../runtime/pending.js"
 import * as Format from "./format.js"
 import * as Swap from "./swap.js"
 import * as Sweep from "./sweep.js"
 
 const makeSetAside = (files: Swap.Files) => (id: string): Effect.Effect<void, PlatformError.PlatformError> =>
   Effect.gen(function*() {
-    const aside = Format.setAside(id, yield* files.nonce)
+    const aside = Format.setAside(id, files.nonce(yield* Clock.currentTimeMillis))
     yield* files.rename(id, aside)
     // Another process may have replaced the damaged file by a good one meanwhile.
     if (isSound(yield* files.read(aside))) {
@@ -45,37 +52,66 @@ export const make = (files: Swap.Files): Backend.Backend => {
    * processes. The argument of `f` says whether the operation had to wait. A caller that is interrupted returns at
    * once, and the operation is completed in the background.
    */
-  const alone = <A, E>(ids: ReadonlyArray<string>, f: (waited: boolean) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.disconnect(mutex.run(ids, (waited) => Effect.uninterruptible(f(waited))))
+  const alone = <A, E>(
+    ids: ReadonlyArray<string>,
+    f: (waited: boolean) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E> => {
+    const caller = Option.getOrUndefined(Fiber.getCurrentFiber())
+    return caller === undefined
+      ? Effect.withFiberRuntime((caller) => aloneFor(caller, ids, f))
+      : aloneFor(caller, ids, f)
+  }
+
+  const aloneFor = <A, E>(
+    caller: Running,
+    ids: ReadonlyArray<string>,
+    f: (waited: boolean) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E> => {
+    if (!ids.some(mutex.isHeld)) {
+      const begun = attempt(() => f(false))
+      if (begun instanceof Pending) {
+        const release = [...new Set(ids)].map(mutex.take)
+        return carriedOn(caller, begun, () => release.forEach((release) => release()))
+      }
+    }
+    return Effect.disconnect(mutex.run(ids, (waited) => Effect.uninterruptible(f(waited))))
+  }
 
   const sound = (id: string, found: Format.Found) =>
     found?._tag === "Corrupt" ? Effect.as(setAside(id), undefined) : Sweep.resolve(files, id, found)
 
-  const read = (id: string) => Effect.flatMap(files.read(id), (found) => sound(id, found))
+  /** Decides by the content that counts. */
+  const deciding =
+    <A>(id: string, decide: (current: Format.Content | undefined, found: Format.Found) => Swap.Decision<A>) =>
+    (found: Format.Found) => andThen(sound(id, found), (current) => Exit.succeed(decide(current, found)))
 
-  const insert: Backend.Backend["insert"] = ({ id }, entry, now) =>
-    Effect.gen(function*() {
-      const nonce = yield* files.nonce
-      const temporary = Format.temporary(id, nonce)
-      yield* files.write(temporary, Format.encodeLive(entry, nonce, 0))
-      const linked = yield* Effect.onError(files.link(temporary, id), () => files.remove(temporary))
-      if (linked) {
-        yield* Effect.ensuring(files.syncFolder, files.discard(temporary))
-        return true
-      }
-      yield* files.remove(temporary)
-      return yield* files.swap(id, undefined, (found) =>
-        Effect.map(sound(id, found), (current): Swap.Decision<boolean> =>
+  const insert: Backend.Backend["insert"] = ({ id }, entry, now) => {
+    const nonce = files.nonce(now)
+    const temporary = Format.temporary(id, nonce)
+    const drop = () => files.remove(temporary)
+    const content = (nonce: string) => Format.encodeLive(entry, nonce, 0)
+    const replace = () =>
+      files.swap(
+        id,
+        now,
+        undefined,
+        deciding(id, (current, found): Swap.Decision<boolean> =>
           Backend.isTaken(current, now) || isPending(found)
             ? Swap.answer(false)
-            : {
-              _tag: "Write",
-              base: Format.baseOf(found),
-              content: (nonce) =>
-                Format.encodeLive(entry, nonce, 0),
-              value: true
-            }))
-    })
+            : { _tag: "Write", base: Format.baseOf(found), content, value: true })
+      )
+    return andThen(
+      files.write(temporary, content(nonce)),
+      () =>
+        andThen(Swap.orUndo(files.link(temporary, id), drop), (linked) =>
+          linked
+            ? andThen(
+              Swap.orUndo(files.syncFolder(), () => files.discard(temporary)),
+              () => andThen(files.discard(temporary), () => Exit.succeed(true))
+            )
+            : andThen(drop(), replace))
+    )
+  }
 
   const replaceWith = (
     id: string,
@@ -83,7 +119,7 @@ export const make = (files: Swap.Files): Backend.Backend => {
     now: number,
     waited: boolean,
     content: (nonce: string) => Uint8Array,
-    prepare: Effect.Effect<void, PlatformError.PlatformError>
+    prepare?: () => Effect.Effect<void, PlatformError.PlatformError>
   ) => {
     const write = (base: string): Swap.Decision<Backend.Replaced> => ({
       _tag: "Write",
@@ -95,14 +131,14 @@ export const make = (files: Swap.Files): Backend.Backend => {
     // Mostly nobody wrote or touched the session meanwhile, and the guess saves a read. After a wait, somebody did.
     return files.swap(
       id,
+      now,
       waited ? undefined : write(Format.base(revision, 0)),
-      (found) =>
-        Effect.map(sound(id, found), (current) =>
-          !Backend.isLive(current, now)
-            ? Swap.answer<Backend.Replaced>(Backend.absent)
-            : current.revision !== revision
-            ? Swap.answer(Backend.changed(current))
-            : write(Format.baseOf(found)))
+      deciding(id, (current, found) =>
+        !Backend.isLive(current, now)
+          ? Swap.answer<Backend.Replaced>(Backend.absent)
+          : current.revision !== revision
+          ? Swap.answer(Backend.changed(current))
+          : write(Format.baseOf(found)))
     )
   }
 
@@ -116,23 +152,26 @@ export const make = (files: Swap.Files): Backend.Backend => {
     waited: boolean
   ) =>
     Effect.gen(function*() {
-      const nonce = yield* files.nonce
+      const nonce = files.nonce(now)
       const pending = Format.temporary(next.id, nonce)
-      const clear = files.remove(pending)
+      const clear = () => files.remove(pending)
       yield* files.write(pending, Format.encodeLive(entry, nonce, 0, key.id))
       let placed = false
       // This can run twice: if the process stood still for long, the sweep may have deleted the file of the first try.
-      const place = files.link(pending, next.id).pipe(
-        Effect.flatMap((linked) => linked || placed ? Effect.sync(() => placed = true) : Effect.fail(repeated)),
-        Effect.zipRight(files.syncFolder)
-      )
+      const place = () =>
+        andThen(files.link(pending, next.id), (linked) => {
+          placed ||= linked
+          return placed ? files.syncFolder() : Exit.fail(repeated)
+        })
       // After the commit nothing may be rolled back, because the old file already names the new one.
-      const isCommitted = Effect.map(
-        files.read(key.id),
-        (found) => found?._tag === "Tombstone" && found.successor === next.id
-      )
-      const rollBack = Effect.ignore(Effect.unlessEffect(files.remove(next.id), isCommitted))
-      const withdraw = Effect.suspend(() => Effect.zipRight(placed ? rollBack : Effect.void, clear))
+      const rollBack = () =>
+        Effect.ignore(
+          Effect.flatMap(
+            files.read(key.id),
+            (found) => found?._tag === "Tombstone" && found.successor === next.id ? Effect.void : files.remove(next.id)
+          )
+        )
+      const withdraw = Effect.suspend(() => placed ? Effect.flatMap(rollBack(), clear) : clear())
       const result = yield* Effect.onError(
         replaceWith(
           key.id,
@@ -149,14 +188,17 @@ export const make = (files: Swap.Files): Backend.Backend => {
         return result
       }
       // This is a compare-and-set, because a removal under the old token may have ended the new session by now.
-      yield* Effect.ignoreLogged(Sweep.finish(files, next.id))
-      yield* clear
+      yield* Effect.ignoreLogged(Sweep.finish(files, next.id, now))
+      yield* clear()
       return result
     })
 
   const extend: Backend.Backend["extend"] = ({ id }, revision, deadline, now) =>
-    files.swap(id, undefined, (found) =>
-      Effect.map(sound(id, found), (current): Swap.Decision<boolean> => {
+    files.swap(
+      id,
+      now,
+      undefined,
+      deciding(id, (current, found): Swap.Decision<boolean> => {
         if (!Backend.isLive(current, now)) {
           return Swap.answer(false)
         }
@@ -171,27 +213,31 @@ export const make = (files: Swap.Files): Backend.Backend => {
           content: (nonce) => Format.encodeLive(entry, nonce, touches + 1),
           value: true
         }
-      }))
+      })
+    )
 
   const remove: Backend.Backend["remove"] = ({ id }, tombstone, now) =>
     files.swap(
       id,
+      now,
       undefined,
-      (found) =>
-        Effect.map(sound(id, found), (current): Swap.Decision<SessionToken.SessionId | undefined> =>
-          current?._tag === "Entry"
-            ? {
-              _tag: "Write",
-              base: Format.baseOf(found),
-              content: (nonce) =>
-                Format.encodeTombstone(tombstone, nonce),
-              value: undefined
-            }
-            : Swap.answer(Backend.isTaken(current, now) ? current?.successor : undefined))
+      deciding(id, (current, found): Swap.Decision<SessionToken.SessionId | undefined> =>
+        current?._tag === "Entry"
+          ? {
+            _tag: "Write",
+            base: Format.baseOf(found),
+            content: (nonce) => Format.encodeTombstone(tombstone, nonce),
+            value: undefined
+          }
+          : Swap.answer(Backend.isTaken(current, now) ? current?.successor : undefined))
     )
 
   return {
-    get: ({ id }) => Effect.map(read(id), Option.fromNullable),
+    get: ({ id }) =>
+      andThen(
+        files.read(id),
+        (found) => andThen(sound(id, found), (current) => Exit.succeed(Option.fromNullable(current)))
+      ),
     insert: (key, entry, now) => {
       note(key.id, entry.deadline)
       return alone([key.id], () => insert(key, entry, now))
@@ -200,7 +246,7 @@ export const make = (files: Swap.Files): Backend.Backend => {
       note(id, entry.deadline)
       return alone(
         [id],
-        (waited) => replaceWith(id, revision, now, waited, (nonce) => Format.encodeLive(entry, nonce, 0), Effect.void)
+        (waited) => replaceWith(id, revision, now, waited, (nonce) => Format.encodeLive(entry, nonce, 0))
       )
     },
     rename: (key, revision, next, entry, tombstone, now) => {

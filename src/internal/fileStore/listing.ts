@@ -6,7 +6,7 @@
 import type * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import { isSeenByNode } from "./disk.js"
 
 /** How many names are read between two turns of the event loop. */
 const piece = 500
@@ -16,7 +16,6 @@ interface NodeFiles {
     path: string,
     options: { readonly bufferSize: number }
   ) => Promise<AsyncIterable<{ readonly name: string }>>
-  readonly stat: (path: string) => Promise<{ readonly dev: number; readonly ino: number }>
 }
 
 interface Globals {
@@ -24,18 +23,6 @@ interface Globals {
 }
 
 const node = (globalThis as unknown as Globals).process?.getBuiltinModule?.("node:fs/promises") as NodeFiles | undefined
-
-/** The app may have provided a file system of its own, in which the path stands for another folder than for Node. */
-const isSeenByNode = (
-  node: NodeFiles,
-  fileSystem: FileSystem.FileSystem,
-  directory: string
-): Effect.Effect<boolean, unknown> =>
-  Effect.zipWith(
-    fileSystem.stat(directory),
-    Effect.tryPromise(() => node.stat(directory)),
-    (platform, own) => platform.dev === own.dev && Option.contains(platform.ino, own.ino)
-  )
 
 const inPieces = (node: NodeFiles, directory: string): Effect.Effect<Array<string>, unknown> =>
   Effect.tryPromise(async (signal) => {
@@ -61,7 +48,7 @@ export const list = (
   const whole = fileSystem.readDirectory(directory)
   return node === undefined
     ? whole
-    : isSeenByNode(node, fileSystem, directory).pipe(
+    : isSeenByNode(fileSystem, directory).pipe(
       Effect.flatMap((isSeen) => isSeen ? inPieces(node, directory) : whole),
       Effect.catchAll(() => whole)
     )

@@ -26,7 +26,10 @@ import type * as Path from "@effect/platform/Path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
+import * as Exit from "effect/Exit"
 import * as crypto from "../crypto/hash.js"
+import { afterExit, andThen, catchAll } from "../runtime/exit.js"
+import type { Disk } from "./disk.js"
 import * as Format from "./format.js"
 import * as Listing from "./listing.js"
 
@@ -36,25 +39,31 @@ const patience = 1_000_000_000n
 const firstPause = 2
 const longestPause = 50
 
+interface Write<A> {
+  readonly _tag: "Write"
+  /** The content that is replaced, as `baseOf` identifies it. */
+  readonly base: string
+  readonly content: (nonce: string) => Uint8Array
+  /** Runs under the lock, before the commit. If the commit fails, the caller has to undo it. */
+  readonly prepare?: (() => Effect.Effect<void, PlatformError.PlatformError>) | undefined
+  readonly value: A
+}
+
 /** @internal */
-export type Decision<A> =
-  | { readonly _tag: "Answer"; readonly value: A }
-  | {
-    readonly _tag: "Write"
-    /** The content that is replaced, as `baseOf` identifies it. */
-    readonly base: string
-    readonly content: (nonce: string) => Uint8Array
-    /** Runs under the lock, before the commit. If the commit fails, the caller has to undo it. */
-    readonly prepare?: Effect.Effect<void, PlatformError.PlatformError>
-    readonly value: A
-  }
+export type Decision<A> = { readonly _tag: "Answer"; readonly value: A } | Write<A>
+
+type Decide<A> = (found: Format.Found) => Effect.Effect<Decision<A>, PlatformError.PlatformError>
 
 /** @internal */
 export const answer = <A>(value: A): Decision<A> => ({ _tag: "Answer", value })
 
-/** @internal */
+/**
+ * Names are relative to the folder. A call of `Disk` is under way as soon as the method is called.
+ *
+ * @internal
+ */
 export interface Files {
-  readonly nonce: Effect.Effect<string>
+  readonly nonce: (now: number) => string
   /** Reads the file of an id. */
   readonly read: (id: string) => Effect.Effect<Format.Found, PlatformError.PlatformError>
   /** Writes a new file. Fails if the name exists. */
@@ -63,7 +72,7 @@ export interface Files {
   readonly link: (from: string, to: string) => Effect.Effect<boolean, PlatformError.PlatformError>
   readonly rename: (from: string, to: string) => Effect.Effect<void, PlatformError.PlatformError>
   /** Makes renames and links survive a loss of power, if the durability is `fsync`. */
-  readonly syncFolder: Effect.Effect<void, PlatformError.PlatformError>
+  readonly syncFolder: () => Effect.Effect<void, PlatformError.PlatformError>
   readonly remove: (name: string) => Effect.Effect<void>
   /** Removes a file, or a folder with everything in it. */
   readonly removeTree: (name: string) => Effect.Effect<void>
@@ -79,8 +88,9 @@ export interface Files {
    */
   readonly swap: <A>(
     id: string,
+    now: number,
     first: Decision<A> | undefined,
-    decide: (found: Format.Found) => Effect.Effect<Decision<A>, PlatformError.PlatformError>
+    decide: Decide<A>
   ) => Effect.Effect<A, PlatformError.PlatformError>
 }
 
@@ -94,45 +104,43 @@ const isBadResource = hasReason("BadResource")
 const isDenied = hasReason("PermissionDenied")
 const alreadyExists = hasReason("AlreadyExists")
 
+/** Undoes what was done before a step, if the step fails. @internal */
+export const orUndo = <A, E>(step: Effect.Effect<A, E>, undo: () => Effect.Effect<void>): Effect.Effect<A, E> =>
+  afterExit(step, (exit) => Exit.isSuccess(exit) ? exit : andThen(undo(), () => exit))
+
 const ownerOf = (found: Format.Found): string => found === undefined || found._tag === "Corrupt" ? "x" : found.nonce
 
 /** @internal */
 export const make = (options: {
+  readonly disk: Disk
   readonly fileSystem: FileSystem.FileSystem
   readonly path: Path.Path
   readonly directory: string
   readonly sync: boolean
 }): Files => {
-  const { directory, fileSystem } = options
+  const { directory, disk, fileSystem } = options
   const prefix = directory.endsWith(options.path.sep) ? directory : directory + options.path.sep
   const path = (name: string): string => prefix + name
   const process = Encoding.encodeHex(crypto.randomBytes(6))
   let count = 0
-  const nonce = Effect.map(Clock.currentTimeMillis, (now) => Format.nonce(now, process, count++))
+  const nonce = (now: number): string => Format.nonce(now, process, count++)
   const trashName = Format.trash(Format.nonce(0, process, 0))
   const trash = path(trashName)
 
-  const readName = (name: string): Effect.Effect<Format.Found, PlatformError.PlatformError> =>
-    Effect.matchEffect(fileSystem.readFile(path(name)), {
-      onSuccess: (bytes) => Effect.succeed(Format.decode(bytes)),
-      onFailure: (error): Effect.Effect<Format.Found, PlatformError.PlatformError> =>
+  const readName: Files["read"] = (name) =>
+    catchAll(
+      andThen(disk.read(path(name)), (bytes) => Exit.succeed<Format.Found>(Format.decode(bytes))),
+      (error) =>
         isNotFound(error)
-          ? Effect.succeed(undefined)
+          ? Exit.succeed(undefined)
           : isBadResource(error) || isDenied(error)
-          ? Effect.succeed(Format.corrupt)
-          : Effect.fail(error)
-    })
-
-  const writeSynced = (name: string, content: Uint8Array) =>
-    Effect.scoped(
-      Effect.flatMap(fileSystem.open(path(name), { flag: "wx", mode: 0o600 }), (file) =>
-        Effect.zipRight(file.writeAll(content), file.sync))
+          ? Exit.succeed(Format.corrupt)
+          : Exit.fail(error)
     )
 
-  const writeOnce = (name: string, content: Uint8Array) =>
-    options.sync ? writeSynced(name, content) : fileSystem.writeFile(path(name), content, { flag: "wx", mode: 0o600 })
+  const create = (name: string, content: Uint8Array) => disk.create(path(name), content, options.sync)
 
-  const remove = (name: string) => Effect.ignore(fileSystem.remove(path(name), { force: true }))
+  const remove = (name: string) => afterExit(disk.remove(path(name)), () => Exit.void)
 
   const removeTree: Files["removeTree"] = (name) =>
     Effect.ignore(fileSystem.remove(path(name), { force: true, recursive: true }))
@@ -143,41 +151,45 @@ export const make = (options: {
     () => Effect.sync(() => [])
   )
 
-  // Deleting the folder under a running service is a plain way to end every session, so the folder is made again.
-  const write = (name: string, content: Uint8Array) =>
-    writeOnce(name, content).pipe(
-      Effect.catchIf(isNotFound, () =>
-        Effect.zipRight(
-          Effect.zipRight(
-            fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }),
-            Effect.logWarning(
-              "FileStore: The folder of sessions was deleted. It is made again, and all sessions have ended."
-            )
-          ),
-          writeOnce(name, content)
-        )),
-      Effect.tapError(() => remove(name))
+  // Deleting the folder under a running service is a plain way to end every session.
+  const makeFolder = Effect.zipRight(
+    fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }),
+    Effect.logWarning(
+      "FileStore: The folder of sessions was deleted. It is made again, and all sessions have ended."
+    )
+  )
+
+  const write: Files["write"] = (name, content) =>
+    orUndo(
+      catchAll(create(name, content), (error) =>
+        isNotFound(error)
+          ? Effect.zipRight(makeFolder, Effect.suspend(() => create(name, content)))
+          : Exit.fail(error)),
+      () => remove(name)
     )
 
-  const link = (from: string, to: string) =>
-    Effect.matchEffect(fileSystem.link(path(from), path(to)), {
-      onSuccess: () => Effect.succeed(true),
-      onFailure: (error) => alreadyExists(error) ? Effect.succeed(false) : Effect.fail(error)
-    })
+  const link: Files["link"] = (from, to) =>
+    catchAll(
+      andThen(disk.link(path(from), path(to)), () => Exit.succeed(true)),
+      (error) => alreadyExists(error) ? Exit.succeed(false) : Exit.fail(error)
+    )
 
-  const rename = (from: string, to: string) => fileSystem.rename(path(from), path(to))
+  const rename: Files["rename"] = (from, to) => disk.rename(path(from), path(to))
 
-  const syncFolder: Files["syncFolder"] = options.sync
-    ? Effect.scoped(Effect.flatMap(fileSystem.open(directory, { flag: "r" }), (folder) => folder.sync))
-    : Effect.void
+  const syncFolder: Files["syncFolder"] = options.sync ? () => disk.syncFolder(directory) : () => Exit.void
 
-  const discard = (name: string) => Effect.ignore(fileSystem.rename(path(name), trash))
+  const discard: Files["discard"] = (name) => afterExit(disk.rename(path(name), trash), () => Exit.void)
 
   /**
    * Links the temporary file under the lock's name. It waits for the lock's owner, or breaks the lock of a dead one.
    * Gives the names of all locks that it passed or took.
    */
-  const acquire = (id: string, base: string, temporary: string) =>
+  const acquire = (id: string, base: string, temporary: string) => {
+    const name = Format.lock(id, base)
+    return andThen(link(temporary, name), (linked) => linked ? Exit.succeed([name]) : contend(id, base, temporary))
+  }
+
+  const contend = (id: string, base: string, temporary: string) =>
     Effect.gen(function*() {
       const passed: Array<string> = []
       let name = Format.lock(id, base)
@@ -221,50 +233,57 @@ export const make = (options: {
    */
   const tryWrite = <A>(
     id: string,
-    decision: Extract<Decision<A>, { _tag: "Write" }>,
-    decide: (found: Format.Found) => Effect.Effect<Decision<A>, PlatformError.PlatformError>
-  ) =>
-    Effect.gen(function*() {
-      const mine = yield* nonce
-      const temporary = Format.temporary(id, mine)
-      yield* write(temporary, decision.content(mine))
-      const drop = remove(temporary)
-      const locks = yield* Effect.onExit(
-        acquire(id, decision.base, temporary),
-        (exit) => exit._tag === "Failure" ? drop : Effect.void
-      )
-      const release = Effect.forEach(locks, discard, { discard: true })
-      const found = yield* Effect.onError(readName(id), () => drop)
-      const next = yield* Effect.onError(decide(found), () => drop)
+    now: number,
+    decision: Write<A>,
+    decide: Decide<A>
+  ): Effect.Effect<Decision<A>, PlatformError.PlatformError> => {
+    const mine = nonce(now)
+    const temporary = Format.temporary(id, mine)
+    const drop = () => remove(temporary)
+
+    const underLocks = (locks: ReadonlyArray<string>, found: Format.Found, next: Decision<A>) => {
       if (next._tag === "Answer" || next.base !== decision.base) {
         // If the lock's base is current, another process may depend on the lock by now. The sweep deletes it later.
-        yield* Effect.zipRight(drop, Format.baseOf(found) === decision.base ? Effect.void : release)
-        return next
+        const end = Format.baseOf(found) === decision.base ? drop() : andThen(drop(), () => discardAll(locks))
+        return andThen(end, () => Exit.succeed(next))
       }
-      if (next.prepare !== undefined) {
-        yield* Effect.onError(next.prepare, () => drop)
-      }
-      const committed = yield* rename(temporary, id).pipe(
-        Effect.as(true),
-        Effect.catchIf(isNotFound, () => Effect.succeed(false)),
-        Effect.onError(() => drop)
-      )
-      if (!committed) {
-        return next
-      }
-      yield* syncFolder
-      yield* release
-      return answer(next.value)
-    })
+      return andThen(next.prepare?.() ?? Exit.void, () =>
+        andThen(commit(temporary, id), (committed) =>
+          committed
+            ? andThen(syncFolder(), () => andThen(discardAll(locks), () => Exit.succeed(answer(next.value))))
+            : Exit.succeed<Decision<A>>(next)))
+    }
 
-  const swap: Files["swap"] = (id, first, decide) =>
-    Effect.gen(function*() {
-      let decision = first ?? (yield* Effect.flatMap(readName(id), decide))
-      while (decision._tag === "Write") {
-        decision = yield* tryWrite(id, decision, decide)
-      }
-      return decision.value
-    })
+    return andThen(write(temporary, decision.content(mine)), () =>
+      orUndo(
+        andThen(acquire(id, decision.base, temporary), (locks) =>
+          andThen(readName(id), (found) => andThen(decide(found), (next) => underLocks(locks, found, next)))),
+        drop
+      ))
+  }
+
+  /** Renames the temporary file over the session's. The answer is false if another process deleted it. */
+  const commit = (temporary: string, id: string) =>
+    catchAll(
+      andThen(rename(temporary, id), () => Exit.succeed(true)),
+      (error) => isNotFound(error) ? Exit.succeed(false) : Exit.fail(error)
+    )
+
+  const discardAll = ([name, ...more]: ReadonlyArray<string>): Effect.Effect<void> =>
+    name === undefined ? Exit.void : andThen(discard(name), () => discardAll(more))
+
+  const swap = <A>(
+    id: string,
+    now: number,
+    first: Decision<A> | undefined,
+    decide: Decide<A>
+  ): Effect.Effect<A, PlatformError.PlatformError> => {
+    const goOn = (decision: Decision<A>): Effect.Effect<A, PlatformError.PlatformError> =>
+      decision._tag === "Answer"
+        ? Exit.succeed(decision.value)
+        : andThen(tryWrite(id, now, decision, decide), goOn)
+    return first === undefined ? andThen(andThen(readName(id), decide), goOn) : goOn(first)
+  }
 
   return {
     nonce,
@@ -277,7 +296,7 @@ export const make = (options: {
     removeTree,
     list,
     discard,
-    tidy: remove(trashName),
+    tidy: Effect.suspend(() => remove(trashName)),
     swap
   }
 }

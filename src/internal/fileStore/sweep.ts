@@ -7,7 +7,9 @@ import type * as PlatformError from "@effect/platform/Error"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { Alarm } from "../runtime/deadlineIndex.js"
+import { andThen } from "../runtime/exit.js"
 import { grace, interval } from "../store/sweeping.js"
 import { Deadlines } from "./deadlines.js"
 import * as Format from "./format.js"
@@ -45,23 +47,27 @@ export const resolve = (
   found: Format.Content | undefined
 ): Effect.Effect<Format.Content | undefined, PlatformError.PlatformError> =>
   found?._tag === "Entry" && found.from !== undefined
-    ? Effect.map(files.read(found.from), (old) => old?._tag === "Tombstone" && old.successor === id ? found : undefined)
-    : Effect.succeed(found)
+    ? andThen(
+      files.read(found.from),
+      (old) => Exit.succeed(old?._tag === "Tombstone" && old.successor === id ? found : undefined)
+    )
+    : Exit.succeed(found)
 
 /** Removes the pending mark of a session whose renewal was committed. @internal */
-export const finish = (files: Swap.Files, id: string) =>
-  files.swap(id, undefined, (found) => {
+export const finish = (files: Swap.Files, id: string, now: number) =>
+  files.swap(id, now, undefined, (found) => {
     const whole = found?._tag === "Corrupt" ? undefined : found
-    return Effect.map(resolve(files, id, whole), (current): Swap.Decision<void> =>
-      current?._tag === "Entry" && current.from !== undefined
-        ? {
-          _tag: "Write",
-          base: Format.baseOf(current),
-          content: (nonce) =>
-            Format.encodeLive(current, nonce, current.touches + 1),
-          value: undefined
-        }
-        : Swap.answer(undefined))
+    return andThen(resolve(files, id, whole), (current) =>
+      Exit.succeed<Swap.Decision<void>>(
+        current?._tag === "Entry" && current.from !== undefined
+          ? {
+            _tag: "Write",
+            base: Format.baseOf(current),
+            content: (nonce) => Format.encodeLive(current, nonce, current.touches + 1),
+            value: undefined
+          }
+          : Swap.answer(undefined)
+      ))
   })
 
 /** @internal */
@@ -121,10 +127,11 @@ export const make = (
 
   const kept: Effect.Effect<void> = Effect.void
 
-  const deleted = (name: string): Effect.Effect<void> => {
-    deletions += 1
-    return files.remove(name)
-  }
+  const deleted = (name: string): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      deletions += 1
+      return files.remove(name)
+    })
 
   /**
    * Deletes what a process left that was killed. By the clock it is old enough, but the clock may have been set forward,
@@ -152,7 +159,10 @@ export const make = (
       if (found._tag === "Tombstone") {
         return now < found.until + grace
           ? Effect.sync(() => remember(id, found.until))
-          : Effect.zipRight(found.successor === undefined ? Effect.void : finish(files, found.successor), deleted(id))
+          : Effect.zipRight(
+            found.successor === undefined ? Effect.void : finish(files, found.successor, now),
+            deleted(id)
+          )
       }
       // Ids are random, so nobody puts a new session in the place of an expired one before the deletion.
       if (now >= found.deadline + grace) {
@@ -172,7 +182,7 @@ export const make = (
    * puts a tombstone in the file's place, which counts no longer.
    */
   const endNone = (id: string, now: number) =>
-    files.swap(id, undefined, (found) =>
+    files.swap(id, now, undefined, (found) =>
       Effect.succeed<Swap.Decision<void>>(
         found === undefined
           ? {

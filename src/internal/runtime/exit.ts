@@ -47,3 +47,16 @@ export const mapError = <A, E, R, E2>(effect: Effect.Effect<A, E, R>, f: (error:
     (exit): Effect.Effect<A, E2> =>
       Exit.isSuccess(exit) ? Exit.succeed(exit.value) : Exit.failCause(Cause.map(exit.cause, f))
   )
+
+/** `Effect.catchAll`. @internal */
+export const catchAll = <A, E, R, B, E2, R2>(
+  effect: Effect.Effect<A, E, R>,
+  f: (error: E) => Effect.Effect<B, E2, R2>
+): Effect.Effect<A | B, E2, R | R2> =>
+  afterExit(effect, (exit): Effect.Effect<A | B, E2, R2> => {
+    if (Exit.isSuccess(exit)) {
+      return Exit.succeed(exit.value)
+    }
+    const failure = Cause.failureOrCause(exit.cause)
+    return failure._tag === "Left" ? f(failure.left) : Exit.failCause(failure.right)
+  })

@@ -47,8 +47,8 @@ const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFl
 /** The longest delay of a timer, in milliseconds. A longer one would be over at once. */
 const longestTimer = 2 ** 31 - 1
 
-/** Runs effects in fibers of their own, with the services and fiber refs of the caller. */
-const forkFrom = (caller: Running) =>
+/** Runs effects in fibers of their own, with the services and fiber refs of the caller. @internal */
+export const forkFrom = (caller: Running) =>
   Runtime.runFork(Runtime.make({
     context: caller.currentContext,
     fiberRefs: caller.getFiberRefs(),
