@@ -2,6 +2,9 @@
  * Keeps sessions in a folder, one file each: for services of one machine, in any number of processes, whose sessions
  * have to survive a restart. It works on the platform's `FileSystem`. The module knows nothing of HTTP.
  *
+ * - **On Node, `node:fs` is called directly**, if it finds a file that the provided `FileSystem` wrote to be the same file
+ *   with the same bytes. This is tried once, when the layer is built. If a `FileSystem` of your own has to see each call,
+ *   let its `stat` give no `ino`.
  * - **Writes are atomic.** A new content is written to a temporary file and renamed into place, so that a reader sees
  *   the old content or the new.
  * - **Compare-and-set works across processes.** It is made of exclusive links, without a daemon or shared memory. A
