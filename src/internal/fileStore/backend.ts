@@ -14,9 +14,9 @@ import * as Backend from "../../StoreBackend.js"
 import { repeatedToken } from "../options.js"
 import { carriedOn } from "../runtime/background.js"
 import type { Running } from "../runtime/caller.js"
-import { andThen } from "../runtime/exit.js"
+import { afterExit, andThen } from "../runtime/exit.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
-import { attempt, Pending } from "../runtime/pending.js"
+import { attempt } from "../runtime/pending.js"
 import * as Format from "./format.js"
 import * as Swap from "./swap.js"
 import * as Sweep from "./sweep.js"
@@ -67,14 +67,19 @@ export const make = (files: Swap.Files): Backend.Backend => {
     ids: ReadonlyArray<string>,
     f: (waited: boolean) => Effect.Effect<A, E>
   ): Effect.Effect<A, E> => {
-    if (!ids.some(mutex.isHeld)) {
-      const begun = attempt(() => f(false))
-      if (begun instanceof Pending) {
-        const release = [...new Set(ids)].map(mutex.take)
-        return carriedOn(caller, begun, () => release.forEach((release) => release()))
-      }
-    }
-    return Effect.disconnect(mutex.run(ids, (waited) => Effect.uninterruptible(f(waited))))
+    const inTurn = Effect.suspend(() => mutex.run(ids, (waited) => Effect.uninterruptible(f(waited))))
+    return files.answersByPromise
+      ? carriedOn(caller, () => {
+        if (ids.some(mutex.isHeld)) {
+          return inTurn
+        }
+        const releases = [...new Set(ids)].map(mutex.take)
+        return afterExit(attempt(() => f(false)), (exit) => {
+          releases.forEach((release) => release())
+          return exit
+        })
+      })
+      : Effect.disconnect(inTurn)
   }
 
   const sound = (id: string, found: Format.Found) =>

@@ -17,6 +17,8 @@ import { Pending } from "../runtime/pending.js"
  * @internal
  */
 export interface Disk {
+  /** Whether its calls are promises that need no fiber. */
+  readonly answersByPromise: boolean
   readonly read: (path: string) => Effect.Effect<Uint8Array, PlatformError.PlatformError>
   /** Writes a new file of mode 0600, and waits until it is on the disk if `sync` says so. Fails if the path exists. */
   readonly create: (
@@ -35,6 +37,7 @@ const mode = 0o600
 
 /** @internal */
 export const ofPlatform = (fileSystem: FileSystem.FileSystem): Disk => ({
+  answersByPromise: false,
   read: fileSystem.readFile,
   create: (path, content, sync) =>
     sync
@@ -115,9 +118,10 @@ const asked = <A>(
   ask: (done: Done<A>) => void
 ): Effect.Effect<A, PlatformError.PlatformError> =>
   new Pending<A, PlatformError.PlatformError>(
-    new Promise((resolve) => {
-      ask((error, value) => resolve(error ? Exit.fail(failed(method, path, error)) : Exit.succeed(value)))
-    }),
+    () =>
+      new Promise((resolve) => {
+        ask((error, value) => resolve(error ? Exit.fail(failed(method, path, error)) : Exit.succeed(value)))
+      }),
     (exit) => exit as Exit.Exit<A, PlatformError.PlatformError>
   )
 
@@ -150,6 +154,7 @@ const ofNode = (node: NodeFiles): Disk => {
     )
 
   return {
+    answersByPromise: true,
     read: (path) =>
       asked<Uint8Array>(
         "readFile",

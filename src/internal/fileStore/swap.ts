@@ -63,6 +63,8 @@ export const answer = <A>(value: A): Decision<A> => ({ _tag: "Answer", value })
  * @internal
  */
 export interface Files {
+  /** Whether its calls are promises that need no fiber. */
+  readonly answersByPromise: boolean
   readonly nonce: (now: number) => string
   /** Reads the file of an id. */
   readonly read: (id: string) => Effect.Effect<Format.Found, PlatformError.PlatformError>
@@ -286,6 +288,7 @@ export const make = (options: {
   }
 
   return {
+    answersByPromise: disk.answersByPromise,
     nonce,
     read: readName,
     write,

@@ -80,10 +80,16 @@ const bySha1 = (
 ): Commands["run"] =>
 (script, keys, args) => {
   const once = () =>
-    afterExit(run("evalSha", script.sha1, keys, args), (exit): Effect.Effect<Reply, Error> =>
-      failedWith(exit, "NOSCRIPT") ? run("eval", script.source, keys, args) : exit)
-  return afterExit(once(), (exit): Effect.Effect<Reply, Error> =>
-    failedWith(exit, "TRYAGAIN") ? Effect.retry(Effect.suspend(once), whileMoving) : exit)
+    afterExit(
+      run("evalSha", script.sha1, keys, args),
+      (exit): Effect.Effect<Reply, Error> =>
+        failedWith(exit, "NOSCRIPT") ? run("eval", script.source, keys, args) : exit
+    )
+  return afterExit(
+    once(),
+    (exit): Effect.Effect<Reply, Error> =>
+      failedWith(exit, "TRYAGAIN") ? Effect.retry(Effect.suspend(once), whileMoving) : exit
+  )
 }
 
 const failedWith = (exit: Exit.Exit<Reply, Error>, prefix: string): boolean =>

@@ -8,28 +8,22 @@ import { attempt, Pending } from "./pending.js"
 import { forkFrom } from "./timeout.js"
 
 /**
- * `Effect.disconnect(Effect.uninterruptible(Effect.ensuring(effect, Effect.sync(whenDone))))` for an effect that is under
- * way already. It needs no fiber unless the effect needs one, and that has the services and fiber refs of the caller.
+ * `Effect.disconnect(Effect.uninterruptible(Effect.suspend(begin)))`, which whoever waits without a fiber can run. It needs
+ * a fiber only where the effect does, and that has the services and fiber refs of the caller.
  *
  * @internal
  */
-export const carriedOn = <A, E>(caller: Running, begun: Pending<A, E>, whenDone: () => void): Pending<A, E> =>
-  new Pending<A, E>(
-    ended(caller, begun).then((exit) => {
-      whenDone()
-      return exit
-    }),
-    (exit) => exit as Exit.Exit<A, E>
-  )
+export const carriedOn = <A, E>(caller: Running, begin: () => Effect.Effect<A, E>): Pending<A, E> =>
+  new Pending<A, E>(() => ended(caller, attempt(begin)), (exit) => exit as Exit.Exit<A, E>)
 
-const ended = async <A, E>(caller: Running, begun: Pending<A, E>): Promise<Exit.Exit<A, E>> => {
-  let effect: Effect.Effect<A, E> = begun
-  while (effect instanceof Pending) {
-    const pending = effect as Pending<A, E>
-    const answer = await pending.answer
-    effect = attempt(() => pending.resume(answer))
+const ended = async <A, E>(caller: Running, effect: Effect.Effect<A, E>): Promise<Exit.Exit<A, E>> => {
+  let next = effect
+  while (next instanceof Pending) {
+    const pending = next as Pending<A, E>
+    const answer = await pending.ask()
+    next = attempt(() => pending.resume(answer))
   }
-  const last = effect
+  const last = next
   return Exit.isExit(last)
     ? last as Exit.Exit<A, E>
     : new Promise((resolve) => {
