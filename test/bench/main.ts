@@ -77,6 +77,17 @@ the store under \`@fastify/session\`; it writes the whole session and has no com
 Goals: commands 1 / 2 / 0 / 0 for read, write, untouched and anonymous.`
   },
   {
+    name: "sql",
+    title: "Sessions in a database",
+    text:
+      `Statements a request as the driver is handed them, and the same measurement as of Redis above, every store on the
+same PostgreSQL, its own processor time not counted. connect-pg-simple has no compare-and-set, and writes the deadline of a
+session whenever it is looked at. Then the store alone over the bare driver on SQLite and MariaDB: a SELECT for a read, a
+SELECT and an UPDATE to add 1, each with the JSON of the session.
+
+Goals: statements 1 / 2 / 0 for read, write and untouched; on PostgreSQL not more us over bare than connect-pg-simple.`
+  },
+  {
     name: "seal",
     title: "Sealed sessions",
     text: `To make a token of a session and a session of a token, where the token holds the data (\`SealedStore\`), over
@@ -93,12 +104,17 @@ const packages: ReadonlyArray<string> = [
   "express",
   "express-session",
   "connect-redis",
+  "connect-pg-simple",
   "memorystore",
   "session-file-store",
   "fastify",
   "@fastify/session",
   "@fastify/secure-session",
   "redis",
+  "@effect/sql",
+  "pg",
+  "better-sqlite3",
+  "mysql2",
   "iron-session",
   "jose"
 ]

@@ -5,13 +5,16 @@
  */
 import { HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
+import { PgClient } from "@effect/sql-pg"
 import fastifyCookie from "@fastify/cookie"
 import secureSession from "@fastify/secure-session"
 import fastifySession from "@fastify/session"
+import connectPgSimple from "connect-pg-simple"
 import * as ConnectRedis from "connect-redis"
-import { Effect, Layer, Logger, Schema } from "effect"
+import { Effect, Layer, Logger, Redacted, Schema } from "effect"
 import { CookieState, HttpMiddleware, MemoryStore, SessionField } from "effect-session"
 import * as RedisStore from "effect-session/RedisStore"
+import * as SqlStore from "effect-session/SqlStore"
 import express from "express"
 import session from "express-session"
 import Fastify from "fastify"
@@ -19,6 +22,7 @@ import { Redis } from "ioredis"
 import { createServer } from "node:http"
 import type { Server } from "node:http"
 import type { AddressInfo } from "node:net"
+import pg from "pg"
 import { createClient } from "redis"
 import { serve } from "./processes.js"
 
@@ -35,9 +39,10 @@ declare module "fastify" {
 }
 
 export type Framework = "effect" | "express" | "fastify"
-export type Sessions = "none" | "memory" | "redis" | "ioredis" | "sealed"
+export type Sessions = "none" | "memory" | "redis" | "ioredis" | "postgres" | "sealed"
 
 export const redisUrl = process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379"
+const postgresUrl = process.env["DATABASE_URL"] ?? "postgres://root@127.0.0.1:5432/test"
 
 const secret = "a secret of 32 characters or more"
 const text = (visits: number): string => `visit ${visits}`
@@ -70,6 +75,21 @@ const effectApp = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) 
   }
 })
 
+const effectStore = async (sessions: Sessions, prefix: string) => {
+  switch (sessions) {
+    case "redis":
+      return RedisStore.layer({ client: await redisClient(), prefix })
+    case "ioredis":
+      return RedisStore.layer({ client: new Redis(redisUrl), prefix })
+    case "postgres":
+      return SqlStore.layer({ schema: prefix }).pipe(
+        Layer.provide(PgClient.layer({ url: Redacted.make(postgresUrl) }))
+      )
+    default:
+      return MemoryStore.layer()
+  }
+}
+
 const effectServer = async (sessions: Sessions, prefix: string): Promise<Server> => {
   const server = createServer()
   const http = NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" })
@@ -77,11 +97,7 @@ const effectServer = async (sessions: Sessions, prefix: string): Promise<Server>
     ? HttpServer.serve(effectBare)
     : HttpServer.serve(effectApp, HttpMiddleware.session).pipe(
       Layer.provide(CookieState.layer({ secure: false })),
-      Layer.provide(
-        sessions === "memory"
-          ? MemoryStore.layer()
-          : RedisStore.layer({ client: sessions === "redis" ? await redisClient() : new Redis(redisUrl), prefix })
-      )
+      Layer.provide(await effectStore(sessions, prefix))
     )
   const listening = new Promise((resolve) => server.once("listening", resolve))
   Effect.runFork(
@@ -89,6 +105,20 @@ const effectServer = async (sessions: Sessions, prefix: string): Promise<Server>
   )
   await listening
   return server
+}
+
+const expressStore = async (sessions: Sessions, prefix: string): Promise<session.Store | undefined> => {
+  switch (sessions) {
+    case "redis":
+      return new ConnectRedis.RedisStore({ client: await redisClient(), prefix })
+    case "postgres":
+      return new (connectPgSimple(session))({
+        pool: new pg.Pool({ connectionString: postgresUrl }),
+        schemaName: prefix
+      })
+    default:
+      return undefined
+  }
 }
 
 const expressServer = async (sessions: Sessions, prefix: string): Promise<Server> => {
@@ -100,11 +130,12 @@ const expressServer = async (sessions: Sessions, prefix: string): Promise<Server
     const { warn } = console
     // It says that MemoryStore is not for production.
     console.warn = () => {}
+    const store = await expressStore(sessions, prefix)
     app.use(session({
       secret,
       resave: false,
       saveUninitialized: false,
-      ...(sessions === "redis" ? { store: new ConnectRedis.RedisStore({ client: await redisClient(), prefix }) } : {})
+      ...(store === undefined ? {} : { store })
     }))
     console.warn = warn
     app.get("/read", (request, response) => void response.send(text(request.session.visits ?? 0)))
@@ -157,10 +188,32 @@ const fastifyServer = async (sessions: Sessions, prefix: string): Promise<Server
   return app.server
 }
 
+/** Counts the statements that this process sends to PostgreSQL, by their first word. */
+const countStatements = (): () => ReadonlyArray<readonly [word: string, count: number]> => {
+  let counts = new Map<string, number>()
+  const client = pg.Client.prototype as { query: (...args: Array<unknown>) => unknown }
+  const { query } = client
+  client.query = function(...args) {
+    const [text] = args
+    const word = /\w+/.exec(typeof text === "string" ? text : (text as { readonly text: string }).text)?.[0] ?? ""
+    counts.set(word, (counts.get(word) ?? 0) + 1)
+    return query.apply(this, args)
+  }
+  return () => {
+    const taken = [...counts]
+    counts = new Map()
+    return taken
+  }
+}
+
 const servers = { effect: effectServer, express: expressServer, fastify: fastifyServer }
 
 if (process.send !== undefined) {
   const [, , framework, sessions, prefix = ""] = process.argv
   const server = await servers[framework as Framework](sessions as Sessions, prefix)
-  serve((server.address() as AddressInfo).port, () => process.cpuUsage())
+  const statements = sessions === "postgres" ? countStatements() : () => []
+  serve(
+    (server.address() as AddressInfo).port,
+    (message) => message === "statements" ? statements() : process.cpuUsage()
+  )
 }
