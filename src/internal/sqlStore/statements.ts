@@ -167,7 +167,19 @@ const busy = Schedule.intersect(
  * @internal
  */
 export const persistently = <A>(effect: Effect.Effect<A, SqlFailure>): Effect.Effect<A, SqlFailure> =>
-  effect.pipe(
+  Effect.catchIf(effect, isPassing, (error) => insist(effect, error))
+
+const isPassing = ({ kind }: SqlFailure): boolean => kind === "Contended" || kind === "Busy"
+
+/** Goes on from a failed attempt. The schedules of a retry cost more steps than a statement, so most do without. */
+const insist = <A>(effect: Effect.Effect<A, SqlFailure>, error: SqlFailure): Effect.Effect<A, SqlFailure> => {
+  let attempt: Effect.Effect<A, SqlFailure> = Effect.fail(error)
+  return Effect.suspend(() => {
+    const current = attempt
+    attempt = effect
+    return current
+  }).pipe(
     Effect.retry({ times: contended, while: (error) => error.kind === "Contended" ? outside : Effect.succeed(false) }),
     Effect.retry({ schedule: busy, while: (error) => error.kind === "Busy" ? outside : Effect.succeed(false) })
   )
+}
