@@ -13,35 +13,57 @@
  * that the renewal made. The layer does not build with a store that could not find a session's id again, because its
  * tokens have another form.
  *
- * **The format**, version 1. A token is base64url without padding (RFC 4648, section 5), canonical, of at most 16384
+ * **The format**, version 2. A token is base64url without padding (RFC 4648, section 5), canonical, of at most 16384
  * characters. Its bytes are
  *
  * ```text
- *  0   1  version: 1
+ *  0   1  version: 2
  *  1   4  key id: the first 4 bytes of HMAC-SHA256(master key, "effect-session/sealed/1/id")
- *  5  24  salt: random for each token
- * 29   n  ciphertext
- * 29+n 16 tag
+ *  5  16  salt: random for each token
+ * 21   n  ciphertext
+ * 21+n 16 tag
  * ```
  *
- * AES-256-GCM (NIST SP 800-38D) with the 32-byte key HMAC-SHA256(master key, "effect-session/sealed/1/key" ‖ salt) and
- * a nonce of 12 zero bytes. Each key seals one token: with 192 random bits in each salt, 2^64 tokens of one master key
- * repeat a salt with a probability of 2^-65. The associated data are bytes 0 to 28, then "effect-session/sealed", a
- * zero byte and the audience in UTF-8: where the client carries the token, such as `cookie:__Host-session`. So every
- * byte of a token is authenticated, including the key id that selects among keys, and a token is valid in one place
- * alone. In the plaintext, numbers are 64-bit floating point in network order, and times are in milliseconds since the
- * epoch:
+ * XAES-256-GCM (https://c2sp.org/XAES-256-GCM) with the 32-byte key HMAC-SHA256(master key,
+ * "effect-session/sealed/2/key") and a nonce of 24 bytes: the salt, then 8 zero bytes. That is AES-256-GCM (NIST SP
+ * 800-38D) with a key and a nonce that are derived from the salt. With 128 random bits in each salt, 2^48 tokens of one
+ * master key repeat a salt with a probability of 2^-33, below the bound of 2^-32 that NIST sets: a million tokens a
+ * second for nine years. The associated data are bytes 0 to 20, then "effect-session/sealed", a zero byte and the
+ * audience in UTF-8: where the client carries the token, such as `cookie:__Host-session`. So every byte of a token is
+ * authenticated, including the key id that selects among keys, and a token is valid in one place alone.
+ *
+ * In the plaintext, times are in milliseconds since the epoch. A count is an integer in groups of 7 bits, the lowest
+ * first, where each byte but the last has its highest bit set (LEB128):
  *
  * ```text
- *  0  32  session id: the SHA-256 of the token that was drawn when the session was created or last renewed
- * 32   8  revision
- * 40   8  issue time: when the session was last written or touched
- * 48   8  deadline: the earlier of idle deadline and absolute bound
- * 56   8  the latest absolute bound that any token of this session id had
- * 64   m  the record, JSON in UTF-8, as `SessionRecord.encode` writes it, with the absolute bound as `expiresAt`
+ * 32 bytes  session id: the SHA-256 of the token that was drawn when the session was created or last renewed
+ *  1 byte   flags: 1 persistent, 2 idle timeout, 4 latest bound, 8 rare fields, 16 whole numbers; others refuse it
+ *  count    creation time
+ *  count    when the session was last written or touched, less the creation time
+ *  count    deadline, the earlier of idle deadline and absolute bound, less the time before
+ *  count    absolute bound, less the creation time
+ *  count    revision
+ *  count    with flag 2: idle timeout; without it, it is the deadline less the last write or touch
+ *  count    with flag 4: the latest absolute bound that any token of this session id had, less the absolute bound;
+ *           without it, they are the same
+ *  count    with flag 8: the length in bytes of the rare fields, which follow: a JSON object with some of
+ *           `dropOnRenew`, `subject`, `label` and `authenticatedAt`
+ *  m bytes  the data, JSON in UTF-8
  * ```
  *
- * The plaintext is read only after the tag was verified, and the JSON only after the deadline was checked.
+ * With flag 16, the seven numbers are 64-bit floating point in network order and none is a difference: creation, last
+ * write or touch, deadline, absolute bound, revision, idle timeout, latest bound. It is set where a number or a
+ * difference is not an integer from 0 to 2^53 - 1, such as after a clock went back.
+ *
+ * The plaintext is read only after the tag was verified, and the JSON only after the deadline was checked. A token of
+ * 100 bytes of data takes about 250 characters. A write that would leave less than 16 bytes of the cookie or header
+ * fails as too large, so that a session that was written can always be touched.
+ *
+ * **Version 1** is opened, but no longer made: its tokens become version 2 when they are next written or touched. It
+ * has a salt of 24 bytes, and is AES-256-GCM with the key HMAC-SHA256(master key, "effect-session/sealed/1/key" ‖ salt)
+ * and a nonce of 12 zero bytes. The associated data begin with bytes 0 to 28. The plaintext is the session id, four
+ * numbers in 64-bit floating point (revision, last write or touch, deadline, latest bound), and the record in JSON as
+ * `SessionRecord.encode` writes it.
  *
  * @since 0.1.0
  */
@@ -157,5 +179,5 @@ export const make = (
     )
     : Effect.map(
       masterKeys.make("SealedStore", options.keys),
-      ({ keys, runtime }) => sealed.make(Seal.make(runtime, keys), revocations)
+      ({ keys, runtime }) => sealed.make(runtime, Seal.make(runtime, keys), revocations)
     )

@@ -201,7 +201,7 @@ describe("SealedStore over HTTP", () => {
     browsing({}, sealed, (browser) =>
       Effect.gen(function*() {
         const value = yield* Effect.promise(() =>
-          Reference.seal(key, name, randomBytes(24), {
+          Reference.sealFirst(key, name, randomBytes(24), {
             id: randomBytes(32).toString("base64url"),
             revision: 1,
             issuedAt: start,

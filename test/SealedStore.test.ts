@@ -20,12 +20,14 @@ import * as SealedStore from "effect-session/SealedStore"
 import type * as SessionRecord from "effect-session/SessionRecord"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
-import { createCipheriv, createHash, createHmac, randomBytes } from "node:crypto"
+import { createCipheriv, createHash, randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { node } from "../src/internal/crypto/node.js"
 import * as Json from "../src/internal/record/json.js"
+import * as Content from "../src/internal/sealedStore/content.js"
 import * as SealKeys from "../src/internal/sealedStore/masterKeys.js"
 import * as Seal from "../src/internal/sealedStore/seal.js"
+import * as Xaes from "../src/internal/sealedStore/xaes.js"
 import { clocked } from "./support/clocked.js"
 import type { Clocked, To } from "./support/clocked.js"
 import * as Reference from "./vectors/webcrypto.js"
@@ -109,6 +111,30 @@ const counting = <A, E, R>(reason: string, effect: Effect.Effect<A, E, R>) =>
   })
 
 const atStart = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.zipRight(TestClock.setTime(start), effect)
+
+/** Times and counts of every kind: usual, fractional, negative, huge, not finite. */
+const numbers = fc.oneof(
+  fc.nat(),
+  fc.integer({ min: start - day, max: start + day }),
+  fc.maxSafeInteger(),
+  fc.double(),
+  fc.constantFrom(127, 128, 2 ** 53 - 1, 2 ** 53, 2 ** 53 + 2)
+).map((value) => value === 0 ? 0 : value)
+
+const records: fc.Arbitrary<SessionRecord.SessionRecord> = fc.record({
+  data: fc.dictionary(fc.constantFrom("a", "日", "🙂"), fc.string({ unit: "binary" })).map(Json.adoptObject),
+  revision: numbers,
+  createdAt: numbers,
+  touchedAt: numbers,
+  deadline: numbers,
+  expiresAt: numbers,
+  idle: numbers,
+  persistent: fc.constant(true as const),
+  dropOnRenew: fc.array(fc.string()),
+  subject: fc.string({ unit: "grapheme" }),
+  label: fc.string(),
+  authenticatedAt: fc.integer()
+}, { requiredKeys: ["data", "revision", "createdAt", "touchedAt", "deadline", "expiresAt", "idle"] })
 
 describe("SealedStore", () => {
   describe("operations", () => {
@@ -242,7 +268,8 @@ describe("SealedStore", () => {
       atStart(Effect.gen(function*() {
         const store = yield* sealed(keyA)
         const { token } = yield* create(store, { cart: "x".repeat(2000), name: "y".repeat(100) })
-        const length = Redacted.value(token).length
+        // with the 16 bytes that a touch may add
+        const length = Math.ceil((Buffer.from(Redacted.value(token), "base64url").length + 16) * 4 / 3)
         const data = { cart: "x".repeat(2000), name: "y".repeat(100) }
         const tight = (limit: number) => ({ audience: "__Host-session", limit })
         for (const limit of [length, 4096]) {
@@ -252,8 +279,7 @@ describe("SealedStore", () => {
         const writes: { readonly [method: string]: Effect.Effect<unknown, Store.StoreError> } = {
           create: store.create(yield* draw, recordOf(data), under),
           update: store.update(sent(token), 0, recordOf(data), under),
-          renew: store.renew(sent(token), 0, yield* draw, recordOf(data), under),
-          touch: store.touch(sent(token), 0, start + 2 * hour, under)
+          renew: store.renew(sent(token), 0, yield* draw, recordOf(data), under)
         }
         for (const [method, write] of Object.entries(writes)) {
           const error = yield* Effect.flip(write)
@@ -263,6 +289,38 @@ describe("SealedStore", () => {
           assert.include(error.message, "\"cart\", with 2002 characters")
           assert.notInclude(error.message, "xxx")
         }
+      })))
+
+    it.effect("S46: a session that was written within the limit is never too large to be touched", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const year = 365 * day
+        const tries = (limit: number) =>
+          Effect.flatMap(draw, (drawn) =>
+            store.create(
+              drawn,
+              recordOf({ blob: "x".repeat(500) }, { deadline: start + 1, expiresAt: start + 10 * year }),
+              { ...binding, limit }
+            ))
+        let limit = 700
+        while ((yield* Effect.exit(tries(limit)))._tag === "Failure") {
+          limit++
+        }
+        const created = yield* tries(limit)
+        const token = created._tag === "Created" ? created.token : yield* draw
+        assert.isBelow(Redacted.value(token).length, limit)
+        const touched = yield* store.touch(sent(token), 0, start + 3 * year, { ...binding, limit })
+        const later = { ...binding, limit, now: start + 3 * year - 1 }
+        assert.strictEqual((yield* store.touch(tokenOf(touched), 0, start + 9 * year, later))._tag, "Touched")
+      })))
+
+    it.effect("S46: a touch over the limit fails as a write does", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const { token } = yield* create(store, { n: 0 })
+        const tight = { ...binding, limit: 100 }
+        const error = yield* Effect.flip(store.touch(sent(token), 0, start + 2 * hour, tight))
+        assert.deepStrictEqual([error.reason, error.method], ["TooLarge", "SealedStore.touch"])
       })))
 
     it.effect("X27: a value of 3000 or 9000 bytes is refused where a cookie carries 4096", () =>
@@ -429,26 +487,15 @@ describe("SealedStore", () => {
       atStart(Effect.gen(function*() {
         const store = yield* sealed(keyA)
         const { token } = yield* create(store, { n: 0 })
-        const content = yield* Effect.promise(() => Reference.open(keyA, binding.audience, Redacted.value(token)))
-        const header = Buffer.from(Redacted.value(token), "base64url").subarray(0, 29)
-        const key = createHmac("sha256", keyA).update("effect-session/sealed/1/key").update(header.subarray(5)).digest()
-        const forPurpose = (purpose: string) => {
-          const cipher = createCipheriv("aes-256-gcm", key, Buffer.alloc(12))
-          cipher.setAAD(Buffer.concat([header, Buffer.from(`${purpose}\0${binding.audience}`)]))
-          const numbers = Buffer.alloc(32)
-          ;[content.revision, content.issuedAt, content.deadline, content.latest].forEach((value, index) =>
-            numbers.writeDoubleBE(value, index * 8)
+        const content = yield* Effect.promise(() => Reference.openBytes(keyA, binding.audience, Redacted.value(token)))
+        const forPurpose = (purpose: string) =>
+          Effect.promise(async () =>
+            SessionToken.fromString(
+              await Reference.sealBytes(keyA, binding.audience, randomBytes(16), content, purpose)
+            )
           )
-          const text = Buffer.concat([
-            header,
-            cipher.update(Buffer.concat([Buffer.from(content.id, "base64url"), numbers, Buffer.from(content.body)])),
-            cipher.final(),
-            cipher.getAuthTag()
-          ])
-          return SessionToken.fromString(text.toString("base64url"))
-        }
-        assert.strictEqual(yield* tagOf(store, forPurpose("effect-session/sealed")), "Live")
-        assert.strictEqual(yield* tagOf(store, forPurpose("effect-session/other")), "None")
+        assert.strictEqual(yield* tagOf(store, yield* forPurpose("effect-session/sealed")), "Live")
+        assert.strictEqual(yield* tagOf(store, yield* forPurpose("effect-session/other")), "None")
       })))
 
     it.effect("X25 S61: rightly sealed but undecodable is a fresh session, counted, each time", () =>
@@ -465,7 +512,7 @@ describe("SealedStore", () => {
         for (const body of bodies) {
           const content = { id: digest("id").toString("base64url"), revision: 0, issuedAt: start, body }
           const text = yield* Effect.promise(() =>
-            Reference.seal(keyA, binding.audience, randomBytes(24), {
+            Reference.sealFirst(keyA, binding.audience, randomBytes(24), {
               ...content,
               deadline: start + hour,
               latest: start + day
@@ -478,6 +525,51 @@ describe("SealedStore", () => {
             )
           }
         }
+      })).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))))
+
+    it.effect("X25 S61: so is a content of version 2, cut anywhere or with what a later release might write", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const content: Reference.Content = {
+          id: digest("id").toString("base64url"),
+          persistent: false,
+          createdAt: start,
+          touchedAt: start,
+          deadline: start + hour,
+          expiresAt: start + day,
+          revision: 1,
+          idle: 1,
+          latest: start + 2 * day,
+          rare: "{\"subject\":\"ann\"}",
+          data: "{\"a\":[1,2]}"
+        }
+        const load = (plain: Uint8Array) =>
+          Effect.flatMap(
+            Effect.promise(() => Reference.sealBytes(keyA, binding.audience, randomBytes(16), plain)),
+            (text) => tagOf(store, SessionToken.fromString(text))
+          )
+        const whole = Reference.write(content)
+        assert.strictEqual(yield* load(whole), "Live")
+        for (let length = 0; length < whole.length; length++) {
+          assert.strictEqual(yield* load(whole.subarray(0, length)), "None", `${length} bytes`)
+        }
+        const flagged = Uint8Array.from(whole, (byte, at) => at === 32 ? byte | 32 : byte)
+        const bad: ReadonlyArray<Uint8Array> = [
+          flagged,
+          Buffer.concat([whole, Buffer.from("x")]),
+          Reference.write({ ...content, data: "" }),
+          Reference.write({ ...content, data: "[]" }),
+          Reference.write({ ...content, data: "{\"__proto__\":1}" }),
+          Reference.write({ ...content, rare: "{\"subject\":1}" }),
+          Reference.write({ ...content, rare: "null" }),
+          Reference.write({ ...content, createdAt: Number.NaN }),
+          Reference.write({ ...content, expiresAt: Infinity }),
+          Reference.write({ ...content, idle: Infinity })
+        ]
+        for (const plain of bad) {
+          assert.deepStrictEqual(yield* counting("undecodable", load(plain)), { value: "None", counted: 1 })
+        }
+        assert.strictEqual(yield* load(Reference.write({ ...content, rare: "{\"later\":[]}" })), "Live")
       })).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))))
 
     it.effect("a bad token costs at most one key derivation and one open for each key it could be of", () =>
@@ -498,18 +590,22 @@ describe("SealedStore", () => {
             }
           }
         }, keys)
-        const good = vectors.valid[0]!
+        const good = latestVectors.valid[0]!
         const cost = (token: string) => {
           calls.hmac = calls.decipher = 0
           const bytes = sealer.parse(token)
           const opened = bytes === undefined ? "malformed" : sealer.open("__Host-session", bytes)
           return [typeof opened === "string" ? opened : "opened", calls.hmac, calls.decipher]
         }
-        const mine = sealer.seal("__Host-session", good.content)
+        const mine = sealer.seal("__Host-session", node!.Buffer.alloc(60))
+        const first = yield* Effect.promise(() =>
+          Reference.sealFirst(keyB, "__Host-session", randomBytes(24), firstVectors.valid[0]!.content)
+        )
         const flipped = Buffer.from(mine, "base64url")
         flipped[60]! ^= 1
-        assert.deepStrictEqual(cost(mine), ["opened", 1, 1])
-        assert.deepStrictEqual(cost(flipped.toString("base64url")), ["tampered", 1, 1])
+        assert.deepStrictEqual(cost(mine), ["opened", 0, 1])
+        assert.deepStrictEqual(cost(first), ["opened", 1, 1])
+        assert.deepStrictEqual(cost(flipped.toString("base64url")), ["tampered", 0, 1])
         assert.deepStrictEqual(cost(good.token), ["unknown key", 0, 0])
         assert.deepStrictEqual(cost("A".repeat(16_384)), ["malformed", 0, 0])
         assert.deepStrictEqual(cost("A".repeat(1_000_000)), ["malformed", 0, 0])
@@ -610,58 +706,160 @@ describe("SealedStore", () => {
   })
 
   describe("the format", () => {
-    it("vectors: our sealer makes the very tokens, and opens them", () => {
-      for (const { audience, content, key, salt, token } of vectors.valid) {
-        const master = Buffer.from(key, "base64")
-        const sealer = Seal.make(node!, [master as never])
-        assert.strictEqual(sealer.seal(audience, content, Buffer.from(salt, "hex")), token)
-        assert.strictEqual(sealer.lengthOf(content.body), token.length)
-        assert.deepStrictEqual(sealer.open(audience, sealer.parse(token)!), { content, current: true })
+    it("vectors: our sealer makes the very tokens of version 2, and opens them", () => {
+      for (const { audience, content, key, salt, token } of latestVectors.valid) {
+        const sealer = Seal.make(node!, [Buffer.from(key, "base64") as never])
+        const { data, id, latest, persistent, rare = "{}", ...numbers } = content
+        const record = recordOf(JSON.parse(data), {
+          ...numbers,
+          ...JSON.parse(rare),
+          ...(persistent ? { persistent } : {})
+        })
+        const plain = Content.write(node!, id as SessionToken.SessionId, record, latest)
+        assert.strictEqual(sealer.lengthOf(plain.length), token.length)
+        assert.strictEqual(sealer.seal(audience, plain, Buffer.from(salt, "hex")), token)
+        const opened = sealer.open(audience, sealer.parse(token)!)
+        assert.deepStrictEqual(opened, { version: 2, content: plain, current: true })
+        const found = Content.read(2, plain)
+        assert.deepStrictEqual({ ...found, record: found.record() }, {
+          id: id as SessionToken.SessionId,
+          deadline: record.deadline,
+          latest,
+          record: { ...record, id: id as SessionToken.SessionId }
+        })
       }
     })
 
-    it.effect("vectors: the store loads them", () =>
+    it("the key of a token is that of XAES-256-GCM, by its published test vectors", () => {
+      const nonce = Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWX")
+      const published = [
+        [1, "", "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"],
+        [3, "c2sp.org/XAES-256-GCM", "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"]
+      ] as const
+      for (const [byte, associated, expected] of published) {
+        const key = Xaes.make(node!, Buffer.alloc(32, byte))(nonce, 0)
+        const cipher = createCipheriv("aes-256-gcm", key, nonce.subarray(12))
+        cipher.setAAD(Buffer.from(associated))
+        const parts = [cipher.update("XAES-256-GCM"), cipher.final(), cipher.getAuthTag()]
+        assert.strictEqual(Buffer.concat(parts).toString("hex"), expected)
+      }
+    })
+
+    it.effect("vectors: the store loads them, of both versions", () =>
       Effect.gen(function*() {
         yield* TestClock.setTime(start)
-        for (const { audience, content, key, token } of vectors.valid) {
+        for (const { audience, content, key, token } of [...firstVectors.valid, ...latestVectors.valid]) {
           const store = yield* make({ keys: [Redacted.make(key)] })
           const record = yield* live(store, SessionToken.fromString(token), { audience, limit: 4000 })
           assert.strictEqual(record.id as string, content.id)
-          assert.deepStrictEqual(record.data, JSON.parse(content.body).data)
+          assert.strictEqual(record.revision, content.revision)
+          const data = "data" in content ? JSON.parse(content.data) : JSON.parse(content.body).data
+          assert.deepStrictEqual(record.data, data)
         }
       }))
 
     it.effect("vectors: the store refuses the others, for the reason given", () =>
       Effect.gen(function*() {
         yield* TestClock.setTime(start)
-        for (const { audience, key, name, reason, token } of vectors.refused) {
+        for (const { audience, key, name, reason, token } of [...firstVectors.refused, ...latestVectors.refused]) {
           const store = yield* make({ keys: [Redacted.make(key)] })
           const load = store.load(SessionToken.fromString(token), { audience, limit: 4000 })
           assert.deepStrictEqual(yield* counting(reason, load), { value: Store.none, counted: 1 }, name)
         }
       }))
 
+    it.effect("a token of version 1 goes on working, and is of version 2 after its next write or touch", () =>
+      Effect.gen(function*() {
+        yield* TestClock.setTime(start)
+        const versionOf = (token: SessionToken.Token) => Buffer.from(Redacted.value(token), "base64url")[0]
+        for (const { audience, content, key, token: text } of firstVectors.valid) {
+          const to = { audience, limit: 4000 }
+          const store = yield* make({ keys: [Redacted.make(key)] })
+          const token = SessionToken.fromString(text)
+          assert.strictEqual(versionOf(token), 1)
+          const before = yield* live(store, token, to)
+          // also by a touch that moves nothing
+          const touched = tokenOf(yield* store.touch(sent(token), before.revision, before.deadline, to))
+          assert.strictEqual(versionOf(touched), 2)
+          assert.deepStrictEqual(yield* live(store, touched, to), before)
+          const updated = tokenOf(yield* store.update(sent(token), before.revision, before, to))
+          assert.strictEqual(versionOf(updated), 2)
+          assert.deepStrictEqual(yield* live(store, updated, to), { ...before, revision: before.revision + 1 })
+          const { latest } = Reference.read(
+            yield* Effect.promise(() =>
+              Reference.openBytes(Buffer.from(key, "base64"), audience, Redacted.value(updated))
+            )
+          )
+          assert.strictEqual(latest, content.latest)
+        }
+      }))
+
+    it.effect.prop(
+      "every record comes back as it was, or is refused as undecodable if a bound is not finite",
+      [records, fc.oneof(numbers, fc.constant(0))],
+      ([record, latest]) =>
+        Effect.sync(() => {
+          const id = digest("id").toString("base64url") as SessionToken.SessionId
+          const found = Content.read(2, Content.write(node!, id, record, latest))
+          const deadline = Math.min(record.deadline, record.expiresAt)
+          assert.deepStrictEqual([found.id, found.deadline, found.latest], [id, deadline, latest])
+          const finite = [record.createdAt, record.expiresAt, record.idle].every(Number.isFinite)
+          assert.deepStrictEqual(found.record(), finite ? { ...record, deadline, id } : undefined)
+        }),
+      { fastCheck: { numRuns: 300 } }
+    )
+
+    it.effect("100 B of data make a token of at most 260 characters, 1 KB one of 1500, also after months of use", () =>
+      atStart(Effect.gen(function*() {
+        const store = yield* sealed(keyA)
+        const month = 30 * day
+        for (const [size, most] of [[100, 260], [1024, 1500]] as const) {
+          const data = { text: "x".repeat(size - 11) }
+          assert.strictEqual(JSON.stringify(data).length, size)
+          for (
+            const more of [
+              { revision: 1 },
+              { createdAt: start - 11 * month, expiresAt: start + month, deadline: start + month, revision: 1_000_000 }
+            ]
+          ) {
+            const { token } = yield* create(store, data, { idle: (more.deadline ?? start + hour) - start, ...more })
+            assert.isAtMost(Redacted.value(token).length, most)
+          }
+        }
+      })))
+
     it.effect("a second implementation, by WebCrypto, opens our tokens and seals tokens that we open", () =>
       atStart(Effect.gen(function*() {
         const store = yield* sealed(keyA)
-        const record = recordOf({ name: "Zoë 東京 🙂", n: 5 }, { revision: 6, touchedAt: start + 0.5 })
-        const drawn = yield* draw
-        const created = yield* store.create(drawn, record, binding)
-        const text = created._tag === "Created" ? Redacted.value(created.token) : ""
-        const content = yield* Effect.promise(() => Reference.open(keyA, binding.audience, text))
-        assert.deepStrictEqual({ ...content, body: JSON.parse(content.body) }, {
-          id: yield* SessionToken.toId(drawn),
-          revision: 6,
-          issuedAt: start + 0.5,
-          deadline: start + hour,
-          latest: start + day,
-          body: { v: 1, data: record.data, createdAt: start, expiresAt: start + day, idle: hour }
-        })
-        const theirs = yield* Effect.promise(() => Reference.seal(keyA, binding.audience, randomBytes(24), content))
-        assert.deepStrictEqual(
-          yield* live(store, SessionToken.fromString(theirs)),
-          yield* live(store, SessionToken.fromString(text))
-        )
+        for (const touchedAt of [start, start + 0.5, start - 1]) {
+          const record = recordOf({ name: "Zoë 東京 🙂", n: 5 }, { revision: 600, touchedAt, subject: "ann" })
+          const drawn = yield* draw
+          const created = yield* store.create(drawn, record, binding)
+          const text = created._tag === "Created" ? Redacted.value(created.token) : ""
+          const plain = yield* Effect.promise(() => Reference.openBytes(keyA, binding.audience, text))
+          const content = Reference.read(plain)
+          assert.deepStrictEqual(content, {
+            id: yield* SessionToken.toId(drawn),
+            persistent: false,
+            createdAt: start,
+            touchedAt,
+            deadline: start + hour,
+            expiresAt: start + day,
+            revision: 600,
+            idle: hour,
+            latest: start + day,
+            rare: "{\"subject\":\"ann\"}",
+            data: JSON.stringify(record.data)
+          })
+          assert.deepStrictEqual(Reference.write(content), plain)
+          const theirs = yield* Effect.promise(() =>
+            Reference.sealBytes(keyA, binding.audience, randomBytes(16), plain)
+          )
+          assert.deepStrictEqual(
+            yield* live(store, SessionToken.fromString(theirs)),
+            yield* live(store, SessionToken.fromString(text))
+          )
+        }
       })))
   })
 
@@ -909,13 +1107,13 @@ describe("SealedStore", () => {
   })
 })
 
-interface Vectors {
+interface Vectors<Content> {
   readonly valid: ReadonlyArray<{
     readonly name: string
     readonly key: string
     readonly audience: string
     readonly salt: string
-    readonly content: Reference.Content
+    readonly content: Content
     readonly token: string
   }>
   readonly refused: ReadonlyArray<{
@@ -927,4 +1125,8 @@ interface Vectors {
   }>
 }
 
-const vectors: Vectors = JSON.parse(readFileSync(new URL("./vectors/sealed-v1.json", import.meta.url), "utf8"))
+const vectorsOf = <Content>(version: number): Vectors<Content> =>
+  JSON.parse(readFileSync(new URL(`./vectors/sealed-v${version}.json`, import.meta.url), "utf8"))
+
+const firstVectors = vectorsOf<Reference.First>(1)
+const latestVectors = vectorsOf<Reference.Content>(2)

@@ -7,7 +7,9 @@
 /** @internal */
 export interface Bytes extends Uint8Array {
   readonly toString: (encoding?: "base64url" | "utf8" | "hex", start?: number, end?: number) => string
-  readonly write: (text: string, offset: number, encoding: "utf8") => number
+  readonly write: (text: string, offset: number, encoding: "base64url" | "utf8") => number
+  readonly readDoubleBE: (offset: number) => number
+  readonly writeDoubleBE: (value: number, offset: number) => number
   readonly copy: (target: Uint8Array, targetStart: number, start: number, end: number) => number
   readonly subarray: (start?: number, end?: number) => Bytes
 }
@@ -39,11 +41,12 @@ export interface CryptoLike {
   /** Hashes in one call. Node has it from 20.12 on. */
   readonly hash?: (algorithm: "sha256", text: string, encoding: "base64url") => string
   readonly createHmac: (algorithm: "sha256", key: string | Uint8Array) => Digest
-  readonly createCipheriv: (
-    algorithm: "aes-256-gcm",
-    key: Uint8Array,
-    iv: Uint8Array
-  ) => Cipher & { readonly getAuthTag: () => Bytes }
+  readonly createCipheriv: {
+    (algorithm: "aes-256-gcm", key: Uint8Array, iv: Uint8Array): Cipher & { readonly getAuthTag: () => Bytes }
+    (algorithm: "aes-256-ecb", key: Uint8Array, iv: null): Cipher & {
+      readonly setAutoPadding: (padding: boolean) => unknown
+    }
+  }
   readonly createDecipheriv: (
     algorithm: "aes-256-gcm",
     key: Uint8Array,

@@ -1,6 +1,7 @@
 /**
  * The store's operations on sealed tokens, with the list of ended sessions, which is optional. Without a list, or with
- * a list that returns an `Exit`, an operation returns an `Exit`. The module knows nothing of how a token is sealed.
+ * a list that returns an `Exit`, an operation returns an `Exit`. The module knows nothing of how a token is sealed, nor
+ * of how its content is written.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -9,13 +10,23 @@ import * as Redacted from "effect/Redacted"
 import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
 import * as Store from "../../Store.js"
+import type { Bytes, Node } from "../crypto/node.js"
 import { longestLife } from "../options.js"
 import { andThen } from "../runtime/exit.js"
 import * as metrics from "../runtime/metrics.js"
+import * as Content from "./content.js"
+import * as notes from "./notes.js"
 import * as Seal from "./seal.js"
+
+/** A token whose form was found right. */
+interface Parsed {
+  readonly _tag: "Parsed"
+  readonly bytes: Bytes
+}
 
 /** What is known of a token that was opened before, so that the calls of one request open it only once. */
 interface Known {
+  readonly _tag: "Known"
   readonly audience: string
   readonly current: boolean
   readonly latest: number
@@ -30,16 +41,24 @@ const tombstoneMillis = Duration.toMillis(Store.tombstoneTimeToLive)
 type Answer<A> = Effect.Effect<A, Store.StoreError>
 
 /** @internal */
-export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.Store => {
-  const known = new WeakMap<SessionToken.Token, Known>()
-  const parsed = new WeakMap<SessionToken.Token, NonNullable<ReturnType<Seal.Sealer["parse"]>>>()
+export const make = (runtime: Node, sealer: Seal.Sealer, list: Store.Store | undefined): Store.Store => {
+  const seen = notes.make<SessionToken.Token, Known | Parsed>()
 
-  const parse = (token: SessionToken.Token): ReturnType<Seal.Sealer["parse"]> => {
-    const bytes = parsed.get(token) ?? sealer.parse(Redacted.value(token))
-    if (bytes !== undefined) {
-      parsed.set(token, bytes)
+  const parse = (token: SessionToken.Token): Bytes | undefined => {
+    const found = seen.get(token)
+    return found?._tag === "Parsed" ? found.bytes : sealer.parse(Redacted.value(token))
+  }
+
+  const accepts = (token: SessionToken.Token): boolean => {
+    if (seen.get(token) !== undefined) {
+      return true
     }
-    return bytes
+    const bytes = sealer.parse(Redacted.value(token))
+    if (bytes === undefined) {
+      return false
+    }
+    seen.set(token, { _tag: "Parsed", bytes })
+    return true
   }
 
   const unseal = (token: SessionToken.Token, audience: string): Seal.Opened | Seal.Rejection => {
@@ -49,28 +68,26 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
 
   /** Opens a token. Gives the reason if it is not a live one. */
   const open = (token: SessionToken.Token, { audience, now }: Store.Call): Known | Rejection => {
-    const found = known.get(token)
-    if (found !== undefined && found.audience === audience) {
+    const found = seen.get(token)
+    if (found?._tag === "Known" && found.audience === audience) {
       return SessionRecord.isExpired(found.record, now) ? "expired" : found
     }
     const opened = unseal(token, audience)
     if (typeof opened === "string") {
       return opened
     }
-    const { body, deadline, issuedAt, latest, revision } = opened.content
-    if (!(now < deadline)) {
+    const content = Content.read(opened.version, opened.content)
+    if (!(now < content.deadline)) {
       return "expired"
     }
-    const decoded = SessionRecord.decode(body, { revision, touchedAt: issuedAt, deadline })
-    if (decoded._tag === "Left") {
+    const record = content.record()
+    if (record === undefined) {
       return "undecodable"
     }
-    const id = opened.content.id as SessionToken.SessionId
-    const record = SessionRecord.own(decoded.right, { id })
-    const answer: Known = { audience, current: opened.current, latest, id, record }
-    known.set(token, answer)
-    parsed.delete(token)
-    return answer
+    const { id, latest } = content
+    const known: Known = { _tag: "Known", audience, current: opened.current, latest, id, record }
+    seen.set(token, known)
+    return known
   }
 
   const seal = (
@@ -80,16 +97,13 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
     latestBefore: number,
     call: Store.Call
   ): Answer<SessionToken.Token> => {
-    const { deadline, revision, touchedAt } = SessionRecord.stamp(record)
-    const latest = Math.max(latestBefore, record.expiresAt)
-    const body = SessionRecord.encode(record)
-    const length = sealer.lengthOf(body)
+    const content = Content.write(runtime, id, record, Math.max(latestBefore, record.expiresAt))
+    // a write leaves room, so that no session that was written fails when it is touched
+    const length = sealer.lengthOf(content.length + (method === "touch" ? 0 : Content.touchRoom))
     const limit = Math.min(call.limit, Seal.maximumLength)
-    if (length > limit) {
-      return Exit.fail(tooLarge(method, length, limit, record.data))
-    }
-    const text = sealer.seal(call.audience, { id, revision, issuedAt: touchedAt, deadline, latest, body })
-    return Effect.succeed(SessionToken.fromString(text))
+    return length > limit
+      ? Exit.fail(tooLarge(method, length, limit, record.data))
+      : Effect.succeed(SessionToken.fromString(sealer.seal(call.audience, content)))
   }
 
   /** When the session was put on the list, in milliseconds since the epoch; `undefined` if it was not. */
@@ -166,7 +180,7 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
   }
 
   return Store.make({
-    accepts: (token) => known.has(token) || parse(token) !== undefined,
+    accepts,
     load: (token, call) => {
       const found = open(token, call)
       return typeof found === "string" ? rejected(found) : andThen(endedAt(found.id, call), (at) =>
@@ -228,9 +242,11 @@ export const make = (sealer: Seal.Sealer, list: Store.Store | undefined): Store.
         return Effect.void
       }
       const opened = unseal(token, call.audience)
-      return typeof opened === "string"
-        ? Effect.void
-        : end(list, opened.content.id as SessionToken.SessionId, opened.content.latest, call)
+      if (typeof opened === "string") {
+        return Effect.void
+      }
+      const { id, latest } = Content.read(opened.version, opened.content)
+      return end(list, id, latest, call)
     }
   })
 }
