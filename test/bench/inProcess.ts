@@ -12,7 +12,9 @@ const processes = 8
 const goals: { readonly [name: string]: string } = {
   untouched: "x1.05",
   read: "x1.25",
-  "add 1": "x1.30"
+  "add 1": "x1.30",
+  "read, sealed": "x1.40",
+  "add 1, sealed": "x1.80"
 }
 
 export const run = async (): Promise<string> => {

@@ -2,8 +2,9 @@
  * The rounds of `inProcess.ts`, in a process of their own that ends with the one that asked.
  */
 import { Cookies, HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Context, Effect, Layer, Logger, Ref, Schema } from "effect"
+import { Context, Effect, Layer, Logger, Redacted, Ref, Schema } from "effect"
 import { CookieState, HttpMiddleware, MemoryStore, SessionField } from "effect-session"
+import * as SealedStore from "effect-session/SealedStore"
 import { createHash, randomBytes } from "node:crypto"
 import { type Candidate, inTurn, sample } from "./harness.js"
 import { serve } from "./processes.js"
@@ -17,6 +18,12 @@ const read = Effect.map(SessionField.get(Visits), answer)
 const write = Effect.map(SessionField.updateAndGet(Visits, (n) => n + 1), answer)
 
 const layers = Layer.mergeAll(CookieState.layer(), MemoryStore.layer(), Logger.remove(Logger.defaultLogger))
+
+const sealedLayers = Layer.mergeAll(
+  CookieState.layer(),
+  SealedStore.layer({ keys: [Redacted.make(randomBytes(32).toString("base64"))] }),
+  Logger.remove(Logger.defaultLogger)
+)
 
 type Handler = (request: Request) => Promise<Response>
 
@@ -74,6 +81,9 @@ const candidates = async (): Promise<ReadonlyArray<Candidate>> => {
   const writing = handler(write)
   // in a store of its own, where the many sessions that it begins burden nobody else
   const beginning: Handler = HttpApp.toWebHandlerLayer(HttpMiddleware.session(write), layers).handler
+  const sealing = (app: typeof read): Handler =>
+    HttpApp.toWebHandlerLayer(HttpMiddleware.session(app), sealedLayers, { memoMap }).handler
+  const writingSealed = sealing(write)
   const hand = byHand()
   const writingByHand = HttpApp.toWebHandler(hand(writeByHand))
   return [
@@ -85,6 +95,8 @@ const candidates = async (): Promise<ReadonlyArray<Candidate>> => {
     { name: "read", run: await withCookie(handler(read), writing) },
     { name: "add 1", run: await withCookie(writing, writing) },
     { name: "new visitor", run: () => beginning(new Request("https://localhost/")) },
+    { name: "read, sealed", run: await withCookie(sealing(read), writingSealed) },
+    { name: "add 1, sealed", run: await withCookie(writingSealed, writingSealed) },
     { name: "read, by hand", run: await withCookie(HttpApp.toWebHandler(hand(readByHand)), writingByHand) },
     { name: "add 1, by hand", run: await withCookie(writingByHand, writingByHand) }
   ]
