@@ -43,7 +43,7 @@ export interface CryptoLike {
   readonly createHmac: (algorithm: "sha256", key: string | Uint8Array) => Digest
   readonly createCipheriv: {
     (algorithm: "aes-256-gcm", key: Uint8Array, iv: Uint8Array): Cipher & { readonly getAuthTag: () => Bytes }
-    (algorithm: "aes-256-ecb", key: Uint8Array, iv: null): Cipher & {
+    (algorithm: "aes-256-ecb", key: Uint8Array, iv: Uint8Array): Cipher & {
       readonly setAutoPadding: (padding: boolean) => unknown
     }
   }

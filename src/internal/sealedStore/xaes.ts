@@ -23,7 +23,7 @@ const doubled = (block: Uint8Array): Uint8Array => {
 
 /** Derives keys from a key: each from the 12 bytes of `source` from `start` on. @internal */
 export const make = ({ Buffer, crypto }: Node, key: Uint8Array): (source: Bytes, start: number) => Bytes => {
-  const aes = crypto.createCipheriv("aes-256-ecb", key, null)
+  const aes = crypto.createCipheriv("aes-256-ecb", key, Buffer.alloc(0))
   aes.setAutoPadding(false)
   const subkey = doubled(aes.update(Buffer.alloc(blockBytes)))
   // the counter, the label "X" and a zero byte, as CMAC masks a whole block
