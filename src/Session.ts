@@ -17,7 +17,7 @@ import type * as Model from "./internal/session/model.js"
 import { partsOf } from "./internal/session/parts.js"
 import { runWithToken } from "./internal/session/withToken.js"
 import * as MemoryStore from "./MemoryStore.js"
-import type { HeadSent, SessionGone } from "./SessionError.js"
+import type { HeadSent, ReauthenticationRequired, SessionGone } from "./SessionError.js"
 import * as SessionPolicy from "./SessionPolicy.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
@@ -30,6 +30,11 @@ export {
    * @category errors
    */
   HeadSent,
+  /**
+   * @since 0.1.0
+   * @category errors
+   */
+  ReauthenticationRequired,
   /**
    * @since 0.1.0
    * @category errors
@@ -117,6 +122,19 @@ export const Tag = <Self>() => <const Name extends string>(name: Name) =>
 export class Session extends Context.Tag("effect-session/Session")<Session, Ref.Ref<Data>>() {}
 
 /**
+ * What `login` is told besides the subject.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LoginOptions {
+  /** How the user will know the session in a list of their devices, such as "Firefox on Linux". Default: none. */
+  readonly label?: string | undefined
+  /** Keeps the session this long, as `expireIn` does, at most 400 days. Default: the policy's bounds. */
+  readonly remember?: Duration.DurationInput | undefined
+}
+
+/**
  * What can be done with the session of the tag `S`. Each member does what the function of its name in this module does for
  * the default session.
  *
@@ -134,6 +152,12 @@ export interface Verbs<S> {
   readonly isNew: Effect.Effect<boolean, never, S>
   readonly info: Effect.Effect<Info, never, S>
   readonly renew: Effect.Effect<void, never, S>
+  readonly login: (subject: string, options?: LoginOptions) => Effect.Effect<void, never, S>
+  readonly subject: Effect.Effect<Option.Option<string>, never, S>
+  readonly subjectOrFail: <E>(orFail: () => E) => Effect.Effect<string, E, S>
+  readonly requireRecentLogin: (
+    within: Duration.DurationInput
+  ) => Effect.Effect<void, ReauthenticationRequired, S>
   readonly destroy: Effect.Effect<void, never, S>
   readonly ignoreChanges: Effect.Effect<void, never, S>
   readonly commit: Effect.Effect<void, Store.StoreError | SessionGone | HeadSent, S>
@@ -168,6 +192,7 @@ export const verbs = <S>(tag: SessionTag<S>): Verbs<S> => {
     Effect.flatMap(Effect.flatMap(tag, internal.fromRef), f)
   const modify = <B>(f: (data: Data) => readonly [B, Data]): Effect.Effect<B, never, S> =>
     use((session) => session.modify(f))
+  const subject = use((session) => session.subject)
   return {
     get: use((session) => session.get),
     set: (data) => modify(() => [undefined, data]),
@@ -179,6 +204,15 @@ export const verbs = <S>(tag: SessionTag<S>): Verbs<S> => {
     isNew: use((session) => session.isNew),
     info: use((session) => session.info),
     renew: use((session) => session.renew),
+    login: (subject, options = {}) => use((session) => session.login(subject, options)),
+    subject,
+    subjectOrFail: <E>(orFail: () => E) =>
+      Effect.flatMap(
+        subject,
+        (found): Effect.Effect<string, E> =>
+          Option.isSome(found) ? Effect.succeed(found.value) : Effect.failSync(orFail)
+      ),
+    requireRecentLogin: (within) => use((session) => session.requireRecentLogin(within)),
     destroy: use((session) => session.destroy),
     ignoreChanges: use((session) => session.ignoreChanges),
     commit: use((session) => session.save),
@@ -347,6 +381,69 @@ export const token: Effect.Effect<SessionToken.Token, Store.StoreError | Session
  * @category combinators
  */
 export const renew: Effect.Effect<void, never, Session> = own.renew
+
+/**
+ * Says who the session belongs to from now on, after they have proved it: the subject is a user's id in your app. The
+ * session gets a new token at the commit, as by `renew`, and its lifetime begins anew; `remember` keeps it longer. Fields
+ * declared with `onRenew: "remove"` are dropped. Dies with a `StoreError`, answered with 503, if the session could not be
+ * loaded, and if the subject is empty.
+ *
+ * @since 0.1.0
+ * @category login
+ * @example
+ * ```ts
+ * import { Session } from "effect-session"
+ *
+ * const signedIn = (user: { readonly id: string }) =>
+ *   Session.login(user.id, { label: "Firefox on Linux", remember: "30 days" })
+ * ```
+ */
+export const login: (subject: string, options?: LoginOptions) => Effect.Effect<void, never, Session> = own.login
+
+/**
+ * Who logged in to the session, if anybody did.
+ *
+ * @since 0.1.0
+ * @category login
+ */
+export const subject: Effect.Effect<Option.Option<string>, never, Session> = own.subject
+
+/**
+ * Who logged in to the session. Fails with the error that you give if nobody did: a guard in one line.
+ *
+ * @since 0.1.0
+ * @category login
+ * @example
+ * ```ts
+ * import { Data } from "effect"
+ * import { Session } from "effect-session"
+ *
+ * class Unauthorized extends Data.TaggedError("Unauthorized") {}
+ *
+ * const userId = Session.subjectOrFail(() => new Unauthorized())
+ * ```
+ */
+export const subjectOrFail: <E>(orFail: () => E) => Effect.Effect<string, E, Session> = own.subjectOrFail
+
+/**
+ * Passes if the user logged in within this time, and fails with `ReauthenticationRequired` (401) if they did longer ago,
+ * or never: for what a stolen session must not be able to do, such as deleting the account.
+ *
+ * @since 0.1.0
+ * @category login
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Session } from "effect-session"
+ *
+ * declare const deleteAccount: Effect.Effect<void>
+ *
+ * const guarded = Effect.zipRight(Session.requireRecentLogin("10 minutes"), deleteAccount)
+ * ```
+ */
+export const requireRecentLogin: (
+  within: Duration.DurationInput
+) => Effect.Effect<void, ReauthenticationRequired, Session> = own.requireRecentLogin
 
 /**
  * Ends the session. Its data is gone at once; the store's record and the client's cookie go at the commit, whatever the

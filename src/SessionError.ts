@@ -49,6 +49,30 @@ export class HeadSent extends Schema.TaggedError<HeadSent>("effect-session/HeadS
 }
 
 /**
+ * The user has to log in again before they may do this: nobody logged in to the session, or too long ago
+ * (`Session.requireRecentLogin`). If nobody handles it, the answer is 401.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ReauthenticationRequired
+  extends Schema.TaggedError<ReauthenticationRequired>("effect-session/ReauthenticationRequired")(
+    "ReauthenticationRequired",
+    {}
+  )
+{
+  /** @since 0.1.0 */
+  [respondable](): ReturnType<typeof respondWith> {
+    return respondWith(401)
+  }
+
+  /** @since 0.1.0 */
+  override get message(): string {
+    return "This needs a recent login. Ask the user to log in again."
+  }
+}
+
+/**
  * A value that a session can't hold. `Ref` operations have no error channel, so they die with this error. The session
  * stays as it was. If nobody handles the defect, the answer is 500, or 413 for `TooLarge`.
  *

@@ -16,6 +16,13 @@ export interface Bounds {
   readonly persistent: boolean
 }
 
+/** Who logged in, under which label, and when. Times are in milliseconds since the epoch. @internal */
+export interface Login {
+  readonly subject: string
+  readonly label: string | undefined
+  readonly authenticatedAt: number
+}
+
 /** @internal */
 export interface Draft {
   readonly data: Data
@@ -24,6 +31,8 @@ export interface Draft {
   /** Whether the record was kept by `expireIn`. */
   readonly persistent: boolean
   readonly bounds: Bounds | undefined
+  /** A login that is not in the base. */
+  readonly login: Login | undefined
 }
 
 /** An update, remembered so that it can be replayed on what another request saved. Pure. @internal */
@@ -32,14 +41,21 @@ export type Update = (draft: Draft) => Draft
 const noKeys: ReadonlyArray<string> = []
 
 /** @internal */
-export const empty: Draft = { data: Json.empty, dropOnRenew: noKeys, persistent: false, bounds: undefined }
+export const empty: Draft = {
+  data: Json.empty,
+  dropOnRenew: noKeys,
+  persistent: false,
+  bounds: undefined,
+  login: undefined
+}
 
 /** @internal */
 export const fromRecord = (record: SessionRecord): Draft => ({
   data: record.data,
   dropOnRenew: record.dropOnRenew ?? noKeys,
   persistent: record.persistent === true,
-  bounds: undefined
+  bounds: undefined,
+  login: undefined
 })
 
 /**

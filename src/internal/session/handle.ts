@@ -10,7 +10,8 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
-import { SessionGone } from "../../SessionError.js"
+import { ReauthenticationRequired, SessionGone } from "../../SessionError.js"
+import type { Policy } from "../../SessionPolicy.js"
 import type { Data } from "../../SessionRecord.js"
 import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
@@ -22,8 +23,7 @@ import { nowOf } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
 import type { CommitError } from "./commit.js"
 import { automatic, explicit, Run } from "./commit.js"
-import type * as Draft from "./draft.js"
-import { withData } from "./draft.js"
+import * as Draft from "./draft.js"
 import { FieldNotes } from "./fieldNotes.js"
 import { load, ready, reload } from "./load.js"
 import type { Environment, Info, Outcome, Response } from "./model.js"
@@ -140,7 +140,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
   updateAndGet(f: (data: Data) => Data): Effect.Effect<Data> {
     return Effect.withFiberRuntime((caller) =>
       this.change(caller, (draft) => {
-        const updated = withData(draft, f(draft.data), this.maxSize)
+        const updated = Draft.withData(draft, f(draft.data), this.maxSize)
         return [updated.data, updated]
       })
     )
@@ -150,7 +150,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
   overData<B>(f: (data: Data) => readonly [B, Data]): (draft: Draft.Draft) => readonly [B, Draft.Draft] {
     return (draft) => {
       const [answer, data] = f(draft.data)
-      return [answer, withData(draft, data, this.maxSize)]
+      return [answer, Draft.withData(draft, data, this.maxSize)]
     }
   }
 
@@ -194,15 +194,16 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
   get info(): Effect.Effect<Info> {
     return this.entered(() =>
       andThen(this.id, (id) => {
+        const { person } = this
         const { base, incarnation } = this.state.open
         const record: Partial<SessionRecord.SessionRecord> = base._tag === "Live" ? base.record : {}
         return Exit.succeed({
           id,
           isNew: incarnation.origin !== "Arrived",
           persistent: record.persistent === true,
-          subject: Option.fromNullable(record.subject),
-          label: Option.fromNullable(record.label),
-          authenticatedAt: Option.fromNullable(record.authenticatedAt),
+          subject: Option.fromNullable(person.subject),
+          label: Option.fromNullable(person.label),
+          authenticatedAt: Option.fromNullable(person.authenticatedAt),
           createdAt: Option.fromNullable(record.createdAt),
           touchedAt: Option.fromNullable(record.touchedAt),
           endsAt: base._tag === "Live" ? Option.some(SessionRecord.endsAt(base.record)) : Option.none(),
@@ -213,7 +214,55 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
   }
 
   get renew(): Effect.Effect<void> {
-    return this.entered(() => this.inTransaction((key) => this.changed(this.state.renew(key))))
+    return this.entered(() => this.inTransaction((key) => this.changed(this.state.renew(Draft.renewed, key))))
+  }
+
+  login(
+    subject: string,
+    { label, remember }: { readonly label?: string | undefined; readonly remember?: Duration.DurationInput | undefined }
+  ): Effect.Effect<void> {
+    if (subject === "") {
+      return Effect.dieMessage("Session.login: write who logged in, such as a user's id; the subject is empty")
+    }
+    return this.entered((caller) => {
+      const { base } = this.state.open
+      if (base._tag === "Detached" && base.failure !== undefined) {
+        return Effect.die(base.failure)
+      }
+      const now = nowOf(caller)
+      const remembered = remember === undefined ? undefined : untilIdle(now, remember)
+      if (remember !== undefined && remembered === undefined) {
+        return notAbove("Session.login's remember")
+      }
+      const byPolicy = policyBounds(now, this.state.environment.policy)
+      const login = { subject, label, authenticatedAt: now }
+      const update: Draft.Update = (draft) => ({
+        ...Draft.renewed(draft),
+        login,
+        // what `expireIn` said before in this request holds
+        bounds: remembered ?? (draft.bounds?.persistent === true ? draft.bounds : byPolicy)
+      })
+      return this.inTransaction((key) => this.changed(this.state.renew(update, key)))
+    })
+  }
+
+  get subject(): Effect.Effect<Option.Option<string>> {
+    return this.entered(() => Exit.succeed(Option.fromNullable(this.person.subject)))
+  }
+
+  requireRecentLogin(within: Duration.DurationInput): Effect.Effect<void, ReauthenticationRequired> {
+    return this.entered((caller) => {
+      const { authenticatedAt } = this.person
+      return authenticatedAt !== undefined && nowOf(caller) - authenticatedAt <= Duration.toMillis(within)
+        ? Exit.void
+        : Effect.fail(new ReauthenticationRequired())
+    })
+  }
+
+  /** Who this request takes the session's owner for. */
+  private get person(): Partial<Draft.Login> {
+    const { base, draft } = this.state.open
+    return draft.login ?? (base._tag === "Live" ? base.record : {})
   }
 
   get destroy(): Effect.Effect<void> {
@@ -226,26 +275,16 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
 
   expireIn(duration: Duration.DurationInput): Effect.Effect<void> {
     return Effect.withFiberRuntime((caller) => {
-      const idle = Math.min(Duration.toMillis(duration), longestLife)
-      if (!(idle > 0)) {
-        return Effect.dieMessage("Session.expireIn: write a duration above zero; Session.destroy ends a session now")
-      }
-      const end = nowOf(caller) + idle
-      const bounds = { deadline: end, expiresAt: end, idle, persistent: true }
-      return this.change(caller, (draft) => [undefined, { ...draft, bounds }])
+      const bounds = untilIdle(nowOf(caller), duration)
+      return bounds === undefined
+        ? notAbove("Session.expireIn")
+        : this.change(caller, (draft) => [undefined, { ...draft, bounds }])
     })
   }
 
   get expireByPolicy(): Effect.Effect<void> {
     return Effect.withFiberRuntime((caller) => {
-      const { idleTimeout, lifetime } = this.state.environment.policy
-      const now = nowOf(caller)
-      const bounds = {
-        deadline: now + Math.min(idleTimeout, lifetime),
-        expiresAt: now + lifetime,
-        idle: idleTimeout,
-        persistent: false
-      }
+      const bounds = policyBounds(nowOf(caller), this.state.environment.policy)
       return this.change(caller, (draft) => [undefined, { ...draft, bounds: draft.persistent ? bounds : undefined }])
     })
   }
@@ -379,6 +418,23 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
       : "none"
   }
 }
+
+/** The bounds of a session that ends after this long, idle or not; `undefined` if that is not above zero. */
+const untilIdle = (now: number, duration: Duration.DurationInput): Draft.Bounds | undefined => {
+  const idle = Math.min(Duration.toMillis(duration), longestLife)
+  return idle > 0 ? { deadline: now + idle, expiresAt: now + idle, idle, persistent: true } : undefined
+}
+
+const notAbove = (what: string) =>
+  Effect.dieMessage(`${what}: write a duration above zero; Session.destroy ends a session now`)
+
+/** The policy's bounds, counted from now. */
+const policyBounds = (now: number, { idleTimeout, lifetime }: Policy): Draft.Bounds => ({
+  deadline: now + Math.min(idleTimeout, lifetime),
+  expiresAt: now + lifetime,
+  idle: idleTimeout,
+  persistent: false
+})
 
 /** The session behind the `Ref` of a tag. @internal */
 export const fromRef = (ref: Ref.Ref<Data>): Effect.Effect<SessionHandle> =>

@@ -96,6 +96,16 @@ export const toRecord = (
   if (before?.id !== undefined && !renewing) {
     record.id = before.id
   }
+  if (draft.login !== undefined) {
+    const { authenticatedAt, label, subject } = draft.login
+    record.subject = subject
+    record.authenticatedAt = authenticatedAt
+    if (label === undefined) {
+      delete record.label
+    } else {
+      record.label = label
+    }
+  }
   if (draft.bounds !== undefined) {
     record.deadline = draft.bounds.deadline
     record.expiresAt = draft.bounds.expiresAt

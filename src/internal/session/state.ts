@@ -228,12 +228,13 @@ export class SessionState {
     return answer
   }
 
-  renew(within: object | undefined): void {
+  /** `update` is what the renewal changes. */
+  renew(update: Draft.Update, within: object | undefined): void {
     const { open } = this
     this.state = {
       ...open,
-      draft: Draft.renewed(open.draft),
-      pending: Draft.append(open.pending, Draft.renewed, within),
+      draft: update(open.draft),
+      pending: Draft.append(open.pending, update, within),
       renewal: open.renewal ?? { within },
       next: open.renewal === undefined ? undefined : open.next
     }
