@@ -1,10 +1,14 @@
 /**
- * The metrics of this library. They count only what is rare in a healthy service, so that a plain read or write updates
- * no metric. The module knows nothing of where the events come from.
+ * The metrics of this library. The counters count only what is rare in a healthy service, and the histogram only calls
+ * that did not answer at once, so that a plain read or write in memory updates no metric. The module knows nothing of
+ * where the events come from.
  */
 import type * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
+import * as MetricLabel from "effect/MetricLabel"
 import type { Running } from "./caller.js"
 
 const counter = (name: string, description: string) =>
@@ -14,11 +18,35 @@ const rejections = counter("rejected", "Tokens of requests that were not accepte
 const failures = counter("store_failures", "Store calls that failed, by method")
 const events = counter("events", "Sessions created, renewed and destroyed; conflicts retried; updates not saved")
 
+/** In seconds. The unit is in the name too, so that exporters that add it to names and those that do not agree. */
+const storeCalls = MetricKey.histogram(
+  "effect_session_store_call_seconds",
+  MetricBoundaries.fromIterable([
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10
+  ]),
+  "Store calls that did not answer at once, in seconds, by method and outcome"
+)
+
 type Counter = Metric.Metric.Counter<number>
 
-/** Counts with the labels that the app gave the fiber, without a step of the runtime. */
-const count = (fiber: Running, metric: Counter): void =>
-  metric.unsafeUpdate(1, fiber.getFiberRef(FiberRef.currentMetricLabels))
+/** Updates with the labels that the app gave the fiber, without a step of the runtime. */
+const update = <Type>(fiber: Running, metric: Metric.Metric<Type, number, unknown>, value: number): void =>
+  metric.unsafeUpdate(value, fiber.getFiberRef(FiberRef.currentMetricLabels))
+
+const count = (fiber: Running, metric: Counter): void => update(fiber, metric, 1)
 
 const counting = (metric: Counter): Effect.Effect<void> => Metric.increment(metric)
 
@@ -45,3 +73,26 @@ export const conflict = event("conflict")
 export const gone = event("gone")
 /** An update or a removal that was never saved. @internal */
 export const unsaved = event("unsaved")
+
+const storeCallsOf = new Map<string, Metric.Metric.Histogram<number>>()
+
+/** `Metric.tagged` would look the metric up anew for each call. There are some twenty pairs of method and outcome. */
+const storeCallOf = (method: string, outcome: string): Metric.Metric.Histogram<number> => {
+  const name = `${method} ${outcome}`
+  const known = storeCallsOf.get(name)
+  if (known !== undefined) {
+    return known
+  }
+  const labels = [
+    MetricLabel.make("method", method),
+    MetricLabel.make("outcome", outcome),
+    MetricLabel.make("unit", "s")
+  ]
+  const metric = Metric.fromMetricKey(MetricKey.taggedWithLabels(storeCalls, labels))
+  storeCallsOf.set(name, metric)
+  return metric
+}
+
+/** Records how long a store call took, and what came of it. @internal */
+export const storeCalled = (fiber: Running, method: string, outcome: string, seconds: number): void =>
+  update(fiber, storeCallOf(method, outcome), seconds)

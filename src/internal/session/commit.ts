@@ -20,7 +20,8 @@ import type { Write } from "./plan.js"
 import { nothing, toRecord } from "./plan.js"
 import type { SessionState } from "./state.js"
 import { sameToken } from "./state.js"
-import { contained } from "./storeCalls.js"
+import type { Method } from "./storeCalls.js"
+import { contained, timed } from "./storeCalls.js"
 
 /** A commit as it was asked for. @internal */
 export interface Request<B> {
@@ -121,11 +122,13 @@ export const carryOut = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
 
 const retry = <B>(run: Run<B>): Committing<B> => carryOut(run, planned(run))
 
-const call = <B, A>(
-  { state }: Run<B>,
+const call = <B, A extends { readonly _tag: string } | void>(
+  { caller, state }: Run<B>,
   { now }: Planned<B>,
+  method: Method,
   f: (store: Store.Store, call: Store.Call) => Effect.Effect<A, Store.StoreError>
-): Effect.Effect<A, Store.StoreError> => contained("commit", () => f(state.environment.store, state.call(now)))
+): Effect.Effect<A, Store.StoreError> =>
+  contained("commit", () => timed(caller, method, f(state.environment.store, state.call(now))))
 
 const keepNothing = <B>({ request, state }: Run<B>, plan: Planned<B>): Committing<B> => {
   const { answer, open: { base } } = plan
@@ -156,7 +159,7 @@ const isDone = <B>({ draft, open: { base, incarnation } }: Planned<B>): boolean 
 const remove = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   const { removing } = plan.open
   const removals = removing.reduce<Effect.Effect<void, Store.StoreError>>(
-    (before, token) => andThen(before, () => call(run, plan, (store, call) => store.remove(token, call))),
+    (before, token) => andThen(before, () => call(run, plan, "remove", (store, call) => store.remove(token, call))),
     Exit.void
   )
   return andThen(removals, () => {
@@ -174,20 +177,23 @@ const create = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   }
   const next = state.nextToken()
   const record = toRecord(Draft.fresh, draft, now, state.environment.policy, false)
-  return andThen(call(run, plan, (store, call) => store.create(next, record, call)), (result): Committing<B> => {
-    switch (result._tag) {
-      case "Created":
-        metrics.created(caller)
-        return committedUnder(run, plan, next, result.token, record)
-      case "Exists":
-        state.taken()
-        run.draws += 1
-        return run.draws < maximumDraws ? retry(run) : Effect.fail(repeating())
-      case "NotKept":
-        state.detached(plan)
-        return Exit.succeed(plan.answer)
+  return andThen(
+    call(run, plan, "create", (store, call) => store.create(next, record, call)),
+    (result): Committing<B> => {
+      switch (result._tag) {
+        case "Created":
+          metrics.created(caller)
+          return committedUnder(run, plan, next, result.token, record)
+        case "Exists":
+          state.taken()
+          run.draws += 1
+          return run.draws < maximumDraws ? retry(run) : Effect.fail(repeating())
+        case "NotKept":
+          state.detached(plan)
+          return Exit.succeed(plan.answer)
+      }
     }
-  })
+  )
 }
 
 const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B> => {
@@ -200,7 +206,7 @@ const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<
   // Where the client is told how long the session lives, the record does not outlive what the client was told.
   const deadline = moved || !state.carriesExpiry(base.record) ? undefined : SessionRecord.endsAt(base.record)
   const record = toRecord(base, draft, now, policy, false, deadline)
-  const updating = call(run, plan, (store, call) => store.update(base.token, revision, record, call))
+  const updating = call(run, plan, "update", (store, call) => store.update(base.token, revision, record, call))
   return andThen(updating, (result): Committing<B> => {
     switch (result._tag) {
       case "Updated": {
@@ -229,6 +235,7 @@ const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B
   const renewing = call(
     run,
     plan,
+    "renew",
     (store, call) => store.renew(base.token, base.record.revision, next, record, call)
   )
   return andThen(renewing, (result): Committing<B> => {
@@ -250,7 +257,12 @@ const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B
 
 const touch = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, deadline: number): Committing<B> => {
   const { state } = run
-  const touching = call(run, plan, (store, call) => store.touch(base.token, base.record.revision, deadline, call))
+  const touching = call(
+    run,
+    plan,
+    "touch",
+    (store, call) => store.touch(base.token, base.record.revision, deadline, call)
+  )
   return andThen(touching, (result): Committing<B> => {
     if (result._tag === "Gone") {
       return run.request.explicit ? gone(run, plan) : Exit.succeed(plan.answer)

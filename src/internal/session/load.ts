@@ -20,7 +20,7 @@ import * as Draft from "./draft.js"
 import { spanned } from "./spans.js"
 import type { SessionState } from "./state.js"
 import { callOf, nothingCarried, sameToken } from "./state.js"
-import { contained, late, report } from "./storeCalls.js"
+import { contained, gaveUp, late, report, timed } from "./storeCalls.js"
 
 /** The most tokens of one request that are looked up, and the most that are looked at. */
 const maximumCandidates = 4
@@ -49,7 +49,12 @@ export const load = (state: SessionState, caller: Running): Loading => {
     complete(state, finding as Exit.Exit<Draft.Base, Store.StoreError>)
     return answer(state)
   }
-  const started = Timeout.start(caller, finding, state.environment.policy.storeTimeout, () => late("load"))
+  const started = Timeout.start(
+    caller,
+    finding,
+    state.environment.policy.storeTimeout,
+    () => tooLate(state, caller, "load")
+  )
   let thrown: Exit.Exit<never> | undefined = undefined
   state.loads(started)
   started.whenDone(() => {
@@ -60,6 +65,11 @@ export const load = (state: SessionState, caller: Running): Loading => {
     }
   })
   return afterExit(Timeout.outcome(started), () => thrown ?? answer(state))
+}
+
+const tooLate = (state: SessionState, caller: Running, method: "load" | "reload"): Store.StoreError => {
+  gaveUp(caller, "load", state.environment.policy.storeTimeout)
+  return late(method)
 }
 
 /** An update of the app's own may throw when it is made again on what was found. */
@@ -97,8 +107,10 @@ export const reload = (state: SessionState, caller: Running): Effect.Effect<void
     if (base._tag !== "Live") {
       return base._tag === "Ended" ? Effect.fail(new SessionGone()) : Effect.void
     }
-    const call = contained("reload", () => store.load(base.token, state.call(nowOf(caller))))
-    const found = Timeout.outcome(Timeout.start(caller, call, policy.storeTimeout, () => late("reload")))
+    const call = contained("reload", () => timed(caller, "load", store.load(base.token, state.call(nowOf(caller)))))
+    const found = Timeout.outcome(
+      Timeout.start(caller, call, policy.storeTimeout, () => tooLate(state, caller, "reload"))
+    )
     return Effect.flatMap(found, (found) => {
       if (state.open.base !== base) {
         return reload(state, caller)
@@ -156,10 +168,13 @@ const findGiven = (state: SessionState, token: SessionToken.Token, caller: Runni
     return Exit.succeed(Draft.ended)
   }
   state.looksAt({ transport: index, candidates: [token], any: true })
-  return andThen(store.load(token, callOf(transport, nowOf(caller))), (found) =>
-    found._tag === "Live"
-      ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
-      : findGiven(state, token, caller, index + 1))
+  return andThen(
+    timed(caller, "load", store.load(token, callOf(transport, nowOf(caller)))),
+    (found) =>
+      found._tag === "Live"
+        ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
+        : findGiven(state, token, caller, index + 1)
+  )
 }
 
 const lookUp = (
@@ -178,7 +193,8 @@ const lookUp = (
     )
   }
   // The time is asked for here, because a token may have taken its time to arrive.
-  return andThen(state.environment.store.load(token, callOf(transport, nowOf(caller))), (found) =>
+  const loading = state.environment.store.load(token, callOf(transport, nowOf(caller)))
+  return andThen(timed(caller, "load", loading), (found) =>
     found._tag === "Live"
       ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
       : lookUp(state, caller, tokens, transport, index + 1, superseded || found._tag === "Superseded"))

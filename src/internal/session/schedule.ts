@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { SessionRecord } from "../../SessionRecord.js"
+import type { StoreError } from "../../Store.js"
 import { Pending } from "../runtime/pending.js"
 import * as Timeout from "../runtime/timeout.js"
 import type { CommitError, Run } from "./commit.js"
@@ -15,7 +16,7 @@ import { queueOf } from "./commitQueue.js"
 import type { Planned } from "./model.js"
 import { spanned } from "./spans.js"
 import type { SessionState } from "./state.js"
-import { late } from "./storeCalls.js"
+import { gaveUp, late } from "./storeCalls.js"
 import { commitWithin, learnEndings } from "./transactions.js"
 
 /** Commits a session that is loaded, by the plan that is there, or by one that is made when the turn comes. @internal */
@@ -31,7 +32,7 @@ export const commit = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Eff
       onSome: (transaction) =>
         Effect.timeoutFail(commitWithin(run, transaction), {
           duration: run.state.environment.policy.storeTimeout,
-          onTimeout: () => late("commit")
+          onTimeout: () => tooLate(run)
         })
     })
   )
@@ -100,7 +101,7 @@ const inTime = <B>(
     run.caller,
     commit,
     state.environment.policy.storeTimeout,
-    () => late("commit", run.conflicted ? "Contention" : "Timeout")
+    () => tooLate(run)
   )
   if (whenDone !== undefined) {
     started.whenDone(whenDone)
@@ -111,3 +112,13 @@ const inTime = <B>(
   }
   return outcome
 }
+
+/** The write that was tried last did not answer in time, or others won every attempt. */
+const tooLate = <B>({ caller, conflicted, state, write }: Run<B>): StoreError => {
+  if (!conflicted && write._tag !== "Nothing") {
+    gaveUp(caller, methodOf(write._tag), state.environment.policy.storeTimeout)
+  }
+  return late("commit", conflicted ? "Contention" : "Timeout")
+}
+
+const methodOf = <Tag extends string>(tag: Tag): Lowercase<Tag> => tag.toLowerCase() as Lowercase<Tag>
