@@ -150,6 +150,16 @@ export type JsonSchema<A, I> =
     : "the encoded side of this schema is not JSON: transform it, as Schema.Date does, or keep another value")
 
 /**
+ * What a field must be besides if its value may not be missing. For any other field, the compiler's message says what to
+ * do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type NeverMissing<E> = [E] extends [never] ? unknown
+  : "this field can be missing: give it a default, or use SessionField.option(field)"
+
+/**
  * What a field is inside: a lens over a draft of the session. `Struct` and `Optional` are made of other lenses.
  */
 abstract class Lens<A, E, S> extends Effectable.Class<A, E, S> implements SessionField<A, E, S> {
@@ -693,5 +703,5 @@ const refVariance = { _A: (value: never) => value }
  * @since 0.1.0
  * @category combinators
  */
-export const ref = <A, S>(field: SessionField<A, never, S>): Effect.Effect<Ref.Ref<A>, never, S> =>
+export const ref = <A, E, S>(field: SessionField<A, E, S> & NeverMissing<E>): Effect.Effect<Ref.Ref<A>, never, S> =>
   use(field, (session, lens) => Effect.succeed(new FocusedRef(session, lens)))
