@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { logAndRespondWith, respondable, respondWith } from "./internal/http/respondable.js"
+import { declaredAs, logAndRespondWith, respondable, respondWith } from "./internal/http/respondable.js"
 
 /**
  * The session that the request came with has ended: it was destroyed, renewed or has expired before the change could be
@@ -14,7 +14,11 @@ import { logAndRespondWith, respondable, respondWith } from "./internal/http/res
  * @since 0.1.0
  * @category errors
  */
-export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session/SessionGone")("SessionGone", {}) {
+export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session/SessionGone")(
+  "SessionGone",
+  {},
+  declaredAs(401)
+) {
   /** @since 0.1.0 */
   [respondable](): ReturnType<typeof respondWith> {
     return respondWith(401)
@@ -114,7 +118,7 @@ export class SessionFieldMissing
   extends Schema.TaggedError<SessionFieldMissing>("effect-session/SessionFieldMissing")("SessionFieldMissing", {
     key: Schema.String,
     reason: Schema.Literal("Missing", "Invalid")
-  })
+  }, declaredAs(401))
 {
   /** @since 0.1.0 */
   [respondable](): ReturnType<typeof respondWith> {

@@ -8,9 +8,9 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { logAndRespondWith, respondable } from "./internal/http/respondable.js"
+import { declaredAs, logAndRespondWith, respondable } from "./internal/http/respondable.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import type * as SessionToken from "./SessionToken.js"
 
@@ -200,6 +200,12 @@ export interface Transaction<E> {
   readonly mark: Effect.Effect<Effect.Effect<boolean, E>, E>
 }
 
+/** What the backend said is for this process alone: it is left out when an error is encoded. */
+const Cause = Schema.optionalToOptional(Schema.Unknown, Schema.Unknown, {
+  decode: Option.none,
+  encode: Option.none
+})
+
 /**
  * Why a store could not do what it was asked:
  *
@@ -209,7 +215,8 @@ export interface Transaction<E> {
  * - `TooLarge`: the session does not fit what carries it
  * - `Misused`: the operation is not possible here; `description` says what to do instead
  *
- * Unhandled, it is answered with 503. It holds no token; `method` is the operation.
+ * Unhandled, it is answered with 503. It holds no token; `method` is the operation. An endpoint of an `HttpApi` can declare
+ * it: the answer is a 503 with the error encoded, without its `cause`.
  *
  * @since 0.1.0
  * @category errors
@@ -218,8 +225,8 @@ export class StoreError extends Schema.TaggedError<StoreError>("effect-session/S
   reason: Schema.Literal("Unavailable", "Timeout", "Contention", "TooLarge", "Misused"),
   method: Schema.String,
   description: Schema.optional(Schema.String),
-  cause: Schema.optional(Schema.Defect)
-}) {
+  cause: Cause
+}, declaredAs(503)) {
   /** @since 0.1.0 */
   [respondable](): ReturnType<typeof logAndRespondWith> {
     return logAndRespondWith(this, 503)

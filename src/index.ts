@@ -15,6 +15,8 @@ export * as FileStore from "./FileStore.js"
 /** @since 0.1.0 */
 export * as HeaderState from "./HeaderState.js"
 /** @since 0.1.0 */
+export * as HttpApiSession from "./HttpApiSession.js"
+/** @since 0.1.0 */
 export * as HttpMiddleware from "./HttpMiddleware.js"
 /** @since 0.1.0 */
 export * as MemoryStore from "./MemoryStore.js"
@@ -34,6 +36,8 @@ export * as SessionField from "./SessionField.js"
 export * as SessionPolicy from "./SessionPolicy.js"
 /** @since 0.1.0 */
 export * as SessionRecord from "./SessionRecord.js"
+/** @since 0.1.0 */
+export * as SessionRouter from "./SessionRouter.js"
 /** @since 0.1.0 */
 export * as SessionToken from "./SessionToken.js"
 /** @since 0.1.0 */
