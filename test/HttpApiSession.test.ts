@@ -180,7 +180,7 @@ const serving = <R>(api: Layer.Layer<HttpApi.Api, never, R>, below: Layer.Layer<
     NodeHttpServer.layerContext
   ).pipe(Layer.provideMerge(below))
 
-const live = (settings?: Layer.Layer<never>) => serving(ApiLive, services(settings))
+const live = (settings: Layer.Layer<never> = Layer.empty) => serving(Layer.provide(ApiLive, settings), services())
 
 const start = Effect.gen(function*() {
   const app = yield* HttpApiBuilder.httpApp
