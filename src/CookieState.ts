@@ -15,6 +15,7 @@ import * as Redacted from "effect/Redacted"
 import * as rules from "./internal/cookie/rules.js"
 import * as internal from "./internal/cookie/transport.js"
 import * as signature from "./internal/crypto/hmac.js"
+import * as environment from "./internal/environment.js"
 import * as check from "./internal/options.js"
 import * as handle from "./internal/session/handle.js"
 import * as Session from "./Session.js"
@@ -147,8 +148,28 @@ const cookieOf = (options: Options): check.Checked<internal.Cookie> =>
 export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
   Layer.effect(State.State, make(options))
 
+const variables: environment.Variables<Options> = {
+  name: environment.optional("SESSION_NAME", Config.string),
+  path: environment.optional("SESSION_PATH", Config.string),
+  domain: environment.optional("SESSION_DOMAIN", Config.string),
+  secure: environment.optional("SESSION_SECURE", Config.boolean),
+  httpOnly: environment.optional("SESSION_HTTP_ONLY", Config.boolean),
+  sameSite: environment.optional("SESSION_SAME_SITE", Config.literal("lax", "strict", "none")),
+  partitioned: environment.optional("SESSION_PARTITIONED", Config.boolean),
+  priority: environment.optional("SESSION_PRIORITY", Config.literal("low", "medium", "high")),
+  maxAge: environment.optional("SESSION_MAX_AGE", Config.duration),
+  signed: environment.optional(
+    "SESSION_SECRET",
+    (name) => Config.map(environment.secrets(name), (secrets) => ({ secrets }))
+  ),
+  chunks: environment.optional("SESSION_CHUNKS", Config.boolean)
+}
+
 /**
- * `layer` with options read from `Config`.
+ * `layer` with options read from the environment: `SESSION_NAME`, `SESSION_PATH`, `SESSION_DOMAIN`, `SESSION_SECURE`,
+ * `SESSION_HTTP_ONLY`, `SESSION_SAME_SITE`, `SESSION_PARTITIONED`, `SESSION_PRIORITY`, `SESSION_MAX_AGE`,
+ * `SESSION_SECRET` (signs the cookie; one secret, or several separated by commas) and `SESSION_CHUNKS`. All may be
+ * absent. An option that is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
@@ -157,15 +178,16 @@ export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigErr
  * import { Config } from "effect"
  * import { CookieState } from "effect-session"
  *
+ * // SESSION_NAME, SESSION_MAX_AGE and the others, but COOKIE_SECURE in the place of SESSION_SECURE
  * const state = CookieState.layerConfig({
  *   secure: Config.boolean("COOKIE_SECURE").pipe(Config.withDefault(true))
  * })
  * ```
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<Options>
+  options: Config.Config.Wrap<Options> = {}
 ): Layer.Layer<State.State, ConfigError.ConfigError> =>
-  Layer.effect(State.State, Effect.flatMap(Config.unwrap(options), make))
+  environment.layerConfig("CookieState", variables, options, layer)
 
 /**
  * Sets attributes of the session's cookie for this response alone, whether the response sets the cookie or removes it.

@@ -38,6 +38,7 @@ import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { randomBytes } from "./internal/crypto/hash.js"
+import * as environment from "./internal/environment.js"
 import * as backend from "./internal/fileStore/backend.js"
 import * as Disk from "./internal/fileStore/disk.js"
 import * as Format from "./internal/fileStore/format.js"
@@ -176,13 +177,19 @@ export const layer = (
 ): Layer.Layer<Store.Store, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path> =>
   Layer.scoped(Store.Store, make(options))
 
+const variables: environment.Variables<Options> = {
+  directory: environment.required("SESSION_DIRECTORY", Config.string),
+  durability: environment.optional("SESSION_DURABILITY", Config.literal("rename", "fsync"))
+}
+
 /**
- * `layer` with options read from `Config`.
+ * `layer` with options read from the environment: `SESSION_DIRECTORY`, which is required, and `SESSION_DURABILITY`. An
+ * option that is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<Options>
+  options: Config.Config.Wrap<Partial<Options>> = {}
 ): Layer.Layer<Store.Store, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
+  environment.layerConfig("FileStore", variables, options, layer)

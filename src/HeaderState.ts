@@ -17,6 +17,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as environment from "./internal/environment.js"
 import * as http from "./internal/http/response.js"
 import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
@@ -157,9 +158,6 @@ const redact = (state: State.State): Effect.Effect<void, never, Scope.Scope> =>
     (names) => [...names, ...state.transports[0].vary.map((name) => name.toLowerCase())]
   )
 
-const scoped = (made: Effect.Effect<State.State, ConfigError.ConfigError>) =>
-  Layer.scoped(State.State, Effect.tap(made, redact))
-
 /**
  * Carries the session in a header. The client keeps the whole value of the response header and sends it back unchanged.
  * An empty value means that the session has ended and that the client has to forget its token. Fails with a
@@ -180,13 +178,22 @@ const scoped = (made: Effect.Effect<State.State, ConfigError.ConfigError>) =>
  * const own = HeaderState.layer({ header: "X-Session" })
  * ```
  */
-export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> => scoped(make(options))
+export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
+  Layer.scoped(State.State, Effect.tap(make(options), redact))
+
+const variables: environment.Variables<Options> = {
+  header: environment.optional("SESSION_HEADER", Config.string),
+  scheme: environment.optional("SESSION_SCHEME", Config.string)
+}
 
 /**
- * `layer` with options read from `Config`.
+ * `layer` with options read from the environment: `SESSION_HEADER` and `SESSION_SCHEME`. Both may be absent. An option
+ * that is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (options: Config.Config.Wrap<Options>): Layer.Layer<State.State, ConfigError.ConfigError> =>
-  scoped(Effect.flatMap(Config.unwrap(options), make))
+export const layerConfig = (
+  options: Config.Config.Wrap<Options> = {}
+): Layer.Layer<State.State, ConfigError.ConfigError> =>
+  environment.layerConfig("HeaderState", variables, options, layer)

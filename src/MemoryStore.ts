@@ -11,6 +11,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as environment from "./internal/environment.js"
 import * as operations from "./internal/memoryStore/operations.js"
 import { Sessions } from "./internal/memoryStore/sessions.js"
 import { atLeastOne } from "./internal/options.js"
@@ -70,11 +71,18 @@ export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.
 export const layer = (options?: Options): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
   Layer.scoped(Store.Store, make(options))
 
+const variables: environment.Variables<Options> = {
+  capacity: environment.optional("SESSION_CAPACITY", Config.integer)
+}
+
 /**
- * `layer` with options read from `Config`.
+ * `layer` with options read from the environment: `SESSION_CAPACITY`, which may be absent. An option that is given is
+ * read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (options: Config.Config.Wrap<Options>): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
+export const layerConfig = (
+  options: Config.Config.Wrap<Options> = {}
+): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
+  environment.layerConfig("MemoryStore", variables, options, layer)

@@ -21,6 +21,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import * as cookie from "./internal/cookie/rules.js"
+import * as environment from "./internal/environment.js"
 import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
@@ -235,11 +236,18 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
 export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
   Layer.effect(State.State, make(options))
 
+const variables: environment.Variables<Options> = {
+  key: environment.optional("SESSION_KEY", Config.string),
+  body: environment.optional("SESSION_BODY", Config.boolean)
+}
+
 /**
- * `layer` with options read from `Config`.
+ * `layer` with options read from the environment: `SESSION_KEY` and `SESSION_BODY`. Both may be absent. An option that
+ * is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (options: Config.Config.Wrap<Options>): Layer.Layer<State.State, ConfigError.ConfigError> =>
-  Layer.effect(State.State, Effect.flatMap(Config.unwrap(options), make))
+export const layerConfig = (
+  options: Config.Config.Wrap<Options> = {}
+): Layer.Layer<State.State, ConfigError.ConfigError> => environment.layerConfig("ParamState", variables, options, layer)

@@ -38,6 +38,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as environment from "./internal/environment.js"
 import { invalid } from "./internal/options.js"
 import * as Backend from "./internal/redisStore/backend.js"
 import type { IoRedis, NodeRedis } from "./internal/redisStore/clients.js"
@@ -189,8 +190,14 @@ export const layer = <E = never, R = never>(
 ): Layer.Layer<Store.Store, ConfigError.ConfigError | E, Exclude<R, Scope.Scope>> =>
   Layer.scoped(Store.Store, make(options))
 
+const variables: environment.Variables<UrlOptions> = {
+  url: environment.required("SESSION_STORE_URL", (name) => Config.redacted(name)),
+  prefix: environment.optional("SESSION_PREFIX", Config.string)
+}
+
 /**
- * `layer` with a URL, and options read from `Config`.
+ * `layer` with options read from the environment: `SESSION_STORE_URL`, which is required, and `SESSION_PREFIX`. An
+ * option that is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
@@ -203,6 +210,6 @@ export const layer = <E = never, R = never>(
  * ```
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<UrlOptions>
+  options: Config.Config.Wrap<Partial<UrlOptions>> = {}
 ): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (data) => layer(data)))
+  environment.layerConfig("RedisStore", variables, options, (data) => layer(data))

@@ -67,11 +67,12 @@
  *
  * @since 0.1.0
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import * as environment from "./internal/environment.js"
 import { invalid } from "./internal/options.js"
 import * as masterKeys from "./internal/sealedStore/masterKeys.js"
 import * as Seal from "./internal/sealedStore/seal.js"
@@ -137,25 +138,29 @@ export const layer = <E = never, R = never>(
       Layer.provide(options.revocations)
     )
 
+const variables: environment.Variables<Options> = {
+  keys: environment.required("SESSION_KEYS", environment.secrets)
+}
+
 /**
- * `layer` with keys read from `Config`.
+ * `layer` with keys read from the environment: `SESSION_KEYS`, which is required, one key or several separated by commas,
+ * the newest first. Keys that are given are read from their own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
  * @example
  * ```ts
- * import { Config } from "effect"
  * import * as SealedStore from "effect-session/SealedStore"
  *
  * // SESSION_KEYS=newest,older
- * const store = SealedStore.layerConfig({ keys: Config.array(Config.redacted(), "SESSION_KEYS") })
+ * const store = SealedStore.layerConfig()
  * ```
  */
 export const layerConfig = <E = never, R = never>(
-  options: Config.Config.Wrap<Options>,
+  options: Config.Config.Wrap<Partial<Options>> = {},
   revocations: Revocations<E, R> = {}
 ): Layer.Layer<Store.Store, ConfigError.ConfigError | E, R> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layer({ ...options, ...revocations })))
+  environment.layerConfig("SealedStore", variables, options, (options) => layer({ ...options, ...revocations }))
 
 /** A token of the form that ids of sessions have. It is the form of drawn tokens. */
 const example = SessionToken.draw((size) => new Uint8Array(size))

@@ -12,6 +12,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as environment from "./internal/environment.js"
 import * as check from "./internal/options.js"
 
 /**
@@ -140,11 +141,23 @@ export const make = (options: Options = {}): Effect.Effect<Policy, ConfigError.C
 export const layer = (options: Options = {}): Layer.Layer<never, ConfigError.ConfigError> =>
   Layer.effectContext(Effect.map(make(options), (policy) => Context.make(SessionPolicy, policy)))
 
+const variables: environment.Variables<Options> = {
+  idleTimeout: environment.optional("SESSION_IDLE_TIMEOUT", Config.duration),
+  lifetime: environment.optional("SESSION_LIFETIME", Config.duration),
+  touchInterval: environment.optional("SESSION_TOUCH_INTERVAL", Config.duration),
+  storeTimeout: environment.optional("SESSION_STORE_TIMEOUT", Config.duration),
+  onStoreFailure: environment.optional("SESSION_ON_STORE_FAILURE", Config.literal("fail", "anonymous")),
+  maxSize: environment.optional("SESSION_MAX_SIZE", Config.integer)
+}
+
 /**
- * `layer` with options read from `Config`.
+ * `layer` with options read from the environment: `SESSION_IDLE_TIMEOUT`, `SESSION_LIFETIME`, `SESSION_TOUCH_INTERVAL`
+ * and `SESSION_STORE_TIMEOUT` (durations such as "30 minutes"), `SESSION_ON_STORE_FAILURE` and `SESSION_MAX_SIZE`. All
+ * may be absent. An option that is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (options: Config.Config.Wrap<Options>): Layer.Layer<never, ConfigError.ConfigError> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
+export const layerConfig = (
+  options: Config.Config.Wrap<Options> = {}
+): Layer.Layer<never, ConfigError.ConfigError> => environment.layerConfig("SessionPolicy", variables, options, layer)

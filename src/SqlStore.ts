@@ -33,6 +33,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as environment from "./internal/environment.js"
 import type { Checked } from "./internal/options.js"
 import * as options from "./internal/options.js"
 import type { Primitive } from "./internal/sqlStore/backend.js"
@@ -347,14 +348,23 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<Store.Store, ConfigError.ConfigError, SqlClient.SqlClient> => Layer.scoped(Store.Store, make(options))
 
+const variables: environment.Variables<DataOptions> = {
+  table: environment.optional("SESSION_TABLE", Config.string),
+  schema: environment.optional("SESSION_SCHEMA", Config.string),
+  sweepInterval: environment.optional("SESSION_SWEEP_INTERVAL", Config.duration),
+  sweepBatch: environment.optional("SESSION_SWEEP_BATCH", Config.integer)
+}
+
 /**
- * `layer` with options read from `Config`. The app's own columns are functions, so they are given beside them.
+ * `layer` with options read from the environment: `SESSION_TABLE`, `SESSION_SCHEMA`, `SESSION_SWEEP_INTERVAL` and
+ * `SESSION_SWEEP_BATCH`. All may be absent. An option that is given is read from its own `Config` instead. The app's own
+ * columns are functions, so they are given beside them.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
-  options: Config.Config.Wrap<DataOptions>,
+  options: Config.Config.Wrap<DataOptions> = {},
   columns?: Columns
 ): Layer.Layer<Store.Store, ConfigError.ConfigError, SqlClient.SqlClient> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (data) => layer({ ...data, columns })))
+  environment.layerConfig("SqlStore", variables, options, (data) => layer({ ...data, columns }))

@@ -20,6 +20,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as environment from "./internal/environment.js"
 import * as checks from "./internal/options.js"
 import type { IoRedisPubSub, NodeRedisPubSub } from "./internal/redisStore/clients.js"
 import * as pubSub from "./internal/redisStore/pubSub.js"
@@ -119,17 +120,23 @@ export const layer = <CE = never, CR = never>(
     })
   )
 
+const variables: environment.Variables<Options> = {
+  capacity: environment.optional("SESSION_CAPACITY", Config.integer),
+  timeToLive: environment.optional("SESSION_TIME_TO_LIVE", Config.duration)
+}
+
 /**
- * `layer` with options read from `Config`, without a channel.
+ * `layer` with options read from the environment, without a channel: `SESSION_CAPACITY` and `SESSION_TIME_TO_LIVE`. Both
+ * may be absent. An option that is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig = (options: Config.Config.Wrap<Options>) =>
+export const layerConfig = (options: Config.Config.Wrap<Options> = {}) =>
 <A = never, E = never, R = never>(
   self: Layer.Layer<A | Store.Store, E, R>
 ): Layer.Layer<A | Store.Store, ConfigError.ConfigError | E, R> =>
-  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layer(options)(self)))
+  environment.layerConfig("TieredStore", variables, options, (options) => layer(options)(self))
 
 /**
  * A channel for `layer` that uses Redis pub/sub. The given client publishes, which costs one command for each write. To
