@@ -77,6 +77,12 @@ export interface Transport {
   readonly vary: ReadonlyArray<string>
   /** Whether every token is sent with an expiry. It then has to be sent again when the session's end moves. */
   readonly persistent: boolean
+  /**
+   * How long the client keeps a token, if the session lives as long: a number of milliseconds, or `"browser"` for until
+   * the browser is closed. The middleware logs a warning if this does not fit the policy. Default: not known, as with a
+   * header, which a client keeps as long as it likes.
+   */
+  readonly clientKeeps?: number | "browser" | undefined
   /** The tokens that a request carries, in order, malformed ones included. What can't be read is left out. */
   readonly extract: (
     request: HttpServerRequest.HttpServerRequest

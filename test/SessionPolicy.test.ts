@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Exit, Layer } from "effect"
-import { CookieState, HttpMiddleware, MemoryStore, SessionPolicy } from "effect-session"
+import { Config, ConfigProvider, Context, Effect, Exit, Layer } from "effect"
+import { CookieState, HeaderState, HttpMiddleware, MemoryStore, SessionPolicy, State } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
 
@@ -84,4 +84,87 @@ describe("SessionPolicy", () => {
       MemoryStore.layer(),
       SessionPolicy.layer({ idleTimeout: "2 minutes" })
     ))))
+
+  describe("what does not fit together is a warning, when the first request comes", () => {
+    /** The warnings of two requests. */
+    const warnings = (state: Layer.Layer<State.State, unknown>, policy: Layer.Layer<never, unknown>) =>
+      fixture.logged((lines) =>
+        Effect.gen(function*() {
+          const client = yield* testing.client(HttpMiddleware.session(fixture.answering(fixture.increment)))
+          yield* client.get("/")
+          yield* client.get("/")
+          return lines.filter(({ level }) => level === "WARN").map(({ message }) => message)
+        })
+      ).pipe(Effect.provide(Layer.mergeAll(state, MemoryStore.layer(), policy)))
+
+    for (
+      const [title, cookie, policy, wanted] of [
+        [
+          "a cookie that is to last longer than the policy lets a session live",
+          { maxAge: "30 days" },
+          {},
+          ["maxAge (cookie:__Host-session) is 30 days", "1 hour", "1 day", "idleTimeout and lifetime to \"30 days\""]
+        ],
+        [
+          "a cookie that outlives the idle timeout alone",
+          { maxAge: "30 days" },
+          { lifetime: "30 days" },
+          ["set SessionPolicy's idleTimeout to \"30 days\"", "lower maxAge to \"1 hour\""]
+        ],
+        [
+          "a cookie that outlives the lifetime alone",
+          { maxAge: "7 days" },
+          { idleTimeout: "7 days" },
+          ["set SessionPolicy's lifetime to \"7 days\"", "lower maxAge to \"1 day\""]
+        ],
+        [
+          "a session of weeks whose cookie ends with the browser",
+          {},
+          { idleTimeout: "14 days", lifetime: "30 days" },
+          ["lives for 14 days", "set the cookie's maxAge to \"14 days\""]
+        ],
+        [
+          "an idle timeout that the lifetime cuts short",
+          {},
+          { idleTimeout: "36 hours" },
+          ["idleTimeout is 36 hours", "set lifetime to \"36 hours\"", "idleTimeout to \"1 day\""]
+        ]
+      ] as ReadonlyArray<readonly [string, CookieState.Options, SessionPolicy.Options, ReadonlyArray<string>]>
+    ) {
+      it.effect(`N5: ${title}`, () =>
+        Effect.gen(function*() {
+          const [warning = "", ...more] = yield* warnings(CookieState.layer(cookie), SessionPolicy.layer(policy))
+          assert.deepStrictEqual(more, [])
+          for (const text of wanted) {
+            assert.include(warning, text)
+          }
+        }))
+    }
+
+    for (
+      const [title, state, policy] of [
+        ["the defaults", CookieState.layer(), {}],
+        ["a day, and a cookie that ends with the browser", CookieState.layer(), { idleTimeout: "1 day" }],
+        ["all three alike", CookieState.layer({ maxAge: "30 days" }), { idleTimeout: "30 days", lifetime: "30 days" }],
+        ["a cookie that ends before its session", CookieState.layer({ maxAge: "1 minute" }), {}],
+        ["a header, which a client keeps", HeaderState.layer(), { idleTimeout: "30 days", lifetime: "30 days" }]
+      ] as ReadonlyArray<readonly [string, Layer.Layer<State.State, unknown>, SessionPolicy.Options]>
+    ) {
+      it.effect(`N5: nothing is said of ${title}`, () =>
+        Effect.gen(function*() {
+          assert.deepStrictEqual(yield* warnings(state, SessionPolicy.layer(policy)), [])
+        }))
+    }
+
+    it.effect("N5: each cookie of a state is looked at, and a state of its own with the same policy", () =>
+      Effect.gen(function*() {
+        const policy = yield* SessionPolicy.make()
+        const same = Layer.succeedContext(Context.make(SessionPolicy.SessionPolicy, policy))
+        const long = CookieState.layer({ name: "a", secure: false, maxAge: "30 days" })
+        assert.deepStrictEqual(yield* warnings(CookieState.layer(), same), [])
+        const [warning, ...more] = yield* warnings(State.orElse(HeaderState.layer(), long), same)
+        assert.include(warning, "cookie:a")
+        assert.deepStrictEqual(more, [])
+      }))
+  })
 })

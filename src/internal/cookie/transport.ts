@@ -3,6 +3,7 @@
  * response, and removes it from the client. The module knows nothing of stores, nor of what a session holds.
  */
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as SessionToken from "../../SessionToken.js"
@@ -182,6 +183,7 @@ export const make = (cookie: Cookie): CookieTransport => {
     limit: form._tag === "Chunks" ? chunks.limitOf(name) : rules.maximumSize - name.length - overheadOf(form),
     vary: ["Cookie"],
     persistent: attributes.maxAge !== undefined,
+    clientKeeps: attributes.maxAge === undefined ? "browser" as const : Duration.toMillis(attributes.maxAge),
     emit: emit(cookie),
     expire: (response: HttpServerResponse.HttpServerResponse, override: State.Attributes | undefined) =>
       expireAll(response, names, rules.merge(attributes, override))

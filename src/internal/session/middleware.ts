@@ -15,6 +15,7 @@ import { SessionDataError } from "../../SessionError.js"
 import * as SessionPolicy from "../../SessionPolicy.js"
 import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
+import type * as State from "../../State.js"
 import * as Store from "../../Store.js"
 import { beforeResponse, onUpgrade, provide, sourceOf, total } from "../http/fiber.js"
 import { noStore, vary } from "../http/headers.js"
@@ -22,6 +23,7 @@ import { replaceBody, unfold } from "../http/response.js"
 import { nowOf } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
 import * as internal from "./handle.js"
+import { lifetimeWarnings } from "./lifetimeWarnings.js"
 import type { Parts } from "./parts.js"
 
 /**
@@ -62,7 +64,7 @@ export const withSession = <A, E, R, S, M>(
     if (request.headers["upgrade"] !== undefined) {
       onUpgrade(request, () => session.leaveUpgraded())
     }
-    return announced.has(policy) ? effect : Effect.zipRight(announce(policy), effect)
+    return announced.get(policy)?.has(state) === true ? effect : Effect.zipRight(announce(policy, state), effect)
   }) as Effect.Effect<A, E, Exclude<R, S> | M | HttpServerRequest.HttpServerRequest>
 
 /**
@@ -111,13 +113,20 @@ const sessionsOf = (request: HttpServerRequest.HttpServerRequest): Array<Known> 
   return holder[sessionsKey] ??= []
 }
 
-/** Policies that were logged. */
-const announced = new WeakSet<SessionPolicy.Policy>()
+/** Policies that were logged, and the states for which each was checked. */
+const announced = new WeakMap<SessionPolicy.Policy, WeakSet<State.State>>()
 
-const announce = (policy: SessionPolicy.Policy): Effect.Effect<void> =>
+/** Logs a policy once, and once for each state what does not fit together. */
+const announce = (policy: SessionPolicy.Policy, state: State.State): Effect.Effect<void> =>
   Effect.suspend(() => {
-    announced.add(policy)
-    return Effect.annotateLogs(Effect.logInfo("session policy"), { ...policy })
+    const states = announced.get(policy)
+    announced.set(policy, (states ?? new WeakSet()).add(state))
+    const warnings = Effect.forEach(lifetimeWarnings(state, policy), (text) => Effect.logWarning(text), {
+      discard: true
+    })
+    return states !== undefined
+      ? warnings
+      : Effect.zipRight(Effect.annotateLogs(Effect.logInfo("session policy"), { ...policy }), warnings)
   })
 
 /**
