@@ -16,6 +16,7 @@ import {
 } from "effect-session"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SqlStore from "effect-session/SqlStore"
+import * as StoreConfig from "effect-session/StoreConfig"
 import * as fs from "node:fs"
 
 const key = Redacted.make("A".repeat(43))
@@ -33,7 +34,8 @@ const modules: { readonly [name: string]: Build } = {
   RedisStore: Layer.build(RedisStore.layerConfig()),
   SqlStore: Layer.build(Layer.provide(SqlStore.layerConfig(), SqliteClient.layer({ filename: ":memory:" }))),
   TieredStore: Layer.build(MemoryStore.layer().pipe(TieredStore.layerConfig())),
-  SealedStore: Layer.build(SealedStore.layerConfig())
+  SealedStore: Layer.build(SealedStore.layerConfig()),
+  StoreConfig: Layer.build(StoreConfig.layerConfig())
 }
 
 const withVariables = (variables: { readonly [name: string]: string }) =>
