@@ -22,6 +22,7 @@ import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import * as cookie from "./internal/cookie/rules.js"
 import * as environment from "./internal/environment.js"
+import { bodyText, hasForm } from "./internal/http/body.js"
 import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
@@ -49,8 +50,6 @@ const defaultKey = "session"
 const maximumLength = 2048
 
 const control = /[\x00-\x1f\x7f]/
-
-const formType = /^\s*application\/x-www-form-urlencoded\s*(?:;|$)/i
 
 /** How many values of the parameter are looked at in one form, and in one query. */
 const maximumValues = 16
@@ -173,8 +172,8 @@ type Tokens = ReadonlyArray<SessionToken.Token>
 const none: Effect.Effect<Tokens> = Effect.succeed([])
 
 const ofBody = (request: HttpServerRequest.HttpServerRequest, name: RegExp): Effect.Effect<Tokens> =>
-  request.method !== "GET" && request.method !== "HEAD" && formType.test(request.headers["content-type"] ?? "")
-    ? Effect.matchEffect(request.text, {
+  hasForm(request)
+    ? Effect.matchEffect(bodyText(request), {
       onFailure: () => none,
       onSuccess: (text) => Effect.succeed(values(text, name))
     })

@@ -9,6 +9,8 @@ export * as CacheStore from "./CacheStore.js"
 /** @since 0.1.0 */
 export * as CookieState from "./CookieState.js"
 /** @since 0.1.0 */
+export * as Csrf from "./Csrf.js"
+/** @since 0.1.0 */
 export * as ExpressStore from "./ExpressStore.js"
 /** @since 0.1.0 */
 export * as FileStore from "./FileStore.js"

@@ -14,7 +14,7 @@ import type { Running } from "./caller.js"
 const counter = (name: string, description: string) =>
   Metric.counter(`effect_session_${name}`, { description, incremental: true })
 
-const rejections = counter("rejected", "Tokens of requests that were not accepted, by reason")
+const rejections = counter("rejected", "Tokens and requests that were not accepted, by reason")
 const failures = counter("store_failures", "Store calls that failed, by method")
 const events = counter("events", "Sessions created, renewed and destroyed; conflicts retried; updates not saved")
 
@@ -50,7 +50,7 @@ const count = (fiber: Running, metric: Counter): void => update(fiber, metric, 1
 
 const counting = (metric: Counter): Effect.Effect<void> => Metric.increment(metric)
 
-/** Counts a token that was not accepted. @internal */
+/** Counts a token or a request that was not accepted. @internal */
 export const rejected = (reason: string): Effect.Effect<void> => counting(Metric.tagged(rejections, "reason", reason))
 
 /** Counts a store call that failed. @internal */
