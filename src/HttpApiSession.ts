@@ -32,7 +32,8 @@ export interface Options<S, Security extends Scheme | Schemes> {
    *
    * - `CookieState`: `HttpApiSecurity.apiKey({ in: "cookie", key: "__Host-session" })`
    * - `HeaderState`: `HttpApiSecurity.bearer`, or `HttpApiSecurity.apiKey({ in: "header", key: "X-Session" })`
-   * - `ParamState`: `HttpApiSecurity.apiKey({ in: "query", key: "session" })`
+   * - `ParamState`: `HttpApiSecurity.apiKey({ in: "query", key: "session" })`. Put it on groups or endpoints: the platform
+   *   has no query to read for a middleware of the api itself, and answers every request with 500
    */
   readonly security: Security
   /** The tag of a named session (`Session.Tag`). Default: `Session.Session`. */

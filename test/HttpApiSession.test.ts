@@ -24,6 +24,7 @@ import {
   HttpApiSession,
   HttpMiddleware,
   MemoryStore,
+  ParamState,
   Session,
   SessionError,
   SessionField,
@@ -536,6 +537,34 @@ describe("N6: other sessions", () => {
     )))
   })
 
+  class Linked extends HttpApiSession.Tag<Linked>()("linked", {
+    security: HttpApiSecurity.apiKey({ in: "query", key: "session" })
+  }) {}
+
+  it.effect("a parameter of the URL, on a group", () => {
+    const api = HttpApi.make("api").add(
+      HttpApiGroup.make("group")
+        .add(HttpApiEndpoint.get("visit", "/visit").addSuccess(Schema.Int))
+        .add(HttpApiEndpoint.get("link", "/link").addSuccess(Schema.String))
+        .middleware(Linked)
+    )
+    const handlers = HttpApiBuilder.group(api, "group", (handlers) =>
+      handlers
+        .handle("visit", () => increment)
+        .handle("link", () => Effect.orDie(Effect.map(Effect.zipRight(increment, Session.token), Redacted.value))))
+    return Effect.gen(function*() {
+      const { client } = yield* start
+      const token = yield* (yield* client.get("/link")).json
+      assert.strictEqual(yield* (yield* client.get(`/visit?session=${token}`)).json, 2)
+    }).pipe(Effect.provide(serving(
+      HttpApiBuilder.api(api).pipe(Layer.provide(handlers), Layer.provide(Linked.layer)),
+      Layer.merge(
+        Layer.orDie(ParamState.layer({ key: "session" })),
+        Layer.orDie(testing.controlled(MemoryStore.layer()))
+      )
+    )))
+  })
+
   const warnings = <I>(layer: Layer.Layer<I, never, Needed>, state: Layer.Layer<State.State, unknown>) =>
     logged((lines) =>
       Layer.build(layer).pipe(
@@ -554,6 +583,8 @@ describe("N6: other sessions", () => {
       assert.include(wrong, "cookie:session")
       assert.lengthOf(yield* warnings(Bearer.layer, CookieState.layer()), 1)
       assert.deepStrictEqual(yield* warnings(Bearer.layer, HeaderState.layer()), [])
+      assert.deepStrictEqual(yield* warnings(Linked.layer, ParamState.layer({ key: "session" })), [])
+      assert.lengthOf(yield* warnings(Linked.layer, ParamState.layer({ key: "sid" })), 1)
     }))
 })
 
