@@ -704,5 +704,7 @@ const refVariance = { _A: (value: never) => value }
  * @category combinators
  */
 export const ref = <A, E, S>(field: SessionField<A, E, S> & NeverMissing<E>): Effect.Effect<Ref.Ref<A>, never, S> =>
-  // `NeverMissing` is for fields whose E is never
-  use(field, (session, lens) => Effect.succeed(new FocusedRef(session, lens as unknown as Lens<A, never, S>)))
+  use(
+    field as unknown as SessionField<A, never, S>,
+    (session, lens) => Effect.succeed(new FocusedRef(session, lens))
+  )

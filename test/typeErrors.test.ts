@@ -55,12 +55,12 @@ const host = (options: ts.CompilerOptions): ts.CompilerHost => {
     fileExists: (file) => texts.has(file) || plain.fileExists(source(file)),
     directoryExists: (directory) => directory.startsWith(other) || (plain.directoryExists?.(source(directory)) ?? true),
     realpath: (file) => isSecond(file) ? file : plain.realpath?.(file) ?? file,
-    getSourceFile: (file, ...rest) => {
+    getSourceFile: (file, target, ...rest) => {
       if (!texts.has(file) && !isSecond(file)) {
-        return plain.getSourceFile(file, ...rest)
+        return plain.getSourceFile(file, target, ...rest)
       }
       const text = readFile(file)
-      return text === undefined ? undefined : ts.createSourceFile(file, text, ...rest)
+      return text === undefined ? undefined : ts.createSourceFile(file, text, target)
     }
   }
 }
