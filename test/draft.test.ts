@@ -139,7 +139,8 @@ describe("replay", () => {
       data: { user: "ann" },
       dropOnRenew: [],
       persistent: false,
-      bounds: undefined
+      bounds: undefined,
+      login: undefined
     })
     assert.strictEqual(Draft.renewed(filled), filled)
   })
