@@ -355,7 +355,7 @@ export const isSessionField = (value: unknown): value is SessionField<unknown, u
  *
  * const Visits = SessionField.make("visits", Schema.NonNegativeInt, { default: () => 0 })
  * const User = SessionField.make("user", Schema.NonEmptyString)
- * const CsrfSecret = SessionField.make("csrf", Schema.String, { onRenew: "remove" })
+ * const Code = SessionField.make("code", Schema.String, { onRenew: "remove" })
  * ```
  */
 export const make: {

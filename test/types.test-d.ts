@@ -5,11 +5,13 @@ import * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, Layer, Option, Ref, Schema } from "effect"
 import type { ConfigError, Duration } from "effect"
 import {
   CookieState,
+  Csrf,
   FileStore,
   HttpMiddleware,
   MemoryStore,
@@ -493,3 +495,16 @@ export {
   unseeded,
   usedThenServed
 }
+
+// ------------------------------------------------------------------------------------------------ cross-site requests
+
+is(Csrf.token)<string, never, Session.Session>(true, true, true)
+is(Csrf.verify)<void, Csrf.CsrfError, Session.Session | HttpServerRequest.HttpServerRequest>(true, true, true)
+
+is(Csrf.verbs(Admin).token)<string, never, Admin>(true, true, true)
+is(Csrf.verbs(Admin).verify)<void, Csrf.CsrfError, Admin | HttpServerRequest.HttpServerRequest>(true, true, true)
+
+// it adds nothing to an app's errors and needs
+declare const guarded: HttpApp.Default<Boom, Session.Session>
+equal<ReturnType<typeof protectGuarded>, HttpApp.Default<Boom, Session.Session>>(true)
+const protectGuarded = () => Csrf.protect()(guarded)

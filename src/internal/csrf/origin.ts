@@ -29,7 +29,7 @@ const originUrl = (text: string): URL | undefined => {
  */
 export const canonical = (text: string): string | undefined => {
   const url = originUrl(text)
-  return url === undefined ? undefined : `${url.protocol}//${url.host}`.toLowerCase()
+  return url === undefined ? undefined : `${url.protocol}//${url.host}`
 }
 
 /**
