@@ -505,6 +505,9 @@ is(Csrf.verbs(Admin).token)<string, never, Admin>(true, true, true)
 is(Csrf.verbs(Admin).verify)<void, Csrf.CsrfError, Admin | HttpServerRequest.HttpServerRequest>(true, true, true)
 
 // it adds nothing to an app's errors and needs
-declare const guarded: HttpApp.Default<Boom, Session.Session>
-equal<ReturnType<typeof protectGuarded>, HttpApp.Default<Boom, Session.Session>>(true)
-const protectGuarded = () => Csrf.protect()(guarded)
+declare const paying: HttpApp.Default<Boom, Session.Session>
+is(Csrf.protect()(paying))<
+  HttpServerResponse.HttpServerResponse,
+  Boom,
+  Session.Session | HttpServerRequest.HttpServerRequest
+>(true, true, true)
