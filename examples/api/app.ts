@@ -1,12 +1,10 @@
 /**
- * The handlers. A visitor's basket survives the login: `Session.renew` keeps the data under a new token.
+ * The handlers. A visitor's basket survives the login: `Session.login` keeps the data under a new token.
  */
 import { HttpApiBuilder } from "@effect/platform"
 import { Effect, Layer, Schema } from "effect"
 import { HttpApiSession, Session, SessionField } from "effect-session"
 import { Api, AppSession, CurrentUser, LoggedIn, Unauthorized, User } from "./api.js"
-
-const LoggedInAs = SessionField.make("user", Schema.NonEmptyString)
 
 const Basket = SessionField.make("basket", Schema.Array(Schema.String), { default: () => [] })
 
@@ -20,8 +18,7 @@ const account = HttpApiBuilder.group(Api, "account", (handlers) =>
         if (passwords.get(name) !== password) {
           return yield* new Unauthorized()
         }
-        yield* Session.renew
-        yield* SessionField.set(LoggedInAs, name)
+        yield* Session.login(name)
         return new User({ name })
       }))
     .handle("logout", () => Session.destroy)
@@ -34,10 +31,7 @@ const basket = HttpApiBuilder.group(Api, "basket", (handlers) =>
 
 const loggedIn = HttpApiSession.guard(
   LoggedIn,
-  LoggedInAs.pipe(
-    Effect.map((name) => new User({ name })),
-    Effect.mapError(() => new Unauthorized())
-  )
+  Effect.map(Session.subjectOrFail(() => new Unauthorized()), (name) => new User({ name }))
 )
 
 /** The whole app. It needs a State and a Store. */

@@ -21,15 +21,20 @@ const freePort = async (): Promise<number> => {
 }
 
 const port = await freePort()
+const metricsPort = await freePort()
 const baseUrl = `http://127.0.0.1:${port}`
 
 const child = spawn(process.execPath, ["--import", "tsx", fileURLToPath(new URL("./main.ts", import.meta.url))], {
-  env: { ...process.env, PORT: String(port) },
+  env: { ...process.env, PORT: String(port), METRICS_PORT: String(metricsPort) },
   stdio: ["ignore", "pipe", "inherit"]
 })
 
+let printed = ""
 const listening = new Promise<void>((resolve, reject) => {
-  child.stdout.on("data", (chunk) => String(chunk).includes("Listening") && resolve())
+  child.stdout.on("data", (chunk) => {
+    printed += String(chunk)
+    if (printed.includes("Listening")) resolve()
+  })
   child.once("exit", (code) => reject(new Error(`the example ended with ${code}`)))
 })
 
@@ -68,6 +73,9 @@ try {
     session: { type: "apiKey", in: "cookie", name: "session" }
   })
   assert.match(await (await fetch(`${baseUrl}/docs`)).text(), /swagger/i)
+  const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text()
+  assert.match(metrics, /effect_session_events\S*\{.*event="renewed"/)
+  assert.match(printed, /session\.load/)
 } finally {
   if (child.exitCode === null) {
     const ended = once(child, "exit")

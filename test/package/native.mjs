@@ -14,7 +14,10 @@ const works = () => {
 
 if (!works()) {
   console.log("Building better-sqlite3 for the tests on SQLite. It is done once and can take two minutes.")
-  spawnSync("npm rebuild better-sqlite3 --ignore-scripts=false", { shell: true, stdio: ["ignore", "ignore", "inherit"] })
+  spawnSync("npm rebuild better-sqlite3 --ignore-scripts=false", {
+    shell: true,
+    stdio: ["ignore", "ignore", "inherit"]
+  })
   if (!works()) {
     console.log("better-sqlite3 could not be built. The tests on it are skipped.")
   }
