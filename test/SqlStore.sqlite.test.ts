@@ -133,6 +133,8 @@ describe.skipIf(sqlite.missing !== undefined)(Fixture.title("SqlStore: several r
     () =>
       Effect.gen(function*() {
         const files = yield* Effect.replicateEffect(Fixture.sqliteFile, 10)
+        // The driver turns WAL on when it opens a file, without waiting for others who do so at the same moment.
+        yield* Effect.forEach(files, (file) => clientOf(Fixture.sqliteAt(file)))
         fine(yield* together(6, ["start"], files))
         for (const file of files) {
           const sql = yield* clientOf(Fixture.sqliteAt(file))
