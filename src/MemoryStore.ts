@@ -7,16 +7,18 @@
  */
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as environment from "./internal/environment.js"
 import * as operations from "./internal/memoryStore/operations.js"
-import { Sessions } from "./internal/memoryStore/sessions.js"
+import * as kept from "./internal/memoryStore/sessions.js"
 import { atLeastOne } from "./internal/options.js"
 import { Alarm } from "./internal/runtime/deadlineIndex.js"
 import * as sweeping from "./internal/store/sweeping.js"
+import * as Sessions from "./Sessions.js"
 import * as Store from "./Store.js"
 
 /**
@@ -32,28 +34,33 @@ export interface Options {
   readonly capacity?: number | undefined
 }
 
-/**
- * Makes a memory store. Its sweep stops with the scope. Fails with a `ConfigError` that says what to write instead.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope> =>
+/** The sessions in memory, with their sweep: what both services are made of. */
+const open = (options: Options = {}): Effect.Effect<kept.Sessions, ConfigError.ConfigError, Scope.Scope> =>
   Effect.gen(function*() {
     const capacity = yield* atLeastOne(
       ["MemoryStore", "capacity"],
-      options?.capacity ?? Number.POSITIVE_INFINITY,
+      options.capacity ?? Number.POSITIVE_INFINITY,
       "a number of sessions, 1 or more, such as 100000"
     )
-    const sessions = new Sessions(capacity, () => alarm.ring())
+    const sessions = new kept.Sessions(capacity, () => alarm.ring())
     const alarm = new Alarm(() => sessions.next, Duration.toMillis(sweeping.interval))
     yield* sweeping.sweeping(
       "MemoryStore",
       (limit, now) => Effect.sync(() => sessions.sweep(limit, now)),
       { untilDue: alarm.untilDue }
     )
-    return operations.make(sessions)
+    return sessions
   })
+
+/**
+ * Makes a memory store. Its sweep stops with the scope. Fails with a `ConfigError` that says what to write instead. To
+ * look sessions up by subject, use `layer`, which provides `Sessions` too.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope> =>
+  Effect.map(open(options), operations.make)
 
 /**
  * Keeps sessions in memory. With a `capacity`, a new session beyond it ends the least recently used one. Tombstones,
@@ -68,8 +75,13 @@ export const make = (options?: Options): Effect.Effect<Store.Store, ConfigError.
  * const store = MemoryStore.layer({ capacity: 100_000 })
  * ```
  */
-export const layer = (options?: Options): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
-  Layer.scoped(Store.Store, make(options))
+export const layer = (options?: Options): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError> =>
+  Layer.scopedContext(
+    Effect.map(open(options), (sessions) =>
+      Context.make(Store.Store, operations.make(sessions)).pipe(
+        Context.add(Sessions.Sessions, operations.makeSessions(sessions))
+      ))
+  )
 
 const variables: environment.Variables<Options> = {
   capacity: environment.optional("SESSION_CAPACITY", Config.integer)
@@ -84,5 +96,5 @@ const variables: environment.Variables<Options> = {
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options> = {}
-): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError> =>
   environment.layerConfig("MemoryStore", variables, options, layer)

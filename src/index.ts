@@ -43,6 +43,8 @@ export * as SessionRouter from "./SessionRouter.js"
 /** @since 0.1.0 */
 export * as SessionToken from "./SessionToken.js"
 /** @since 0.1.0 */
+export * as Sessions from "./Sessions.js"
+/** @since 0.1.0 */
 export * as State from "./State.js"
 /** @since 0.1.0 */
 export * as Store from "./Store.js"

@@ -127,7 +127,7 @@ describe("S68: the sweep", () => {
     const sessions = new Sessions(Number.POSITIVE_INFINITY)
     sessions.insert(id(1), ending(1))
     sessions.insert(id(2), ending(1))
-    sessions.replace(id(1), ending(3 * minute + 1))
+    sessions.replace(id(1), ending(1), ending(3 * minute + 1))
     sessions.leaveTombstone(id(2), 1)
     assert.strictEqual(sessions.sweep(500, 2 * minute), 2)
     assert.deepStrictEqual(held(sessions, 1, 2), [1])

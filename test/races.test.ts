@@ -50,12 +50,12 @@ const file = Layer.unwrapScoped(Effect.gen(function*() {
   return FileStore.layer({ directory: yield* fs.makeTempDirectoryScoped() })
 })).pipe(Layer.provide(NodeContext.layer))
 
-const stores = [
+const stores: ReadonlyArray<readonly [name: string, store: Layer.Layer<Store.Store, unknown>]> = [
   ["MemoryStore", MemoryStore.layer()],
   ["a MemoryStore that suspends", suspending],
   ["FileStore", file],
   ["a CacheStore", CacheStore.layerKeyValueStore().pipe(Layer.provide(KeyValueStore.layerMemory))]
-] as const
+]
 
 const stored = Effect.flatMap(Session.Session, Ref.get)
 

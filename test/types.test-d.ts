@@ -8,16 +8,20 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, Layer, Option, Ref, Schema } from "effect"
-import type { ConfigError, Duration } from "effect"
+import type { ConfigError, Duration, Stream } from "effect"
 import {
+  CacheStore,
   CookieState,
   Csrf,
   FileStore,
   HttpMiddleware,
   MemoryStore,
+  NullStore,
+  SealedStore,
   Session,
   SessionField,
   SessionPolicy,
+  Sessions,
   SessionToken
 } from "effect-session"
 import type { SessionError, State, Store } from "effect-session"
@@ -474,15 +478,42 @@ Session.layerTest({ at: new Date() })
 // -------------------------------------------------------------------------------------------------------------- layers
 
 equal<ReturnType<typeof CookieState.layer>, Layer.Layer<State.State, ConfigError.ConfigError>>(true)
-equal<ReturnType<typeof MemoryStore.layer>, Layer.Layer<Store.Store, ConfigError.ConfigError>>(true)
+equal<ReturnType<typeof MemoryStore.layer>, Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError>>(true)
 equal<ReturnType<typeof SessionPolicy.layer>, Layer.Layer<never, ConfigError.ConfigError>>(true)
+
+// ---------------------------------------------------------------------------------------------------- sessions of people
+
+is(Sessions.revoke("id"))<boolean, Store.StoreError, Sessions.Sessions>(true, true, true)
+is(Sessions.revokeAll("ann", { except: "id" }))<number, Store.StoreError, Sessions.Sessions>(true, true, true)
+is(Sessions.keepNewest("ann", 5))<number, Store.StoreError, Sessions.Sessions>(true, true, true)
+is(Sessions.count("ann"))<number, Store.StoreError, Sessions.Sessions>(true, true, true)
+const listedAnn = Sessions.list("ann")
+equal<typeof listedAnn, Stream.Stream<Sessions.Summary, Store.StoreError, Sessions.Sessions>>(true)
+const revokedHere = Effect.flatMap(Session.id, Sessions.revoke)
+is(revokedHere)<boolean, Store.StoreError, Session.Session | Sessions.Sessions>(true, true, true)
+
+const counted: Effect.Effect<number, unknown> = Effect.provide(Sessions.count("ann"), MemoryStore.layer())
+// @ts-expect-error a store that keeps nothing has no sessions to list
+const countedNull: Effect.Effect<number, unknown> = Effect.provide(Sessions.count("ann"), NullStore.layer)
+// @ts-expect-error a cache can't look sessions up by subject
+const countedCache: Effect.Effect<number, unknown> = Effect.provide(Sessions.count("ann"), CacheStore.layer(cache))
+// @ts-expect-error sealed sessions are with the clients
+const countedSealed: Effect.Effect<number, unknown> = Effect.provide(Sessions.count("ann"), SealedStore.layer(sealed))
+
+declare const cache: Parameters<typeof CacheStore.layer>[0]
+declare const sealed: SealedStore.Options
 
 export {
   adminLayers,
   adminLayersMerged,
   bothSessions,
+  counted,
+  countedCache,
+  countedNull,
+  countedSealed,
   half,
   handled,
+  listedAnn,
   Name,
   needless,
   printed,

@@ -4,7 +4,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
 import * as SessionRecord from "../../SessionRecord.js"
+import * as PublicSessions from "../../Sessions.js"
 import * as SessionToken from "../../SessionToken.js"
 import * as Store from "../../Store.js"
 import { repeatedToken } from "../options.js"
@@ -34,15 +36,27 @@ const withId = <A>(
   return id === undefined ? Effect.flatMap(SessionToken.toId(token), f) : f(id)
 }
 
+/** The sessions by subject. @internal */
+export const makeSessions = (sessions: Sessions): PublicSessions.Service =>
+  PublicSessions.make({
+    list: (subject, now) => Stream.suspend(() => Stream.fromIterable(sessions.ofSubject(subject, now))),
+    end: (id, now) => Effect.sync(() => sessions.end(id, now))
+  })
+
 /** @internal */
 export const make = (sessions: Sessions): Store.Store => {
-  /** The answer to a write that is not allowed, because the session has ended or has another revision. */
-  const deny = (id: SessionToken.SessionId, revision: number, now: number): Store.Updated | undefined => {
+  /** Runs a write on the live record, if it has the revision that the caller read. */
+  const at = (
+    id: SessionToken.SessionId,
+    revision: number,
+    now: number,
+    write: (current: SessionRecord.SessionRecord) => Effect.Effect<Store.Updated, Store.StoreError>
+  ): Effect.Effect<Store.Updated, Store.StoreError> => {
     const current = sessions.live(id, now)
     if (current === undefined) {
-      return Store.gone
+      return Effect.succeed(Store.gone)
     }
-    return current.revision === revision ? undefined : Store.conflict(current)
+    return current.revision === revision ? write(current) : Effect.succeed(Store.conflict(current))
   }
 
   return Store.make({
@@ -67,28 +81,22 @@ export const make = (sessions: Sessions): Store.Store => {
         return Effect.succeed(Store.created(token))
       }),
     update: (token, revision, record, { now }) =>
-      withId(token, (id) => {
-        const denied = deny(id, revision, now)
-        if (denied !== undefined) {
-          return Effect.succeed(denied)
-        }
-        sessions.replace(id, own(record, revision + 1))
-        return Effect.succeed(Store.updated(token, revision + 1))
-      }),
+      withId(token, (id) =>
+        at(id, revision, now, (current) => {
+          sessions.replace(id, current, own(record, revision + 1))
+          return Effect.succeed(Store.updated(token, revision + 1))
+        })),
     renew: (token, revision, next, record, { now }) =>
       withId(token, (id) =>
-        withId(next, (nextId): Effect.Effect<Store.Updated, Store.StoreError> => {
-          const denied = deny(id, revision, now)
-          if (denied !== undefined) {
-            return Effect.succeed(denied)
-          }
-          if (sessions.isTaken(nextId, now)) {
-            return repeated
-          }
-          sessions.leaveTombstone(id, now, nextId)
-          sessions.insert(nextId, own(record, revision + 1))
-          return Effect.succeed(Store.updated(next, revision + 1))
-        })),
+        withId(next, (nextId) =>
+          at(id, revision, now, () => {
+            if (sessions.isTaken(nextId, now)) {
+              return repeated
+            }
+            sessions.leaveTombstone(id, now, nextId)
+            sessions.insert(nextId, own(record, revision + 1))
+            return Effect.succeed(Store.updated(next, revision + 1))
+          }))),
     touch: (token, revision, deadline, { now }) =>
       withId(token, (id): Effect.Effect<Store.Touched> => {
         const current = sessions.live(id, now)
@@ -96,15 +104,13 @@ export const make = (sessions: Sessions): Store.Store => {
           return Effect.succeed(Store.gone)
         }
         if (current.revision === revision && deadline > current.deadline) {
-          sessions.replace(id, SessionRecord.own(current, { touchedAt: now, deadline }))
+          sessions.replace(id, current, SessionRecord.own(current, { touchedAt: now, deadline }))
         }
         return Effect.succeed(Store.touched(token))
       }),
     remove: (token, { now }) =>
       withId(token, (id) => {
-        for (let next: SessionToken.SessionId | undefined = id; next !== undefined;) {
-          next = sessions.remove(next, now)
-        }
+        sessions.end(id, now)
         return Effect.void
       })
   })

@@ -9,6 +9,7 @@ import { tombstoneTimeToLive } from "../../Store.js"
 import { BoundedMap } from "../runtime/boundedMap.js"
 import { chunkSize, DeadlineIndex } from "../runtime/deadlineIndex.js"
 import { grace } from "../store/sweeping.js"
+import { SubjectIndex } from "./subjectIndex.js"
 
 const timeToLive = Duration.toMillis(tombstoneTimeToLive)
 
@@ -31,6 +32,8 @@ interface Tombstone {
  */
 export class Sessions {
   private readonly records: BoundedMap<SessionId, SessionRecord.SessionRecord>
+  /** The ids of all records that have a subject. Whatever adds, replaces or deletes a record changes it in the same step. */
+  readonly subjects = new SubjectIndex()
   private readonly tombstones = new Map<SessionId, Tombstone>()
   private readonly dueTombstones = new DeadlineIndex<SessionId>()
   private due = new DeadlineIndex<SessionId>()
@@ -42,7 +45,7 @@ export class Sessions {
     /** Called when `next` becomes earlier. */
     private readonly onEarlier: () => void = () => {}
   ) {
-    this.records = new BoundedMap(capacity)
+    this.records = new BoundedMap(capacity, (id, record) => this.subjects.delete(record.subject, id))
   }
 
   /** When a sweep has something to do next, in milliseconds since the epoch. */
@@ -68,21 +71,40 @@ export class Sessions {
     return this.live(id, now) !== undefined || this.isSuperseded(id, now)
   }
 
+  /** The live sessions of a subject, the latest touched first, and of those the latest inserted. Not counted as a use. */
+  ofSubject(subject: string, now: number): ReadonlyArray<readonly [SessionId, SessionRecord.SessionRecord]> {
+    const found: Array<readonly [SessionId, SessionRecord.SessionRecord]> = []
+    for (const id of this.subjects.idsOf(subject)) {
+      const record = this.records.peek(id)
+      if (record !== undefined && !SessionRecord.isExpired(record, now)) {
+        found.push([id, record])
+      }
+    }
+    return found.reverse().sort(([, a], [, b]) => b.touchedAt - a.touchedAt)
+  }
+
   insert(id: SessionId, record: SessionRecord.SessionRecord): void {
+    // an expired session that no sweep has met yet may be there
+    this.subjects.delete(this.records.peek(id)?.subject, id)
     this.records.set(id, record)
+    this.subjects.add(record.subject, id)
     this.index(id, record)
     this.rebuildIndex()
   }
 
-  /** Replaces the record of a live session. */
-  replace(id: SessionId, record: SessionRecord.SessionRecord): void {
+  /** Replaces the record of a live session, which the caller has just found. */
+  replace(id: SessionId, current: SessionRecord.SessionRecord, record: SessionRecord.SessionRecord): void {
     this.records.replace(id, record)
+    if (current.subject !== record.subject) {
+      this.subjects.delete(current.subject, id)
+      this.subjects.add(record.subject, id)
+    }
   }
 
   /** Ends a session and leaves a tombstone, with the successor's id if the session is renewed. */
   leaveTombstone(id: SessionId, now: number, successor?: SessionId): void {
     const until = now + timeToLive
-    this.records.delete(id)
+    this.delete(id, this.records.peek(id))
     this.tombstones.set(id, { until, successor })
     if (this.dueTombstones.add(id, until)) {
       this.onEarlier()
@@ -102,6 +124,16 @@ export class Sessions {
     return tombstone !== undefined && now < tombstone.until ? tombstone.successor : undefined
   }
 
+  /** Ends a session, and the one that a renewal put in its place, as long as there is one. Says whether a live one ended. */
+  end(id: SessionId, now: number): boolean {
+    let live = false
+    for (let next: SessionId | undefined = id; next !== undefined;) {
+      live = this.live(next, now) !== undefined
+      next = this.remove(next, now)
+    }
+    return live
+  }
+
   sweep(limit: number, now: number): number {
     const endedBy = now - grace
     let done = this.dueTombstones.take(limit, endedBy, (id) => {
@@ -114,6 +146,11 @@ export class Sessions {
     const visit = (id: SessionId): void => this.visit(id, endedBy)
     done += this.due.take(limit - done, endedBy, visit)
     return this.before === undefined ? done : done + this.before.take(limit - done, endedBy, visit)
+  }
+
+  private delete(id: SessionId, record: SessionRecord.SessionRecord | undefined): void {
+    this.records.delete(id)
+    this.subjects.delete(record?.subject, id)
   }
 
   private index(id: SessionId, record: SessionRecord.SessionRecord): void {
@@ -146,7 +183,7 @@ export class Sessions {
       return
     }
     if (SessionRecord.isExpired(record, endedBy)) {
-      this.records.delete(id)
+      this.delete(id, record)
     } else {
       this.index(id, record)
     }

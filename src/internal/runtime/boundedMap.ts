@@ -9,7 +9,11 @@ export class BoundedMap<K, V> {
   private readonly entries = new Map<K, V>()
   private readonly isLimited: boolean
 
-  constructor(private readonly capacity: number) {
+  constructor(
+    private readonly capacity: number,
+    /** Called with each entry that is dropped to make room. */
+    private readonly onDropped: (key: K, value: V) => void = () => {}
+  ) {
     this.isLimited = capacity !== Number.POSITIVE_INFINITY
   }
 
@@ -35,8 +39,9 @@ export class BoundedMap<K, V> {
     this.entries.delete(key)
     this.entries.set(key, value)
     if (this.entries.size > this.capacity) {
-      for (const eldest of this.entries.keys()) {
+      for (const [eldest, dropped] of this.entries) {
         this.entries.delete(eldest)
+        this.onDropped(eldest, dropped)
         break
       }
     }
