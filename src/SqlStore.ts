@@ -6,7 +6,8 @@
  * **Costs.** Load, create, update, renew, touch and remove are one statement each, and so one round trip. On MySQL and
  * MariaDB a renewal is a transaction of two statements. A conflict takes one statement more, and so do a touch that has
  * nothing to move and a removal that finds no session. Removing the old token of a renewed session takes two statements
- * to find its successor and one to end it.
+ * to find its successor and one to end it. `Sessions.list` is one SELECT for each 500 sessions, and `Sessions.revoke` is
+ * one UPDATE.
  *
  * **SQLite.** Several processes share a file through `@effect/sql-sqlite-node`. With `@effect/sql-libsql` a `file:` URL is
  * for one process alone: after one "database is locked" its driver acknowledges writes that are never committed. A warning
@@ -27,6 +28,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as SqlError from "@effect/sql/SqlError"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -43,6 +45,7 @@ import type { Dialect } from "./internal/sqlStore/statements.js"
 import * as Sql from "./internal/sqlStore/statements.js"
 import * as Table from "./internal/sqlStore/table.js"
 import type * as SessionRecord from "./SessionRecord.js"
+import * as Sessions from "./Sessions.js"
 import * as Store from "./Store.js"
 import * as StoreBackend from "./StoreBackend.js"
 
@@ -124,7 +127,10 @@ export interface Options extends DataOptions {
  * @category models
  */
 export interface MigrationOptions extends Placement {
-  /** The number of the first migration, to join them with the app's own migrations. Default 1. */
+  /**
+   * The number of the first migration, to join them with the app's own migrations. There are two, so the next number is
+   * taken as well. Default 1.
+   */
   readonly firstId?: number | undefined
 }
 
@@ -181,7 +187,8 @@ const dialectOf = (sql: SqlClient.SqlClient): Checked<Dialect> =>
  *
  * A live session has a `body`: JSON text, as `SessionRecord.encode` writes it. A session that was renewed or removed
  * leaves a row without a body for a minute. After a renewal, `successor` is the `id` of the session's new row.
- * `deadline` is the time until which a row counts, in milliseconds since the epoch. The body's column keeps the text as
+ * `deadline` is the time until which a row counts, in milliseconds since the epoch. `subject` is the SHA-256, in base64url,
+ * of whose session it is. A table that was made without this column gets it by `migrations`. The body's column keeps the text as
  * it was written. It is `json` on PostgreSQL, because `jsonb` does not accept U+0000, reorders keys and rewrites
  * numbers. It is `longtext` on MySQL, whose `json` does the same. The database's JSON functions work on either.
  *
@@ -213,7 +220,7 @@ export const ddl = (dialect: Dialect, options: Placement = {}): string =>
  * const migrate = Migrator.make({})({ loader: SqlStore.migrations(), table: "effect_session_migrations" })
  * ```
  */
-export const migrations = (options: MigrationOptions = {}): Migrator.Loader =>
+export const migrations = ({ firstId = 1, ...options }: MigrationOptions = {}): Migrator.Loader =>
   Either.match(place(options), {
     onLeft: (error) =>
       Effect.fail(
@@ -222,14 +229,26 @@ export const migrations = (options: MigrationOptions = {}): Migrator.Loader =>
     onRight: (at) =>
       Effect.succeed([
         [
-          options.firstId ?? 1,
+          firstId,
           "create_sessions",
-          Effect.succeed(Effect.flatMap(SqlClient.SqlClient, (sql) =>
-            Effect.flatMap(dialectOf(sql), (dialect) =>
-              Effect.forEach(Table.definition(dialect, at), (text) => sql.unsafe(text), { discard: true }))))
+          migration((sql, dialect) =>
+            Effect.forEach(Table.firstDefinition(dialect, at), (text) => sql.unsafe(text), { discard: true })
+          )
+        ],
+        [
+          firstId + 1,
+          "sessions_by_subject",
+          migration((sql, dialect) => Table.addSubject(sql.withoutTransforms(), dialect, at))
         ]
       ])
   })
+
+const migration = (
+  run: (sql: SqlClient.SqlClient, dialect: Dialect) => Effect.Effect<void, SqlError.SqlError>
+): Effect.Effect<Effect.Effect<void, ConfigError.ConfigError | SqlError.SqlError, SqlClient.SqlClient>> =>
+  Effect.succeed(
+    Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.flatMap(dialectOf(sql), (dialect) => run(sql, dialect)))
+  )
 
 /**
  * Runs the migrations when it is built, and fails if the table is not there afterwards. `migrationsTable` is the table in which they are recorded, by default
@@ -280,7 +299,7 @@ const tableIsThere = (options: Placement): Effect.Effect<void, SqlError.SqlError
           Effect.fail(
             new SqlError.SqlError({ cause, message: `SqlStore: the table ${table} is not there after its migration.` })
           )
-        return sql.unsafe(`SELECT 1 FROM ${table} WHERE 1 = 0`).unprepared.pipe(
+        return sql.unsafe(`SELECT subject FROM ${table} WHERE 1 = 0`).unprepared.pipe(
           Effect.catchAll(absent),
           Effect.catchAllDefect(absent)
         )
@@ -298,16 +317,14 @@ const startTogether = {
     error._tag === "SqlError" || error.reason === "locked" || error.reason === "failed"
 }
 
-/**
- * Makes a store over the `SqlClient`. The sweep stops with the scope. Fails with a `ConfigError` that says what to
- * write instead.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make = (
+/** The store, and the sessions by subject on the same table. */
+const open = (
   options: Options = {}
-): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope | SqlClient.SqlClient> =>
+): Effect.Effect<
+  readonly [Store.Store, Sessions.Service],
+  ConfigError.ConfigError,
+  Scope.Scope | SqlClient.SqlClient
+> =>
   Effect.gen(function*() {
     const client = yield* SqlClient.SqlClient
     const dialect = yield* dialectOf(client)
@@ -321,11 +338,22 @@ export const make = (
       )
     }
     const sql = client.withoutTransforms()
-    return yield* StoreBackend.fromBackend(
-      backend.make({ sql, dialect, table: Table.qualified(dialect, at), columns }),
-      { name: "SqlStore", ...sweep }
-    )
+    const kept = backend.make({ sql, dialect, table: Table.qualified(dialect, at), columns })
+    const store = yield* StoreBackend.fromBackend(kept, { name: "SqlStore", ...sweep })
+    return [store, StoreBackend.sessions(kept.subjects, "SqlStore")]
   })
+
+/**
+ * Makes a store over the `SqlClient`. The sweep stops with the scope. Fails with a `ConfigError` that says what to
+ * write instead. To look sessions up by subject, use `layer`, which provides `Sessions` too.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options?: Options
+): Effect.Effect<Store.Store, ConfigError.ConfigError, Scope.Scope | SqlClient.SqlClient> =>
+  Effect.map(open(options), ([store]) => store)
 
 /**
  * Keeps sessions in a table of the app's database, through the app's own `SqlClient`. The table has to exist: see
@@ -345,8 +373,12 @@ export const make = (
  * ```
  */
 export const layer = (
-  options: Options = {}
-): Layer.Layer<Store.Store, ConfigError.ConfigError, SqlClient.SqlClient> => Layer.scoped(Store.Store, make(options))
+  options?: Options
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError, SqlClient.SqlClient> =>
+  Layer.scopedContext(
+    Effect.map(open(options), ([store, sessions]) =>
+      Context.make(Store.Store, store).pipe(Context.add(Sessions.Sessions, sessions)))
+  )
 
 const variables: environment.Variables<DataOptions> = {
   table: environment.optional("SESSION_TABLE", Config.string),
@@ -366,5 +398,5 @@ const variables: environment.Variables<DataOptions> = {
 export const layerConfig = (
   options: Config.Config.Wrap<DataOptions> = {},
   columns?: Columns
-): Layer.Layer<Store.Store, ConfigError.ConfigError, SqlClient.SqlClient> =>
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError, SqlClient.SqlClient> =>
   environment.layerConfig("SqlStore", variables, options, (data) => layer({ ...data, columns }))

@@ -7,14 +7,18 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { andThen, mapError } from "./internal/runtime/exit.js"
 import * as metrics from "./internal/runtime/metrics.js"
 import { raised } from "./internal/store/revision.js"
+import { subjectHash } from "./internal/store/subject.js"
 import { sweeping } from "./internal/store/sweeping.js"
 import * as SessionRecord from "./SessionRecord.js"
+import * as Sessions from "./Sessions.js"
 import * as SessionToken from "./SessionToken.js"
 import * as Store from "./Store.js"
 
@@ -46,6 +50,11 @@ export type Entry = LiveEntry | Tombstone
 export interface LiveEntry extends SessionRecord.Stamp {
   readonly _tag: "Entry"
   readonly body: string
+  /**
+   * For `insert`, `replace` and `rename`: whose session it is, as the SHA-256 of the subject in base64url, or nobody's. A
+   * backend that gives `Subjects` keeps it beside the entry. What a backend reads need not have it.
+   */
+  readonly subject?: string | undefined
 }
 
 /**
@@ -152,6 +161,35 @@ export interface Backend {
 }
 
 /**
+ * The answer of `end`: whether a live session ended, or the id that a renewal put in its place.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export type Ended =
+  | { readonly _tag: "Ended" }
+  | { readonly _tag: "Absent" }
+  | { readonly _tag: "Renewed"; readonly successor: SessionToken.SessionId }
+
+/**
+ * What a backend does besides, if it can look sessions up by subject. It may fail with anything.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export interface Subjects {
+  /** The entries of a subject (its hash, as in `LiveEntry`) that are live at `now`, the latest `touchedAt` first. */
+  readonly list: (
+    subject: string,
+    now: number
+  ) => Stream.Stream<readonly [id: SessionToken.SessionId, entry: LiveEntry], unknown>
+  /**
+   * Puts the tombstone in place of a session, as `remove` does. An expired one gets it too, and is answered as `Absent`.
+   */
+  readonly end: (id: SessionToken.SessionId, tombstone: Tombstone, now: number) => Effect.Effect<Ended, unknown>
+}
+
+/**
  * How `fromBackend` runs a backend.
  *
  * @since 0.1.0
@@ -179,7 +217,7 @@ export const fromBackend = (
 ): Effect.Effect<Store.Store, never, Scope.Scope> => {
   const { name } = options
   const failing = <A>(method: string, effect: Effect.Effect<A, unknown>): Effect.Effect<A, Store.StoreError> =>
-    mapError(effect, (cause) => new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause }))
+    mapError(effect, unavailable(name, method))
 
   const run = <A>(
     method: Store.Method,
@@ -209,12 +247,23 @@ export const fromBackend = (
     return decoded._tag === "Right" ? Effect.succeed(decoded.right) : undecodable(key, decoded.left.reason)
   }
 
-  const entryOf = (record: SessionRecord.SessionRecord, revision: number): LiveEntry => ({
+  const entryOf = (record: SessionRecord.SessionRecord, revision: number, subject?: string): LiveEntry => ({
     _tag: "Entry",
     ...SessionRecord.stamp(record),
     revision,
-    body: SessionRecord.encode(record)
+    body: SessionRecord.encode(record),
+    subject
   })
+
+  /** Runs a write with the entry of a record. */
+  const writing = <A>(
+    record: SessionRecord.SessionRecord,
+    revision: number,
+    write: (entry: LiveEntry) => Effect.Effect<A, unknown>
+  ): Effect.Effect<A, unknown> =>
+    record.subject === undefined
+      ? write(entryOf(record, revision))
+      : andThen(subjectHash(record.subject), (subject) => write(entryOf(record, revision, subject)))
 
   const answer = (
     token: SessionToken.Token,
@@ -234,12 +283,6 @@ export const fromBackend = (
         )
     }
   }
-
-  const tombstone = (now: number, successor?: SessionToken.SessionId): Tombstone => ({
-    _tag: "Tombstone",
-    until: now + Duration.toMillis(Store.tombstoneTimeToLive),
-    successor
-  })
 
   /** Ends a session, and the one that a renewal put in its place, as long as there is one. */
   const end = (key: Key, now: number): Effect.Effect<void, unknown> =>
@@ -269,14 +312,14 @@ export const fromBackend = (
     create: (token, record, { now }) =>
       run("create", token, (key) =>
         andThen(
-          backend.insert(key, entryOf(record, record.revision), now),
+          writing(record, record.revision, (entry) => backend.insert(key, entry, now)),
           (done) => Exit.succeed(done ? Store.created(token) : Store.exists)
         )),
     update: (token, revision, record, { now }) =>
       run("update", token, (key) => {
         const next = raised(revision)
         return andThen(
-          backend.replace(key, revision, entryOf(record, next), now),
+          writing(record, next, (entry) => backend.replace(key, revision, entry, now)),
           (result) => answer(token, key, next, result)
         )
       }),
@@ -285,7 +328,11 @@ export const fromBackend = (
         andThen(SessionToken.toId(next), (id) => {
           const renewed = raised(revision)
           return andThen(
-            backend.rename(key, revision, keyOf(id, next), entryOf(record, renewed), tombstone(now, id), now),
+            writing(
+              record,
+              renewed,
+              (entry) => backend.rename(key, revision, keyOf(id, next), entry, tombstone(now, id), now)
+            ),
             (result) => answer(next, key, renewed, result)
           )
         })),
@@ -311,6 +358,42 @@ export const fromBackend = (
     ? Effect.succeed(store)
     : Effect.as(sweeping(name, backend.sweep, { ...options, untilDue: backend.untilDue }), store)
 }
+
+/**
+ * Makes `Sessions` of what a backend can do by subject. `name` names the store in errors. An entry that can't be decoded is
+ * left out.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const sessions = (subjects: Subjects, name: string): Sessions.Service => {
+  const end = (id: SessionToken.SessionId, now: number): Effect.Effect<boolean, unknown> =>
+    andThen(
+      subjects.end(id, tombstone(now), now),
+      (ended) => ended._tag === "Renewed" ? end(ended.successor, now) : Exit.succeed(ended._tag === "Ended")
+    )
+
+  return Sessions.make({
+    list: (subject, now) =>
+      Stream.unwrap(Effect.map(subjectHash(subject), (hash) => subjects.list(hash, now))).pipe(
+        Stream.filterMap(([id, entry]) =>
+          Option.map(Either.getRight(SessionRecord.decode(entry.body, entry)), (record) => [id, record] as const)
+        ),
+        Stream.filter(([_, record]) => !SessionRecord.isExpired(record, now)),
+        Stream.mapError(unavailable(name, "sessions"))
+      ),
+    end: (id, now) => mapError(end(id, now), unavailable(name, "revoke"))
+  })
+}
+
+const unavailable = (name: string, method: string) => (cause: unknown): Store.StoreError =>
+  new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause })
+
+const tombstone = (now: number, successor?: SessionToken.SessionId): Tombstone => ({
+  _tag: "Tombstone",
+  until: now + Duration.toMillis(Store.tombstoneTimeToLive),
+  successor
+})
 
 const keyOf = (id: SessionToken.SessionId, token: SessionToken.Token): Key => ({
   id,

@@ -5,9 +5,11 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Chunk, Clock, Effect, Exit, Fiber, Layer, Option, Stream, TestClock } from "effect"
 import { CookieState, HttpMiddleware, MemoryStore, Session, Sessions, SessionToken, Store } from "effect-session"
 import type { SessionRecord } from "effect-session"
+import * as SqlStore from "effect-session/SqlStore"
 import * as testing from "effect-session/testing"
 import { Sessions as InMemory } from "../src/internal/memoryStore/sessions.js"
 import * as fixture from "./fixtures/http.js"
+import * as Fixture from "./fixtures/sql.js"
 import { callNow, clockedStore, createSession, hour, makeRecord, recordOf, withData } from "./support/records.js"
 
 const minute = 60_000
@@ -342,6 +344,15 @@ const suite = (name: string, services: Layer.Layer<Store.Store | Sessions.Sessio
   })
 
 suite("MemoryStore", MemoryStore.layer())
+
+for (const database of Fixture.databases) {
+  describe.skipIf(database.missing !== undefined)(Fixture.title("Sessions", database), () => {
+    suite(
+      database.name,
+      SqlStore.layer().pipe(Layer.provide(SqlStore.layerMigrations()), Layer.provide(database.client))
+    )
+  })
+}
 
 describe("Sessions.make", () => {
   const id = (n: number) => String(n).padStart(43, "x") as SessionToken.SessionId

@@ -26,10 +26,12 @@ import {
   TestContext
 } from "effect"
 import * as SessionRecord from "effect-session/SessionRecord"
+import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
 import * as SqlStore from "effect-session/SqlStore"
 import * as Store from "effect-session/Store"
 import * as StoreBackend from "effect-session/StoreBackend"
+import { createHash } from "node:crypto"
 import { inspect } from "node:util"
 import * as SqlBackend from "../src/internal/sqlStore/backend.js"
 import * as Sql from "../src/internal/sqlStore/statements.js"
@@ -318,16 +320,65 @@ for (const database of Fixture.databases) {
               SqlClient.SqlClient,
               sql
             )
-          assert.deepStrictEqual(yield* migrate({}, "migrations_one"), [[1, "create_sessions"]])
+          assert.deepStrictEqual(yield* migrate({}, "migrations_one"), [
+            [1, "create_sessions"],
+            [2, "sessions_by_subject"]
+          ])
           const store = yield* storeOn(sql, {})
           const token = yield* createSession(store, { n: 1 })
           assert.deepStrictEqual(yield* migrate({}, "migrations_one"), [])
-          assert.deepStrictEqual(yield* migrate({ firstId: 7 }, "migrations_two"), [[7, "create_sessions"]])
+          assert.deepStrictEqual(yield* migrate({ firstId: 7 }, "migrations_two"), [
+            [7, "create_sessions"],
+            [8, "sessions_by_subject"]
+          ])
           yield* Effect.scoped(
             Layer.build(SqlStore.layerMigrations()).pipe(Effect.provideService(SqlClient.SqlClient, sql))
           )
-          assert.strictEqual(yield* count(sql, sql.literal("effect_session_migrations")), 1)
+          assert.strictEqual(yield* count(sql, sql.literal("effect_session_migrations")), 2)
           assert.deepStrictEqual(yield* dataOf(store, token), { n: 1 })
+        }))
+
+      it.scoped("the second migration alters the table of the first, whatever its name, and keeps its sessions", () =>
+        Effect.gen(function*() {
+          const sql = yield* connect()
+          for (const [index, table] of ["before_subjects", "Before \"sub`jects\"", "bef'ore; --"].entries()) {
+            const migrate = (loader: Migrator.Loader) =>
+              Effect.provideService(
+                Migrator.make({})({ loader, table: `migrations_${index}` }),
+                SqlClient.SqlClient,
+                sql
+              )
+            const loader = SqlStore.migrations({ table })
+            yield* migrate(Effect.map(loader, (all) => all.slice(0, 1)))
+            const quoted = sql.literal(Sql.quote(dialect, table))
+            const token = yield* drawToken()
+            const body = SessionRecord.encode(yield* makeRecord({ n: 1 }))
+            const json = sql.literal(dialect === "pg" ? "::json" : "")
+            yield* sql`INSERT INTO ${quoted} (id, body, revision, touched_at, deadline)
+              VALUES (${yield* SessionToken.toId(token)}, ${body}${json}, 1, 0, ${hour})`
+            assert.deepStrictEqual(yield* migrate(loader), [[2, "sessions_by_subject"]])
+            const context = yield* Layer.build(SqlStore.layer({ table })).pipe(
+              Effect.provideService(SqlClient.SqlClient, sql)
+            )
+            const store = Context.get(context, Store.Store)
+            assert.deepStrictEqual(yield* dataOf(store, token), { n: 1 })
+            yield* createSession(store, {}, { subject: "ann" })
+            assert.strictEqual(yield* Context.get(context, Sessions.Sessions).count("ann"), 1)
+            // the column never shows whose the session is
+            assert.strictEqual(yield* count(sql, quoted, sql`subject = 'ann'`), 0)
+            const hash = createHash("sha256").update("ann").digest("base64url")
+            assert.strictEqual(yield* count(sql, quoted, sql`subject = ${hash}`), 1)
+            // a table that was made by the text has it already
+            yield* define(sql, dialect, { table: `new ${table}` })
+            yield* Effect.provideService(
+              Migrator.make({})({
+                loader: SqlStore.migrations({ table: `new ${table}` }),
+                table: `new_migrations_${index}`
+              }),
+              SqlClient.SqlClient,
+              sql
+            )
+          }
         }))
 
       it.scoped("P25: reserved words, capitals, spaces and quotes are names like others", () =>

@@ -6,10 +6,12 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
+import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as SessionRecord from "../../SessionRecord.js"
 import type { SessionId } from "../../SessionToken.js"
 import type * as Store from "../../Store.js"
@@ -44,6 +46,14 @@ interface Row {
   readonly deadline: unknown
 }
 
+interface Listed extends Row {
+  readonly id: SessionId
+  readonly touched_at: string | number | bigint
+}
+
+/** How many sessions one statement lists. */
+const pageSize = 500
+
 /** Drivers return a BIGINT as a number, a bigint or a string. All of these values fit a number. */
 const entryOf = (row: Row): StoreBackend.Entry =>
   row.body === null
@@ -67,6 +77,7 @@ type Transaction = Store.Transaction<Sql.SqlFailure>
 /** @internal */
 export interface Backend extends StoreBackend.Backend {
   readonly transaction: Effect.Effect<Option.Option<Transaction>>
+  readonly subjects: StoreBackend.Subjects
 }
 
 type Assignment = readonly [column: string, value: Statement.Fragment]
@@ -75,7 +86,15 @@ type Assignment = readonly [column: string, value: Statement.Fragment]
 export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backend => {
   const table = sql.literal(tableName)
   const names = sql.literal(
-    ["id", "body", "revision", "touched_at", "deadline", ...columns.map(([name]) => Sql.quote(dialect, name))].join(
+    [
+      "id",
+      "body",
+      "revision",
+      "touched_at",
+      "deadline",
+      "subject",
+      ...columns.map(([name]) => Sql.quote(dialect, name))
+    ].join(
       ", "
     )
   )
@@ -101,6 +120,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       sql`${entry.revision}${bigint}`,
       sql`${whole(entry.touchedAt)}${bigint}`,
       sql`${whole(entry.deadline)}${bigint}`,
+      sql`${entry.subject ?? null}`,
       ...extras(entry).map(([_, value]) => value)
     ])
 
@@ -110,6 +130,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       sql`revision = ${entry.revision}`,
       sql`touched_at = ${whole(entry.touchedAt)}`,
       sql`deadline = ${whole(entry.deadline)}`,
+      sql`subject = ${entry.subject ?? null}`,
       ...extras(entry).map(([name, value]) => sql`${sql.literal(name)} = ${value}`)
     ])
 
@@ -119,6 +140,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       sql`body = NULL`,
       sql`successor = ${tombstone.successor ?? null}`,
       sql`deadline = ${whole(tombstone.until)}`,
+      sql`subject = NULL`,
       ...columns.map(([name]) => sql`${sql.literal(Sql.quote(dialect, name))} = NULL`)
     ])
 
@@ -171,7 +193,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     sql`INSERT INTO ${table} (${names}) VALUES (${values(id, entry)})`
 
   const excluded = sql.literal(
-    ["body", "revision", "touched_at", "deadline", ...columns.map(([name]) => Sql.quote(dialect, name))]
+    ["body", "revision", "touched_at", "deadline", "subject", ...columns.map(([name]) => Sql.quote(dialect, name))]
       .map((name) => `${name} = EXCLUDED.${name}`).join(", ")
   )
 
@@ -220,6 +242,51 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
         )
     )
 
+  /** A page of a subject's sessions: those after the last one of the page before. */
+  const page = (
+    subject: string,
+    after: Listed | undefined,
+    now: number
+  ): Effect.Effect<ReadonlyArray<Listed>, Sql.SqlFailure> => {
+    // the first comparison says the same as the second, in a form for which every database uses the index
+    const rest = after === undefined
+      ? sql``
+      : sql`AND touched_at <= ${after.touched_at} AND (touched_at < ${after.touched_at} OR id < ${after.id})`
+    return Sql.rows(
+      sql<Listed>`SELECT id, ${bodyColumn}, successor, revision, touched_at, deadline FROM ${table}
+        WHERE subject = ${subject} AND body IS NOT NULL AND deadline > ${whole(now)} ${rest}
+        ORDER BY touched_at DESC, id DESC LIMIT ${sql.literal(String(pageSize))}`
+    )
+  }
+
+  const list: StoreBackend.Subjects["list"] = (subject, now) =>
+    Stream.paginateChunkEffect(
+      undefined as Listed | undefined,
+      (after) =>
+        Effect.map(persistently(page(subject, after, now)), (found) => [
+          Chunk.filterMap(Chunk.unsafeFromArray(found), (row) => {
+            const entry = entryOf(row)
+            return entry._tag === "Entry" ? Option.some([row.id, entry] as const) : Option.none()
+          }),
+          found.length < pageSize ? Option.none() : Option.some(found.at(-1))
+        ])
+    )
+
+  /** A session that is not live is removed all the same, if it is there, so that no other clock revives it (D10). */
+  const end = (
+    id: SessionId,
+    tombstone: StoreBackend.Tombstone,
+    now: number
+  ): Effect.Effect<StoreBackend.Ended, Sql.SqlFailure> =>
+    Effect.flatMap(
+      update(ending(tombstone), isLive(id, now)),
+      (hit): Effect.Effect<StoreBackend.Ended, Sql.SqlFailure> =>
+        hit ? Effect.succeed({ _tag: "Ended" }) : Effect.map(
+          remove(id, tombstone, now),
+          (successor) => successor === undefined ? { _tag: "Absent" } : { _tag: "Renewed", successor }
+        )
+    )
+
   type Rename = StoreBackend.Backend["rename"]
 
   /** Renews by a single statement, which is atomic and takes one round trip. */
@@ -246,6 +313,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
       sql`0`,
       sql`0`,
       sql`${whole(tombstone.until)}`,
+      sql`NULL`,
       ...columns.map(() => sql`NULL`)
     ])
     return Effect.map(
@@ -361,6 +429,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
         )
       ),
     extend: (key, revision, deadline, now) => persistently(extend(key.id, revision, deadline, now)),
+    subjects: { list, end: (id, tombstone, now) => persistently(end(id, tombstone, now)) },
     remove: (key, tombstone, now) => persistently(remove(key.id, tombstone, now)),
     sweep: (limit, now) => persistently(swept(limit, now))
   }
