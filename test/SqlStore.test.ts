@@ -209,9 +209,11 @@ describe("SqlStore", () => {
   successor varchar(64) COLLATE "C",
   revision bigint NOT NULL,
   touched_at bigint NOT NULL,
-  deadline bigint NOT NULL
+  deadline bigint NOT NULL,
+  subject varchar(43) COLLATE "C"
 );
 CREATE INDEX IF NOT EXISTS "Order_deadline" ON "we""b"."Order" (deadline);
+CREATE INDEX IF NOT EXISTS "Order_subject" ON "we""b"."Order" (subject, touched_at, id) WHERE subject IS NOT NULL;
 `
     )
     assert.strictEqual(
@@ -222,9 +224,11 @@ CREATE INDEX IF NOT EXISTS "Order_deadline" ON "we""b"."Order" (deadline);
   successor TEXT,
   revision INTEGER NOT NULL,
   touched_at INTEGER NOT NULL,
-  deadline INTEGER NOT NULL
+  deadline INTEGER NOT NULL,
+  subject TEXT
 );
 CREATE INDEX IF NOT EXISTS "aux"."sessions_deadline" ON "sessions" (deadline);
+CREATE INDEX IF NOT EXISTS "aux"."sessions_subject" ON "sessions" (subject, touched_at, id) WHERE subject IS NOT NULL;
 `
     )
     assert.strictEqual(
@@ -236,7 +240,9 @@ CREATE INDEX IF NOT EXISTS "aux"."sessions_deadline" ON "sessions" (deadline);
   revision bigint NOT NULL,
   touched_at bigint NOT NULL,
   deadline bigint NOT NULL,
-  KEY \`a\`\`b_deadline\` (deadline)
+  subject varchar(43) CHARACTER SET ascii COLLATE ascii_bin,
+  KEY \`a\`\`b_deadline\` (deadline),
+  KEY \`a\`\`b_subject\` (subject, touched_at, id)
 ) ENGINE=InnoDB;
 `
     )
