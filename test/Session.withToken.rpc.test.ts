@@ -44,7 +44,8 @@ const sessions = Layer.effect(
   SessionOfCall,
   Effect.map(
     Effect.context<State.State | Store.Store>(),
-    (context) => ({ headers, next }) => next.pipe(
+    (context) => ({ headers, next }) =>
+      next.pipe(
         Session.withToken(tokenOfCall(headers)),
         Effect.mapInputContext((call: Context.Context<never>) => Context.merge(context, call))
       )
