@@ -90,7 +90,8 @@ export interface Options {
   /**
    * The master keys, each 32 random bytes in base64, base64url or hex, as `openssl rand -base64 32` prints them. The
    * first key seals, and all of them open. To rotate, put a new key in front: a session moves to it when it is next
-   * written or touched. Remove an old key when the policy's lifetime has passed, or at once if it leaked.
+   * written or touched. Remove an old key when the policy's lifetime has passed, or the longest `remember` or `expireIn`
+   * if that is longer, or at once if it leaked.
    */
   readonly keys: ReadonlyArray<Redacted.Redacted<string>>
 }

@@ -82,7 +82,7 @@ describe("docs/operations.md", () => {
 
   it("has every event and every reason of a rejection", () => {
     const reasons = [
-      ...matches(code, /\brejected\("([\w ]+)"\)/g),
+      ...matches(code, /\brejected\("([\w -]+)"\)/g),
       ...matches(code, /superseded \? "(\w+)" : "unknown"/g),
       "unknown",
       ...matches(/type Rejection = ("malformed".*)/.exec(code)?.[1] ?? "", /"([^"]+)"/g),
