@@ -11,11 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { Pending } from "../runtime/pending.js"
 
-/**
- * Each call may be under way as soon as the method is called, whether or not anybody waits for it.
- *
- * @internal
- */
+/** @internal */
 export interface Disk {
   /** Whether its calls are promises that need no fiber. */
   readonly answersByPromise: boolean

@@ -57,11 +57,7 @@ type Decide<A> = (found: Format.Found) => Effect.Effect<Decision<A>, PlatformErr
 /** @internal */
 export const answer = <A>(value: A): Decision<A> => ({ _tag: "Answer", value })
 
-/**
- * Names are relative to the folder. A call of `Disk` is under way as soon as the method is called.
- *
- * @internal
- */
+/** Names are relative to the folder. @internal */
 export interface Files {
   /** Whether its calls are promises that need no fiber. */
   readonly answersByPromise: boolean
@@ -165,7 +161,7 @@ export const make = (options: {
     orUndo(
       catchAll(create(name, content), (error) =>
         isNotFound(error)
-          ? Effect.zipRight(makeFolder, Effect.suspend(() => create(name, content)))
+          ? Effect.zipRight(makeFolder, create(name, content))
           : Exit.fail(error)),
       () => remove(name)
     )
