@@ -3,6 +3,7 @@
  * Bun, Deno and most workers have it too. It is looked up rather than imported, so that a bundle still loads on a
  * runtime without it. `web` is WebCrypto, which every runtime has and which returns promises.
  */
+import { builtin } from "../runtime/builtin.js"
 
 /** @internal */
 export interface Bytes extends Uint8Array {
@@ -61,14 +62,9 @@ export interface Node {
   readonly Buffer: BufferLike
 }
 
-interface Globals {
-  readonly process?: { readonly getBuiltinModule?: (id: string) => unknown }
-}
-
 const load = (): Node | undefined => {
-  const builtin = (globalThis as unknown as Globals).process?.getBuiltinModule
-  const crypto = builtin?.("node:crypto") as CryptoLike | undefined
-  const buffer = builtin?.("node:buffer") as { readonly Buffer: BufferLike } | undefined
+  const crypto = builtin<CryptoLike>("node:crypto")
+  const buffer = builtin<{ readonly Buffer: BufferLike }>("node:buffer")
   return crypto === undefined || buffer === undefined ? undefined : { crypto, Buffer: buffer.Buffer }
 }
 

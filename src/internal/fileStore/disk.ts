@@ -9,6 +9,7 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import { builtin } from "../runtime/builtin.js"
 import { Pending } from "../runtime/pending.js"
 
 /** @internal */
@@ -80,11 +81,7 @@ interface NodeFiles {
   readonly stat: (path: string, done: Done<Identity>) => void
 }
 
-interface Globals {
-  readonly process?: { readonly getBuiltinModule?: (id: string) => unknown }
-}
-
-const node = (globalThis as unknown as Globals).process?.getBuiltinModule?.("node:fs") as NodeFiles | undefined
+const node = builtin<NodeFiles>("node:fs")
 
 const reasons: { readonly [code: string]: PlatformError.SystemErrorReason } = {
   ENOENT: "NotFound",

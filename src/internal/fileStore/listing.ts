@@ -6,6 +6,7 @@
 import type * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
+import { builtin } from "../runtime/builtin.js"
 import { isSeenByNode } from "./disk.js"
 
 /** How many names are read between two turns of the event loop. */
@@ -18,11 +19,7 @@ interface NodeFiles {
   ) => Promise<AsyncIterable<{ readonly name: string }>>
 }
 
-interface Globals {
-  readonly process?: { readonly getBuiltinModule?: (id: string) => unknown }
-}
-
-const node = (globalThis as unknown as Globals).process?.getBuiltinModule?.("node:fs/promises") as NodeFiles | undefined
+const node = builtin<NodeFiles>("node:fs/promises")
 
 const inPieces = (node: NodeFiles, directory: string): Effect.Effect<Array<string>, unknown> =>
   Effect.tryPromise(async (signal) => {
