@@ -19,7 +19,7 @@
  *   fails with a `StoreError`.
  * - **Expired files are deleted** one minute after their end or later. The sweep goes through the folder when the
  *   earliest file that it knows of is due, and at least once an hour. It takes less than 2 % of a core, and so it may
- *   take half an hour or more to go through hundreds of thousands of live files.
+ *   take an hour or more to go through hundreds of thousands of live files.
  * - **Other users can't read them.** The folder is made with mode 0700, the files with 0600. A file's name is the
  *   token's hash. A folder that exists already keeps its mode; if it is open to other users, a warning is logged when
  *   the layer is built.

@@ -75,6 +75,7 @@ interface NodeFiles {
   readonly write: (file: number, bytes: Uint8Array, offset: number, done: Done<number>) => void
   readonly fsync: (file: number, done: Done) => void
   readonly close: (file: number, done: Done) => void
+  readonly closeSync: (file: number) => void
   readonly link: (from: string, to: string, done: Done) => void
   readonly rename: (from: string, to: string, done: Done) => void
   readonly unlink: (path: string, done: Done) => void
@@ -133,9 +134,21 @@ const ofNode = (node: NodeFiles): Disk => {
         larger.set(buffer)
         return readOn(file, larger, end, done)
       }
-      node.close(file, ignore)
+      closeRead(file)
       done(error, buffer.subarray(0, end))
     })
+
+  /**
+   * Nothing was written, so this only frees the descriptor, and cannot lose anything by failing. Another turn of the thread
+   * pool costs a quarter of a read (processor time: 66 and 49 us).
+   */
+  const closeRead = (file: number): void => {
+    try {
+      node.closeSync(file)
+    } catch {
+      // the read has its answer
+    }
+  }
 
   const writeOn = (file: number, bytes: Uint8Array, offset: number, done: Done): void =>
     node.write(

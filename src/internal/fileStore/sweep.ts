@@ -28,7 +28,7 @@ const capacity = 200_000
 const mostSuspects = 10_000
 
 /** How many times as long as a step took the sweep rests after it, if all files of the step were kept. */
-const restFactor = 60
+const restFactor = 100
 
 /** The longest rest between two steps, in milliseconds. A slow disk costs time but no processor time. */
 const longestRest = 10_000
