@@ -8,15 +8,29 @@ import * as Schema from "effect/Schema"
 import { declaredAs, logAndRespondWith, respondable, respondWith } from "./internal/http/respondable.js"
 
 /**
- * The session that the request came with has ended: it was destroyed, renewed or has expired before the change could be
- * saved, and the change was dropped. If nobody handles it, the answer is 401.
+ * How a session ended:
+ *
+ * - `destroyed`: by `Session.destroy`, or by somebody who is not known
+ * - `renewed`: it goes on under a new token, which its own client has
+ * - `revoked`: beside its requests, by `Sessions.revoke`, `revokeAll` or `keepNewest`
+ * - `expired`: its time was over
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Ending = "destroyed" | "renewed" | "revoked" | "expired"
+
+/**
+ * The session that the request came with has ended: it was destroyed, renewed or has expired. A change that was not saved
+ * yet was dropped. If nobody handles it, the answer is 401. `reason` says how it ended; `Session.watch` always gives it,
+ * and a commit, which only finds the session gone, does not.
  *
  * @since 0.1.0
  * @category errors
  */
 export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session/SessionGone")(
   "SessionGone",
-  {},
+  { reason: Schema.optionalWith(Schema.Literal("destroyed", "renewed", "revoked", "expired"), { exact: true }) },
   declaredAs(401)
 ) {
   /** @since 0.1.0 */
@@ -26,8 +40,10 @@ export class SessionGone extends Schema.TaggedError<SessionGone>("effect-session
 
   /** @since 0.1.0 */
   override get message(): string {
-    return "The session has ended: it was destroyed, renewed or has expired while the request ran, or the store keeps " +
-      "nothing. The change was not saved. Ask the client to log in again."
+    return this.reason === undefined
+      ? "The session has ended: it was destroyed, renewed or has expired while the request ran, or the store keeps " +
+        "nothing. The change was not saved. Ask the client to log in again."
+      : `The session has ended: it ${this.reason === "expired" ? "has" : "was"} ${this.reason}.`
   }
 }
 

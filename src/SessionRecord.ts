@@ -50,6 +50,11 @@ export interface SessionRecord {
   readonly label?: string
   /** When the subject last proved who they are. */
   readonly authenticatedAt?: number
+  /**
+   * Until when the session is listed under its subject, in a store whose list may forget it then. A store writes it; a
+   * later absolute bound has to be listed first.
+   */
+  readonly listedUntil?: number
   /** The public id, for stores whose token is the data, so that it is not the token's hash. It is never encoded. */
   readonly id?: SessionId
 }
@@ -138,6 +143,9 @@ export const make = (
   if (from.authenticatedAt !== undefined) {
     record.authenticatedAt = from.authenticatedAt
   }
+  if (from.listedUntil !== undefined) {
+    record.listedUntil = from.listedUntil
+  }
   return record
 }
 
@@ -190,7 +198,8 @@ const Body = Schema.Struct({
   dropOnRenew: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
   subject: Schema.optionalWith(Schema.String, { exact: true }),
   label: Schema.optionalWith(Schema.String, { exact: true }),
-  authenticatedAt: Schema.optionalWith(Schema.Finite, { exact: true })
+  authenticatedAt: Schema.optionalWith(Schema.Finite, { exact: true }),
+  listedUntil: Schema.optionalWith(Schema.Finite, { exact: true })
 })
 
 const decodeBody = Schema.decodeUnknownOption(Body)
@@ -214,7 +223,8 @@ export const encode = (record: SessionRecord): string =>
     dropOnRenew: record.dropOnRenew,
     subject: record.subject,
     label: record.label,
-    authenticatedAt: record.authenticatedAt
+    authenticatedAt: record.authenticatedAt,
+    listedUntil: record.listedUntil
   })
 
 /**

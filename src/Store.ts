@@ -10,7 +10,9 @@ import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
 import { declaredAs, logAndRespondWith, respondable } from "./internal/http/respondable.js"
+import type { Ending } from "./SessionError.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import type * as SessionToken from "./SessionToken.js"
 
@@ -185,6 +187,35 @@ export interface Store {
 
   /** The open transaction of the app's own that the caller is in, for a store whose writes become part of it. */
   readonly transaction?: Effect.Effect<Option.Option<Transaction<StoreError>>>
+
+  /** What helps `Session.watch`. A store without it is asked again and again. */
+  readonly watching?: Watching
+}
+
+/**
+ * How a store tells of changes, so that a watcher need not ask again and again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Watching {
+  /**
+   * Whether `changes` tells of every write, by whatever process. If it does not, a watcher also asks at an interval.
+   */
+  readonly complete: boolean
+  /**
+   * Emits once when the subscription stands, and then whenever the session under the token was written, renewed or
+   * ended, or may have been: after a connection was lost, it emits once more. A touch is no such write. It may emit more
+   * often, and never ends by itself.
+   */
+  readonly changes: (token: SessionToken.Token) => Stream.Stream<void, StoreError>
+  /**
+   * How the session under a token ended, if it is still known: asked once, after `load` has found it gone.
+   */
+  readonly ending: (
+    token: SessionToken.Token,
+    call: Call
+  ) => Effect.Effect<Option.Option<Exclude<Ending, "expired">>, StoreError>
 }
 
 /**

@@ -55,6 +55,11 @@ export interface LiveEntry extends SessionRecord.Stamp {
    * backend that gives `Subjects` keeps it beside the entry. What a backend reads need not have it.
    */
   readonly subject?: string | undefined
+  /**
+   * For a backend that `listsApart`: until when (milliseconds) the session has to be listed under its subject before it
+   * is written. Absent if it is listed for long enough.
+   */
+  readonly listUntil?: number | undefined
 }
 
 /**
@@ -66,6 +71,8 @@ export interface Tombstone {
   readonly until: number
   /** The id of the session that a renewal put in its place. */
   readonly successor?: SessionToken.SessionId | undefined
+  /** Whether the session was ended beside its requests, by `Sessions.revoke` and its like. */
+  readonly revoked?: true | undefined
 }
 
 /**
@@ -158,6 +165,21 @@ export interface Backend {
   readonly sweep?: (limit: number, now: number) => Effect.Effect<number, unknown>
   /** Waits until the next sweep is worth its while. Default: the sweep interval. */
   readonly untilDue?: Effect.Effect<void>
+  /** Whether it keeps the list of a subject's sessions apart from the sessions, so that `listUntil` is told. */
+  readonly listsApart?: true
+  /** How it tells of writes, as in `Store.Watching`. Absent where a watcher has to ask. */
+  readonly changes?: Changes
+}
+
+/**
+ * How a backend tells of writes. See `Store.Watching`, which says the same of a store.
+ *
+ * @since 0.1.0
+ * @category backend
+ */
+export interface Changes {
+  readonly complete: boolean
+  readonly of: (key: Key) => Stream.Stream<void, unknown>
 }
 
 /**
@@ -220,7 +242,7 @@ export const fromBackend = (
     mapError(effect, unavailable(name, method))
 
   const run = <A>(
-    method: Store.Method,
+    method: Store.Method | "watch",
     token: SessionToken.Token,
     f: (key: Key) => Effect.Effect<A, unknown>
   ): Effect.Effect<A, Store.StoreError> =>
@@ -247,23 +269,38 @@ export const fromBackend = (
     return decoded._tag === "Right" ? Effect.succeed(decoded.right) : undecodable(key, decoded.left.reason)
   }
 
-  const entryOf = (record: SessionRecord.SessionRecord, revision: number, subject?: string): LiveEntry => ({
+  const entryOf = (record: SessionRecord.SessionRecord, revision: number): LiveEntry => ({
     _tag: "Entry",
     ...SessionRecord.stamp(record),
     revision,
-    body: SessionRecord.encode(record),
-    subject
+    body: SessionRecord.encode(record)
   })
 
-  /** Runs a write with the entry of a record. */
+  const entryOfSubject = (
+    record: SessionRecord.SessionRecord,
+    revision: number,
+    subject: string,
+    isNew: boolean
+  ): LiveEntry => {
+    const { expiresAt, listedUntil = Number.NEGATIVE_INFINITY } = record
+    const toList = backend.listsApart === true && (isNew || listedUntil < expiresAt)
+    return {
+      ...entryOf(toList ? { ...record, listedUntil: expiresAt } : record, revision),
+      subject,
+      listUntil: toList ? expiresAt : undefined
+    }
+  }
+
+  /** Runs a write with the entry of a record, which `isNew` under its key or replaces another. */
   const writing = <A>(
     record: SessionRecord.SessionRecord,
     revision: number,
+    isNew: boolean,
     write: (entry: LiveEntry) => Effect.Effect<A, unknown>
   ): Effect.Effect<A, unknown> =>
     record.subject === undefined
       ? write(entryOf(record, revision))
-      : andThen(subjectHash(record.subject), (subject) => write(entryOf(record, revision, subject)))
+      : andThen(subjectHash(record.subject), (subject) => write(entryOfSubject(record, revision, subject, isNew)))
 
   const answer = (
     token: SessionToken.Token,
@@ -312,14 +349,14 @@ export const fromBackend = (
     create: (token, record, { now }) =>
       run("create", token, (key) =>
         andThen(
-          writing(record, record.revision, (entry) => backend.insert(key, entry, now)),
+          writing(record, record.revision, true, (entry) => backend.insert(key, entry, now)),
           (done) => Exit.succeed(done ? Store.created(token) : Store.exists)
         )),
     update: (token, revision, record, { now }) =>
       run("update", token, (key) => {
         const next = raised(revision)
         return andThen(
-          writing(record, next, (entry) => backend.replace(key, revision, entry, now)),
+          writing(record, next, false, (entry) => backend.replace(key, revision, entry, now)),
           (result) => answer(token, key, next, result)
         )
       }),
@@ -331,6 +368,7 @@ export const fromBackend = (
             writing(
               record,
               renewed,
+              true,
               (entry) => backend.rename(key, revision, keyOf(id, next), entry, tombstone(now, id), now)
             ),
             (result) => answer(next, key, renewed, result)
@@ -343,6 +381,19 @@ export const fromBackend = (
           (there) => Exit.succeed(there ? Store.touched(token) : Store.gone)
         )),
     remove: (token, { now }) => run("remove", token, (key) => end(key, now)),
+    watching: {
+      complete: backend.changes?.complete ?? false,
+      changes: (token) =>
+        Stream.unwrap(
+          Effect.map(SessionToken.toId(token), (id) => backend.changes?.of(keyOf(id, token)) ?? untold)
+        ).pipe(Stream.mapError(unavailable(name, "watch"))),
+      ending: (token, { now }) =>
+        run(
+          "watch",
+          token,
+          (key) => andThen(backend.get(key, now), (found) => Exit.succeed(Option.flatMap(found, endingOf)))
+        )
+    },
     ...(backend.transaction === undefined ? undefined : {
       transaction: Effect.map(
         backend.transaction,
@@ -369,7 +420,7 @@ export const fromBackend = (
 export const sessions = (subjects: Subjects, name: string): Sessions.Service => {
   const end = (id: SessionToken.SessionId, now: number): Effect.Effect<boolean, unknown> =>
     andThen(
-      subjects.end(id, tombstone(now), now),
+      subjects.end(id, revocation(now), now),
       (ended) => ended._tag === "Renewed" ? end(ended.successor, now) : Exit.succeed(ended._tag === "Ended")
     )
 
@@ -394,6 +445,16 @@ const tombstone = (now: number, successor?: SessionToken.SessionId): Tombstone =
   until: now + Duration.toMillis(Store.tombstoneTimeToLive),
   successor
 })
+
+const revocation = (now: number): Tombstone => ({ ...tombstone(now), revoked: true })
+
+const endingOf = (entry: Entry): Option.Option<"destroyed" | "renewed" | "revoked"> =>
+  entry._tag === "Entry"
+    ? Option.none()
+    : Option.some(entry.revoked === true ? "revoked" : entry.successor === undefined ? "destroyed" : "renewed")
+
+/** The changes of a backend that tells of none: the subscription stands at once. */
+const untold: Stream.Stream<void> = Stream.concat(Stream.make<[void]>(undefined), Stream.never)
 
 const keyOf = (id: SessionToken.SessionId, token: SessionToken.Token): Key => ({
   id,
