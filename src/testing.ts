@@ -7,18 +7,25 @@
  */
 import * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import * as HttpMiddleware from "./HttpMiddleware.js"
 import * as jar from "./internal/testing/cookieJar.js"
+import * as Session from "./Session.js"
+import type * as SessionError from "./SessionError.js"
 import * as SessionRecord from "./SessionRecord.js"
+import type * as State from "./State.js"
 import * as Store from "./Store.js"
 
 /**
@@ -135,6 +142,10 @@ export interface RequestOptions {
  * A small browser. It sends the cookies in its jar, and keeps those that responses set, by the rules of RFC 6265bis and
  * the `Clock`. It follows no redirects. Interrupting a request acts like a client that disconnects.
  *
+ * Its session can be filled and read without a page of the app: `login`, `run` and `session` send a request with the jar's
+ * cookies to a page of their own, over the `State` and the `Store` of the test. They need a state that answers by
+ * cookies, such as `CookieState`; with another one, each starts from an empty session.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -158,9 +169,31 @@ export interface Client {
   readonly keep: (line: string) => Effect.Effect<void>
   /** Forgets all cookies. */
   readonly clear: Effect.Effect<void>
+  /**
+   * Logs a subject in, as `Session.login` does, and keeps the cookie. Fails if the session can't be saved.
+   */
+  readonly login: (
+    subject: string,
+    options?: Session.LoginOptions
+  ) => Effect.Effect<void, CommitError, State.State | Store.Store>
+  /**
+   * Runs an effect on this browser's session and saves it: `client.run(SessionField.set(Cart, ["tea"]))`. If the effect
+   * fails, nothing is saved. A session that does not exist yet is created when something is put into it.
+   */
+  readonly run: <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, CommitError | E, Exclude<R, Provided> | State.State | Store.Store>
+  /** The data of this browser's session: empty if it has none. The look leaves no trace, it does not even prolong it. */
+  readonly session: Effect.Effect<Session.Data, Store.StoreError, State.State | Store.Store>
   /** Another browser of the same app, with a copy of this jar or with an empty one. Default: an empty jar. */
   readonly other: (options?: { readonly jar?: "copy" | "empty" | undefined }) => Effect.Effect<Client>
 }
+
+/** Why the session of a browser could not be saved. */
+type CommitError = Store.StoreError | SessionError.SessionGone | SessionError.HeadSent
+
+/** What a page has besides what the test provides. */
+type Provided = Session.Session | HttpServerRequest.HttpServerRequest | Scope.Scope
 
 /**
  * The controls of the store that `controlled` made.
@@ -400,12 +433,19 @@ export const client = <E, R>(
 ): Effect.Effect<Client, never, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>> =>
   // the handler provides a request and its scope each time, so the runtime need not have them
   Effect.map(Effect.runtime<R>(), (runtime) => {
-    const handler = HttpApp.toWebHandlerRuntime(runtime)(app)
-    return clientWith(handler, new URL(options?.baseUrl ?? "https://app.test"), [])
+    return clientWith(
+      runtime,
+      HttpApp.toWebHandlerRuntime(runtime)(app),
+      new URL(options?.baseUrl ?? "https://app.test"),
+      []
+    )
   }) as Effect.Effect<Client, never, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>>
 
-const clientWith = (
-  handler: (request: Request) => Promise<Response>,
+type Handler = (request: Request) => Promise<Response>
+
+const clientWith = <R>(
+  runtime: Runtime.Runtime<R>,
+  handler: Handler,
   base: URL,
   cookies: jar.Jar
 ): Client => {
@@ -427,7 +467,10 @@ const clientWith = (
       return { url, init: { method, headers, body } }
     })
 
-  const send = ({ init, url }: Effect.Effect.Success<ReturnType<typeof prepare>>): Effect.Effect<Answer> =>
+  const sendTo = (
+    handler: Handler,
+    { init, url }: Effect.Effect.Success<ReturnType<typeof prepare>>
+  ): Effect.Effect<Answer> =>
     Effect.gen(function*() {
       const web = yield* Effect.promise((signal) => handler(new Request(url, { ...init, signal })))
       const now = yield* Clock.currentTimeMillis
@@ -444,7 +487,41 @@ const clientWith = (
       }
     })
 
+  const send = (prepared: Effect.Effect.Success<ReturnType<typeof prepare>>) => sendTo(handler, prepared)
+
   const request: Client["request"] = (method, path, options) => Effect.flatMap(prepare(method, path, options), send)
+
+  /** Runs an effect in a page of its own, which the same browser asks for. What the effect fails with is not a page. */
+  const visit = <A, E, R2>(
+    effect: Effect.Effect<A, E, R2>
+  ): Effect.Effect<A, E, Exclude<R2, Provided> | State.State | Store.Store> =>
+    Effect.flatMap(Effect.runtime<Exclude<R2, Provided> | State.State | Store.Store>(), (own) => {
+      let result: Exit.Exit<A, E> | undefined
+      const page = Effect.map(Effect.exit(effect), (exit) => {
+        result = exit
+        // an answer that is an error saves nothing more
+        return HttpServerResponse.empty({ status: exit._tag === "Success" ? 204 : 500 })
+      })
+      const visited = Runtime.updateContext(own, (context) => Context.merge(runtime.context, context))
+      return Effect.zipRight(
+        Effect.flatMap(
+          prepare("GET", "/", undefined),
+          (prepared) =>
+            sendTo(
+              HttpApp.toWebHandlerRuntime(visited)(
+                HttpMiddleware.session(page) as HttpApp.Default<
+                  never,
+                  Exclude<R2, Provided> | State.State | Store.Store
+                >
+              ),
+              prepared
+            )
+        ),
+        Effect.suspend(() => result ?? Effect.dieMessage("The page of the test did not run."))
+      )
+    })
+
+  const run: Client["run"] = (effect) => visit(Effect.zipLeft(effect, Session.commit))
   const current = Effect.map(Clock.currentTimeMillis, (now) => jar.current(held, now))
 
   return {
@@ -464,6 +541,9 @@ const clientWith = (
     clear: Effect.sync(() => {
       held = []
     }),
-    other: (options) => Effect.sync(() => clientWith(handler, base, options?.jar === "copy" ? held : []))
+    login: (subject, options) => run(Session.login(subject, options)),
+    run,
+    session: visit(Effect.zipRight(Session.ignoreChanges, Session.load)),
+    other: (options) => Effect.sync(() => clientWith(runtime, handler, base, options?.jar === "copy" ? held : []))
   }
 }

@@ -10,12 +10,14 @@ import {
   Exit,
   Fiber,
   Layer,
+  Logger,
+  LogLevel,
   Option,
   Schema,
   Stream,
   TestClock
 } from "effect"
-import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField } from "effect-session"
+import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField, Sessions } from "effect-session"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import * as testing from "effect-session/testing"
@@ -454,4 +456,70 @@ describe("a controlled store under a client", () => {
       yield* TestClock.adjust("2 hours")
       assert.strictEqual(yield* (yield* browser.get("/")).text, "1")
     }).pipe(Effect.provide(Layer.merge(CookieState.layer(), testing.controlled(MemoryStore.layer())))))
+})
+
+describe("testing.client's session", () => {
+  const Cart = SessionField.make("cart", Schema.Array(Schema.String), { default: () => [] })
+  const Draft = SessionField.make("draft", Schema.String, { default: () => "", onRenew: "remove" })
+  const app = Effect.gen(function*() {
+    const subject = Option.getOrElse(yield* Session.subject, () => "nobody")
+    return HttpServerResponse.text(`${subject}: ${(yield* SessionField.get(Cart)).join(",")}`)
+  }).pipe(HttpMiddleware.session)
+  const page = (browser: testing.Client) => Effect.flatMap(browser.get("/"), ({ text }) => text)
+  const layers = Layer.merge(CookieState.layer(), MemoryStore.layer())
+
+  it.scoped("a login is what the app sees, with its label and under a new token", () =>
+    Effect.gen(function*() {
+      const browser = yield* testing.client(app)
+      yield* browser.run(SessionField.set(Draft, "half"))
+      const before = yield* browser.cookie("__Host-session")
+      yield* browser.login("ann", { label: "Firefox on Linux" })
+      assert.isTrue(Option.isSome(before))
+      assert.notDeepEqual(yield* browser.cookie("__Host-session"), before)
+      assert.strictEqual(yield* page(browser), "ann: ")
+      assert.deepStrictEqual(yield* browser.session, {})
+      const [session] = yield* Stream.runCollect(Sessions.list("ann"))
+      assert.deepStrictEqual(session?.label, Option.some("Firefox on Linux"))
+      const other = yield* browser.other()
+      assert.strictEqual(yield* page(other), "nobody: ")
+    }).pipe(Effect.provide(layers)))
+
+  it.scoped("is filled by fields and read, and a look leaves no trace", () =>
+    Effect.gen(function*() {
+      const browser = yield* testing.client(app)
+      assert.deepStrictEqual(yield* browser.session, {})
+      assert.deepStrictEqual(yield* browser.cookies, [])
+      yield* browser.run(SessionField.set(Cart, ["tea"]))
+      assert.strictEqual(yield* page(browser), "nobody: tea")
+      yield* TestClock.adjust("50 minutes")
+      assert.deepStrictEqual(yield* browser.session, { cart: ["tea"] })
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(yield* browser.session, {})
+    }).pipe(Effect.provide(layers)))
+
+  it.scoped("an effect that fails saves nothing, and its failure is the test's", () =>
+    Effect.gen(function*() {
+      const browser = yield* testing.client(app)
+      yield* browser.run(SessionField.set(Cart, ["tea"]))
+      const failure = yield* Effect.flip(
+        browser.run(Effect.zipRight(SessionField.set(Cart, []), Effect.fail("no" as const)))
+      )
+      assert.strictEqual(failure, "no")
+      assert.deepStrictEqual(yield* browser.session, { cart: ["tea"] })
+    }).pipe(Effect.provide(layers)))
+
+  it.scoped("a store that fails is the error of the login, and of the look", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const browser = yield* testing.client(app)
+      yield* controls.fail("create")
+      assert.strictEqual((yield* Effect.flip(browser.login("ann")))._tag, "StoreError")
+      yield* browser.login("ann")
+      yield* controls.fail("load")
+      assert.strictEqual((yield* Effect.flip(browser.session))._tag, "StoreError")
+      assert.strictEqual(yield* page(browser), "ann: ")
+    }).pipe(
+      Effect.provide(Layer.mergeAll(CookieState.layer(), testing.controlled(MemoryStore.layer()))),
+      Logger.withMinimumLogLevel(LogLevel.None)
+    ))
 })
