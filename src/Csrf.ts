@@ -15,7 +15,7 @@ import * as Schema from "effect/Schema"
 import * as masks from "./internal/csrf/mask.js"
 import * as origins from "./internal/csrf/origin.js"
 import { bodyText, hasForm } from "./internal/http/body.js"
-import { respondable, respondWith } from "./internal/http/respondable.js"
+import { declaredAs, respondable, respondWith } from "./internal/http/respondable.js"
 import * as metrics from "./internal/runtime/metrics.js"
 import * as Session from "./Session.js"
 import * as SessionField from "./SessionField.js"
@@ -112,7 +112,8 @@ export const protect = (
 // ------------------------------------------------------------------------------------------------------ by the session
 
 /**
- * The request did not prove that a page of the app itself sent it. If nobody handles it, the answer is 403.
+ * The request did not prove that a page of the app itself sent it. If nobody handles it, the answer is 403, also where an
+ * `HttpApi` declares it.
  *
  * - `Missing`: there is no token in the header `x-csrf-token` nor in the form field `csrf`.
  * - `Invalid`: there is one, but it is not of this session, or not of the time since its last login.
@@ -122,7 +123,7 @@ export const protect = (
  */
 export class CsrfError extends Schema.TaggedError<CsrfError>("effect-session/CsrfError")("CsrfError", {
   reason: Schema.Literal("Missing", "Invalid")
-}) {
+}, declaredAs(403)) {
   /** @since 0.1.0 */
   [respondable](): ReturnType<typeof respondWith> {
     return respondWith(403)

@@ -78,7 +78,8 @@ export class HeadSent extends Schema.TaggedError<HeadSent>("effect-session/HeadS
 export class ReauthenticationRequired
   extends Schema.TaggedError<ReauthenticationRequired>("effect-session/ReauthenticationRequired")(
     "ReauthenticationRequired",
-    {}
+    {},
+    declaredAs(401)
   )
 {
   /** @since 0.1.0 */

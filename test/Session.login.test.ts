@@ -1,6 +1,7 @@
+import { HttpApiSchema } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Data, Effect, Exit, Layer, Option, Schema, TestClock } from "effect"
-import { HttpMiddleware, Session, SessionField, SessionPolicy } from "effect-session"
+import { HttpMiddleware, Session, SessionError, SessionField, SessionPolicy } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
 
@@ -207,7 +208,7 @@ describe("Session.login", () => {
 })
 
 describe("Session.requireRecentLogin", () => {
-  it.scoped("passes until the time is over, and is 401 a millisecond later, and for nobody", () =>
+  it.scoped("S33: passes until the time is over, and is 401 a millisecond later, and for nobody", () =>
     Effect.gen(function*() {
       const client = yield* testing.client(app)
       assert.strictEqual((yield* client.get("/recent")).status, 401)
@@ -220,7 +221,7 @@ describe("Session.requireRecentLogin", () => {
       assert.strictEqual(yield* text(client, "/recent"), "recent")
     }).pipe(Effect.provide(fixture.services())))
 
-  it.scoped("a login is not made recent by use or by a renewal", () =>
+  it.scoped("S33: a login is not made recent by use or by a renewal", () =>
     Effect.gen(function*() {
       const { subject } = yield* Effect.provide(
         Effect.gen(function*() {
@@ -236,6 +237,10 @@ describe("Session.requireRecentLogin", () => {
       )
       assert.deepStrictEqual(subject, Option.some("ann"))
     }))
+
+  it("an HttpApi that declares its failure answers 401", () => {
+    assert.strictEqual(HttpApiSchema.getStatusError(SessionError.ReauthenticationRequired), 401)
+  })
 
   it.effect("tells what to do", () =>
     Effect.gen(function*() {
