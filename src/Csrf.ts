@@ -16,7 +16,7 @@ import * as masks from "./internal/csrf/mask.js"
 import * as origins from "./internal/csrf/origin.js"
 import { bodyText, hasForm } from "./internal/http/body.js"
 import { declaredAs, respondable, respondWith } from "./internal/http/respondable.js"
-import * as metrics from "./internal/runtime/metrics.js"
+import { emitting } from "./internal/sessionEvents/emit.js"
 import * as Session from "./Session.js"
 import * as SessionField from "./SessionField.js"
 
@@ -58,7 +58,7 @@ const checked = (origin: string): string => {
  * Makes a middleware that refuses, with 403, requests that a browser sends for a page of another site and that may change
  * state. Use it with `HttpServer.serve`, with `HttpRouter.use` or with `app.pipe`, inside or outside of the session's
  * middleware. It never touches the session. A refused request is counted in the metric `effect_session_rejected`, by the
- * reason `cross-site`.
+ * reason `cross-site`, and told to `SessionEvents`.
  *
  * The first row that fits decides, as in Go's `net/http.CrossOriginProtection`:
  *
@@ -106,7 +106,7 @@ export const protect = (
           host: hostOf(request)
         }, trusted)
         ? app
-        : Effect.as(metrics.rejected("cross-site"), HttpServerResponse.empty({ status: 403 })))
+        : Effect.as(emitting({ _tag: "Rejected", reason: "cross-site" }), HttpServerResponse.empty({ status: 403 })))
 }
 
 // ------------------------------------------------------------------------------------------------------ by the session

@@ -18,6 +18,7 @@ import { partsOf } from "./internal/session/parts.js"
 import { runWithToken } from "./internal/session/withToken.js"
 import * as MemoryStore from "./MemoryStore.js"
 import type { HeadSent, ReauthenticationRequired, SessionGone } from "./SessionError.js"
+import * as SessionEvents from "./SessionEvents.js"
 import * as SessionPolicy from "./SessionPolicy.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import * as SessionToken from "./SessionToken.js"
@@ -240,6 +241,7 @@ const withTokenOf = <S, A, E, R>(
       store: own.store,
       policy: yield* SessionPolicy.SessionPolicy,
       generator: yield* SessionToken.Generator,
+      events: yield* SessionEvents.SessionEvents,
       transports: own.state.transports,
       source: token,
       host: undefined
@@ -569,6 +571,7 @@ export const layerTest = <A = never, E = never, R = never>(
         store: yield* Effect.orDie(MemoryStore.make()),
         policy: yield* SessionPolicy.SessionPolicy,
         generator: yield* SessionToken.Generator,
+        events: yield* SessionEvents.SessionEvents,
         transports: [],
         source: undefined,
         host: undefined

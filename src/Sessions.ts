@@ -13,6 +13,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { emitting } from "./internal/sessionEvents/emit.js"
 import * as SessionRecord from "./SessionRecord.js"
 import type { SessionId } from "./SessionToken.js"
 import type { StoreError } from "./Store.js"
@@ -94,10 +95,10 @@ export interface Lookup {
     now: number
   ) => Stream.Stream<readonly [id: SessionId, record: SessionRecord.SessionRecord], StoreError>
   /**
-   * Does what the store's `remove` does, by the id: leaves a tombstone, and follows that of a renewal. Says whether a
-   * live session ended.
+   * Does what the store's `remove` does, by the id: leaves a tombstone, and follows that of a renewal. Gives the id of the
+   * live session that ended, if one did.
    */
-  readonly end: (id: SessionId, now: number) => Effect.Effect<boolean, StoreError>
+  readonly end: (id: SessionId, now: number) => Effect.Effect<Option.Option<SessionId>, StoreError>
 }
 
 /** The form of the ids of stores that keep sessions under a token's hash. */
@@ -130,8 +131,17 @@ export const make = ({ end, list }: Lookup): Service => {
       )
     )
 
-  const revoke = (id: string): Effect.Effect<boolean, StoreError> =>
-    isId(id) ? Effect.flatMap(Clock.currentTimeMillis, (now) => end(id, now)) : Effect.succeed(false)
+  /** `subject` is whose session it is, if that is known. */
+  const revoke = (id: string, subject?: string): Effect.Effect<boolean, StoreError> =>
+    isId(id)
+      ? Effect.flatMap(Clock.currentTimeMillis, (now) => end(id, now)).pipe(
+        Effect.tap(Option.match({
+          onNone: () => Effect.void,
+          onSome: (id) => emitting({ _tag: "Revoked", id, ...(subject === undefined ? {} : { subject }) })
+        })),
+        Effect.map(Option.isSome)
+      )
+      : Effect.succeed(false)
 
   /**
    * Ends the listed sessions that `among` leaves, and lists again until none is left to end: a session that was renewed
@@ -146,7 +156,7 @@ export const make = ({ end, list }: Lookup): Service => {
       body: ({ total }) =>
         // the ids are read before the first session ends, because pages must not move under the reader
         Stream.runCollect(among(all(subject))).pipe(
-          Effect.flatMap(Effect.forEach(({ id }) => revoke(id))),
+          Effect.flatMap(Effect.forEach(({ id }) => revoke(id, subject))),
           Effect.map((ends) => {
             const last = ends.filter((ended) => ended).length
             return { total: total + last, last }
@@ -156,7 +166,7 @@ export const make = ({ end, list }: Lookup): Service => {
 
   return {
     list: all,
-    revoke,
+    revoke: (id) => revoke(id),
     revokeAll: (subject, { except } = {}) => endAll(subject, Stream.filter(({ id }) => id !== except)),
     keepNewest: (subject, n) =>
       Number.isSafeInteger(n) && n >= 0

@@ -76,7 +76,8 @@ export interface Operation {
 
 /**
  * The answer of `load`. `Superseded` is a token that was renewed or removed within the last minute; `None` is any other
- * that names no live session: unknown, expired, undecodable.
+ * that names no live session: unknown, expired, undecodable. A store that still has the record of an expired session may
+ * give it, so that `SessionEvents.Expired` is told.
  *
  * @since 0.1.0
  * @category models
@@ -84,7 +85,7 @@ export interface Operation {
 export type Loaded =
   | { readonly _tag: "Live"; readonly record: SessionRecord.SessionRecord }
   | { readonly _tag: "Superseded" }
-  | { readonly _tag: "None" }
+  | { readonly _tag: "None"; readonly expired?: SessionRecord.SessionRecord | undefined }
 
 /**
  * The answer of `create`: the token to send; `Exists` when the token is taken (the core draws another); `NotKept` by a
@@ -300,6 +301,9 @@ export const tombstoneTimeToLive: Duration.Duration = Duration.seconds(60)
 
 /** @since 0.1.0 @category constructors */
 export const none: Loaded = { _tag: "None" }
+
+/** @since 0.1.0 @category constructors */
+export const expired = (record: SessionRecord.SessionRecord): Loaded => ({ _tag: "None", expired: record })
 
 /** @since 0.1.0 @category constructors */
 export const superseded: Loaded = { _tag: "Superseded" }

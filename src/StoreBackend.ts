@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { andThen, mapError } from "./internal/runtime/exit.js"
-import * as metrics from "./internal/runtime/metrics.js"
+import { emitting } from "./internal/sessionEvents/emit.js"
 import { raised } from "./internal/store/revision.js"
 import { subjectHash } from "./internal/store/subject.js"
 import { sweeping } from "./internal/store/sweeping.js"
@@ -249,8 +249,10 @@ export const fromBackend = (
     failing(method, andThen(SessionToken.toId(token), (id) => f(keyOf(id, token))))
 
   const undecodable = (key: Key, reason: SessionRecord.Undecodable["reason"]): Effect.Effect<undefined> =>
-    metrics.rejected("undecodable").pipe(
-      Effect.zipRight(Effect.logWarning(`${name}: a session can't be decoded (${reason})`)),
+    emitting(
+      { _tag: "Rejected", reason: "undecodable", id: key.id },
+      Effect.logWarning(`${name}: a session can't be decoded (${reason})`)
+    ).pipe(
       Effect.annotateLogs("session.id", key.id),
       Effect.zipRight(
         reason === "Malformed" && backend.setAside !== undefined
@@ -333,8 +335,11 @@ export const fromBackend = (
     load: (token, { now }) =>
       run("load", token, (key) =>
         andThen(backend.get(key, now), (found): Effect.Effect<Store.Loaded> => {
-          if (found._tag === "None" || !isTaken(found.value, now)) {
+          if (found._tag === "None") {
             return Effect.succeed(Store.none)
+          }
+          if (!isTaken(found.value, now)) {
+            return Effect.succeed(ended(found.value))
           }
           return found.value._tag === "Tombstone"
             ? Effect.succeed(Store.superseded)
@@ -342,7 +347,11 @@ export const fromBackend = (
               read(key, found.value),
               (record) =>
                 Effect.succeed(
-                  record === undefined || SessionRecord.isExpired(record, now) ? Store.none : Store.live(record)
+                  record === undefined
+                    ? Store.none
+                    : SessionRecord.isExpired(record, now)
+                    ? Store.expired(record)
+                    : Store.live(record)
                 )
             )
         })),
@@ -418,10 +427,16 @@ export const fromBackend = (
  * @category constructors
  */
 export const sessions = (subjects: Subjects, name: string): Sessions.Service => {
-  const end = (id: SessionToken.SessionId, now: number): Effect.Effect<boolean, unknown> =>
+  const end = (
+    id: SessionToken.SessionId,
+    now: number
+  ): Effect.Effect<Option.Option<SessionToken.SessionId>, unknown> =>
     andThen(
       subjects.end(id, revocation(now), now),
-      (ended) => ended._tag === "Renewed" ? end(ended.successor, now) : Exit.succeed(ended._tag === "Ended")
+      (ended) =>
+        ended._tag === "Renewed"
+          ? end(ended.successor, now)
+          : Exit.succeed(ended._tag === "Ended" ? Option.some(id) : Option.none())
     )
 
   return Sessions.make({
@@ -447,6 +462,12 @@ const tombstone = (now: number, successor?: SessionToken.SessionId): Tombstone =
 })
 
 const revocation = (now: number): Tombstone => ({ ...tombstone(now), revoked: true })
+
+/** The answer for an entry that no longer counts. One that can't be decoded is nobody's concern by then. */
+const ended = (entry: Entry): Store.Loaded => {
+  const decoded = entry._tag === "Entry" ? SessionRecord.decode(entry.body, entry) : undefined
+  return decoded?._tag === "Right" ? Store.expired(decoded.right) : Store.none
+}
 
 const endingOf = (entry: Entry): Option.Option<"destroyed" | "renewed" | "revoked"> =>
   entry._tag === "Entry"

@@ -33,6 +33,8 @@ export * as Session from "./Session.js"
 /** @since 0.1.0 */
 export * as SessionError from "./SessionError.js"
 /** @since 0.1.0 */
+export * as SessionEvents from "./SessionEvents.js"
+/** @since 0.1.0 */
 export * as SessionField from "./SessionField.js"
 /** @since 0.1.0 */
 export * as SessionPolicy from "./SessionPolicy.js"

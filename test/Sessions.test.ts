@@ -369,7 +369,7 @@ describe("Sessions.make", () => {
               Stream.map((found) => [found, testing.record({ subject: "ann" })] as const)
             )
           }),
-        end: (found) => Effect.sync(() => live.delete(found))
+        end: (found) => Effect.sync(() => live.delete(found) ? Option.some(found) : Option.none())
       })
       assert.strictEqual(yield* sessions.revokeAll("ann"), 2)
       assert.strictEqual(live.size, 0)
@@ -379,7 +379,7 @@ describe("Sessions.make", () => {
     Effect.gen(function*() {
       const sessions = Sessions.make({
         list: () => Stream.make([id(1), testing.record({ subject: "ann" })] as const),
-        end: () => Effect.succeed(false)
+        end: () => Effect.succeed(Option.none())
       })
       assert.strictEqual(yield* sessions.revokeAll("ann"), 0)
     }))

@@ -11,7 +11,7 @@ import * as Store from "../../Store.js"
 import { repeatedToken } from "../options.js"
 import { andThen } from "../runtime/exit.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
-import * as metrics from "../runtime/metrics.js"
+import { emitting } from "../sessionEvents/emit.js"
 import * as ExpressRecord from "./record.js"
 import * as ExpressCalls from "./storeCalls.js"
 
@@ -63,12 +63,18 @@ export const make = (calls: ExpressCalls.Calls, { accepts, adoption, cookie: new
       if (found === undefined || !("_tag" in found)) {
         return Effect.succeed(found)
       }
-      return metrics.rejected("undecodable").pipe(
-        Effect.zipRight(Effect.logWarning(
-          `${name}: A session can't be decoded (${found.reason}). It is left as it is, and its client gets an empty one.`
-        )),
-        Effect.annotateLogs("session.id", place.id),
-        Effect.as(undefined)
+      return Effect.as(
+        emitting(
+          { _tag: "Rejected", reason: "undecodable", id: place.id },
+          Effect.annotateLogs(
+            Effect.logWarning(
+              `${name}: A session can't be decoded (${found.reason}). It is left as it is, and its client gets an empty one.`
+            ),
+            "session.id",
+            place.id
+          )
+        ),
+        undefined
       )
     })
 

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as SessionRecord from "../../SessionRecord.js"
 import * as PublicSessions from "../../Sessions.js"
@@ -40,7 +41,7 @@ const withId = <A>(
 export const makeSessions = (sessions: Sessions): PublicSessions.Service =>
   PublicSessions.make({
     list: (subject, now) => Stream.suspend(() => Stream.fromIterable(sessions.ofSubject(subject, now))),
-    end: (id, now) => Effect.sync(() => sessions.end(id, now))
+    end: (id, now) => Effect.sync(() => Option.fromNullable(sessions.end(id, now)))
   })
 
 /** @internal */
@@ -64,12 +65,16 @@ export const make = (sessions: Sessions): Store.Store => {
     load: (token, { now }) =>
       withId(token, (id) => {
         const record = sessions.live(id, now)
+        if (record !== undefined) {
+          return Effect.succeed(Store.live(record))
+        }
+        const expired = sessions.peek(id)
         return Effect.succeed(
-          record !== undefined
-            ? Store.live(record)
-            : sessions.isSuperseded(id, now)
+          sessions.isSuperseded(id, now)
             ? Store.superseded
-            : Store.none
+            : expired === undefined
+            ? Store.none
+            : Store.expired(expired)
         )
       }),
     create: (token, record, { now }) =>

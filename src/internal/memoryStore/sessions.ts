@@ -62,6 +62,11 @@ export class Sessions {
     return record
   }
 
+  /** The record of a session, expired or not. Not counted as a use. */
+  peek(id: SessionId): SessionRecord.SessionRecord | undefined {
+    return this.records.peek(id)
+  }
+
   isSuperseded(id: SessionId, now: number): boolean {
     const tombstone = this.tombstones.get(id)
     return tombstone !== undefined && now < tombstone.until
@@ -124,14 +129,14 @@ export class Sessions {
     return tombstone !== undefined && now < tombstone.until ? tombstone.successor : undefined
   }
 
-  /** Ends a session, and the one that a renewal put in its place, as long as there is one. Says whether a live one ended. */
-  end(id: SessionId, now: number): boolean {
-    let live = false
+  /** Ends a session, and the one that a renewal put in its place, as long as there is one. Gives the id of the live one that ended. */
+  end(id: SessionId, now: number): SessionId | undefined {
+    let ended: SessionId | undefined
     for (let next: SessionId | undefined = id; next !== undefined;) {
-      live = this.live(next, now) !== undefined
+      ended = this.live(next, now) === undefined ? undefined : next
       next = this.remove(next, now)
     }
-    return live
+    return ended
   }
 
   sweep(limit: number, now: number): number {

@@ -3,7 +3,6 @@
  * that did not answer at once, so that a plain read or write in memory updates no metric. The module knows nothing of
  * where the events come from.
  */
-import type * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
@@ -16,7 +15,7 @@ const counter = (name: string, description: string) =>
 
 const rejections = counter("rejected", "Tokens and requests that were not accepted, by reason")
 const failures = counter("store_failures", "Store calls that failed, by method")
-const events = counter("events", "Sessions created, renewed and destroyed; conflicts retried; updates not saved")
+const events = counter("events", "What became of sessions, of their changes and of logins, by event")
 
 /** In seconds. The unit is in the name too, so that exporters that add it to names and those that do not agree. */
 const storeCalls = MetricKey.histogram(
@@ -40,39 +39,28 @@ const storeCalls = MetricKey.histogram(
   "Store calls that did not answer at once, in seconds, by method and outcome"
 )
 
-type Counter = Metric.Metric.Counter<number>
-
 /** Updates with the labels that the app gave the fiber, without a step of the runtime. */
 const update = <Type>(fiber: Running, metric: Metric.Metric<Type, number, unknown>, value: number): void =>
   metric.unsafeUpdate(value, fiber.getFiberRef(FiberRef.currentMetricLabels))
 
-const count = (fiber: Running, metric: Counter): void => update(fiber, metric, 1)
-
-const counting = (metric: Counter): Effect.Effect<void> => Metric.increment(metric)
-
-/** Counts a token or a request that was not accepted. @internal */
-export const rejected = (reason: string): Effect.Effect<void> => counting(Metric.tagged(rejections, "reason", reason))
-
-/** Counts a store call that failed. @internal */
-export const storeFailed = (method: string): Effect.Effect<void> => counting(Metric.tagged(failures, "method", method))
-
-const event = (name: string) => {
-  const metric = Metric.tagged(events, "event", name)
-  return (fiber: Running): void => count(fiber, metric)
+/** Counts by the values of a label. `Metric.tagged` would look the metric up anew each time. */
+const countingBy = (metric: Metric.Metric.Counter<number>, label: string) => {
+  const known = new Map<string, Metric.Metric.Counter<number>>()
+  return (fiber: Running, value: string): void => {
+    const tagged = known.get(value) ?? Metric.tagged(metric, label, value)
+    known.set(value, tagged)
+    update(fiber, tagged, 1)
+  }
 }
 
-/** @internal */
-export const created = event("created")
-/** @internal */
-export const renewed = event("renewed")
-/** @internal */
-export const destroyed = event("destroyed")
-/** Another request saved the session first, and the updates ran again on its data. @internal */
-export const conflict = event("conflict")
-/** Changes that were dropped, because the session had ended. @internal */
-export const gone = event("gone")
-/** An update or a removal that was never saved. @internal */
-export const unsaved = event("unsaved")
+/** Counts a token or a request that was not accepted, by the reason. @internal */
+export const rejected = countingBy(rejections, "reason")
+
+/** Counts a store call that failed, by its method. @internal */
+export const storeFailed = countingBy(failures, "method")
+
+/** Counts what became of a session. @internal */
+export const event = countingBy(events, "event")
 
 const storeCallsOf = new Map<string, Metric.Metric.Histogram<number>>()
 

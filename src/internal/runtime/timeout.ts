@@ -8,6 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type { Running } from "./caller.js"
@@ -60,6 +61,10 @@ export const forkFrom = (caller: Running) =>
 export const fork = (caller: Running, effect: Effect.Effect<unknown>): void => {
   forkFrom(caller)(effect)
 }
+
+/** The same, but not before the caller's fiber has yielded. @internal */
+export const forkLater = (caller: Running, effect: Effect.Effect<void>): Fiber.RuntimeFiber<void> =>
+  forkFrom(caller)(effect, { immediate: false })
 
 /**
  * Calls `late` after so many milliseconds, unless it is cancelled before. A clock of the app's own, such as a test's, is

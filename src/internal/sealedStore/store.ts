@@ -13,7 +13,7 @@ import * as Store from "../../Store.js"
 import type { Bytes, Node } from "../crypto/node.js"
 import { longestLife } from "../options.js"
 import { andThen } from "../runtime/exit.js"
-import * as metrics from "../runtime/metrics.js"
+import { emitting } from "../sessionEvents/emit.js"
 import * as Content from "./content.js"
 import * as notes from "./notes.js"
 import * as Seal from "./seal.js"
@@ -88,6 +88,12 @@ export const make = (runtime: Node, sealer: Seal.Sealer, list: Store.Store | und
     const known: Known = { _tag: "Known", audience, current: opened.current, latest, id, record }
     seen.set(token, known)
     return known
+  }
+
+  /** What is answered for a token that is not live. An expired one is opened as of a time when it was. */
+  const answerFor = (reason: Rejection, token: SessionToken.Token, call: Store.Call): Store.Loaded => {
+    const found = reason === "expired" ? open(token, { ...call, now: Number.NEGATIVE_INFINITY }) : reason
+    return typeof found === "string" ? Store.none : Store.expired(found.record)
   }
 
   const seal = (
@@ -183,14 +189,16 @@ export const make = (runtime: Node, sealer: Seal.Sealer, list: Store.Store | und
     accepts,
     load: (token, call) => {
       const found = open(token, call)
-      return typeof found === "string" ? rejected(found) : andThen(endedAt(found.id, call), (at) =>
-        Effect.succeed(
-          at === undefined
-            ? Store.live(found.record)
-            : call.now - at < tombstoneMillis
-            ? Store.superseded
-            : Store.none
-        ))
+      return typeof found === "string" ?
+        rejected(found, answerFor(found, token, call)) :
+        andThen(endedAt(found.id, call), (at) =>
+          Effect.succeed(
+            at === undefined
+              ? Store.live(found.record)
+              : call.now - at < tombstoneMillis
+              ? Store.superseded
+              : Store.none
+          ))
     },
     create: (token, record, call) =>
       andThen(
@@ -254,18 +262,16 @@ export const make = (runtime: Node, sealer: Seal.Sealer, list: Store.Store | und
 /** The token under which the list keeps a session's id. */
 const listed = (id: SessionToken.SessionId): SessionToken.Token => SessionToken.fromString(id)
 
-const rejected = (reason: Rejection): Effect.Effect<Store.Loaded> =>
+const rejected = (reason: Rejection, answer: Store.Loaded): Effect.Effect<Store.Loaded> =>
   Effect.as(
-    reason === "undecodable"
-      ? Effect.zipRight(
-        metrics.rejected(reason),
-        Effect.logWarning(
-          "SealedStore: A session can't be decoded, so its client gets an empty one. " +
-            "It may have been sealed by a later release."
-        )
+    emitting(
+      { _tag: "Rejected", reason },
+      reason !== "undecodable" ? Exit.void : Effect.logWarning(
+        "SealedStore: A session can't be decoded, so its client gets an empty one. " +
+          "It may have been sealed by a later release."
       )
-      : metrics.rejected(reason),
-    Store.none
+    ),
+    answer
   )
 
 /**

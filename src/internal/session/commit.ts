@@ -12,10 +12,10 @@ import * as Store from "../../Store.js"
 import type { Running } from "../runtime/caller.js"
 import { nowOf } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
-import * as metrics from "../runtime/metrics.js"
 import * as Draft from "./draft.js"
+import { emit, emitting, named, namedIn } from "./events.js"
 import * as lifetime from "./lifetime.js"
-import type { Planned } from "./model.js"
+import type { Planned, Removal } from "./model.js"
 import type { Write } from "./plan.js"
 import { nothing, toRecord } from "./plan.js"
 import type { SessionState } from "./state.js"
@@ -159,18 +159,28 @@ const isDone = <B>({ draft, open: { base, incarnation } }: Planned<B>): boolean 
 const remove = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   const { removing } = plan.open
   const removals = removing.reduce<Effect.Effect<void, Store.StoreError>>(
-    (before, token) => andThen(before, () => call(run, plan, "remove", (store, call) => store.remove(token, call))),
+    (before, { token }) => andThen(before, () => call(run, plan, "remove", (store, call) => store.remove(token, call))),
     Exit.void
   )
   return andThen(removals, () => {
     run.state.removed(removing)
-    metrics.destroyed(run.caller)
-    return retry(run)
+    return andThen(destroyed(run, removing), () => retry(run))
   })
 }
 
+const destroyed = <B>({ caller, state }: Run<B>, removals: ReadonlyArray<Removal>): Effect.Effect<void> =>
+  removals.reduce<Effect.Effect<void>>(
+    (before, removal) =>
+      andThen(before, () =>
+        andThen(named(removal), (session) => {
+          emit(state, caller, { _tag: "Destroyed", ...session })
+          return Exit.void
+        })),
+    Exit.void
+  )
+
 const create = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
-  const { caller, state } = run
+  const { state } = run
   const { draft, now } = plan
   if (state.cannotDeliver) {
     return Effect.fail(new HeadSent())
@@ -182,8 +192,7 @@ const create = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
     (result): Committing<B> => {
       switch (result._tag) {
         case "Created":
-          metrics.created(caller)
-          return committedUnder(run, plan, next, result.token, record)
+          return committedUnder(run, plan, next, result.token, record, undefined)
         case "Exists":
           state.taken()
           run.draws += 1
@@ -225,7 +234,7 @@ const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<
 }
 
 const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B> => {
-  const { caller, state } = run
+  const { state } = run
   const { draft, now } = plan
   if (state.cannotDeliver) {
     return Effect.fail(new HeadSent())
@@ -241,8 +250,10 @@ const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B
   return andThen(renewing, (result): Committing<B> => {
     switch (result._tag) {
       case "Updated":
-        metrics.renewed(caller)
-        return committedUnder(run, plan, next, result.token, withRevision(record, result.revision))
+        return andThen(
+          named(base),
+          ({ id }) => committedUnder(run, plan, next, result.token, withRevision(record, result.revision), id)
+        )
       case "Conflict":
         return conflicted(run, plan, base.token, result.record)
       case "Gone":
@@ -286,9 +297,21 @@ const conflicted = <B>(
   token: SessionToken.Token,
   record: SessionRecord.SessionRecord
 ): Committing<B> => {
-  const { caller, state } = run
   run.conflicted = true
-  metrics.conflict(caller)
+  return andThen(named({ token, record }), (session) => {
+    emit(run.state, run.caller, { _tag: "Conflict", ...session })
+    return onWhatIsThere(run, plan, token, record)
+  })
+}
+
+/** Makes the updates again on what another request saved, unless they are part of a transaction of the app's own. */
+const onWhatIsThere = <B>(
+  run: Run<B>,
+  plan: Planned<B>,
+  token: SessionToken.Token,
+  record: SessionRecord.SessionRecord
+): Committing<B> => {
+  const { state } = run
   const overtaken = state.overtook(plan)
   if (run.transaction !== undefined) {
     if (!overtaken) {
@@ -307,30 +330,56 @@ const gone = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
   if (!state.overtook(plan)) {
     state.ended()
   }
-  return request.explicit ? Effect.fail(new SessionGone()) : Effect.as(dropChanges(run), plan.answer)
+  return request.explicit ? Effect.fail(new SessionGone()) : Effect.as(dropChanges(run, plan.open.base), plan.answer)
 }
 
-/** Changes to a session that has ended are dropped: it stays ended. @internal */
-export const dropChanges = <B>({ caller, state }: Run<B>): Effect.Effect<void> => {
+/** Changes to a session that has ended are dropped: it stays ended. `base` is what they were made on. @internal */
+export const dropChanges = <B>({ state }: Run<B>, base: Draft.Base): Effect.Effect<void> => {
   state.noteGone()
-  metrics.gone(caller)
-  return Effect.logDebug("changes to a session that has ended were dropped: it was destroyed, renewed or expired")
+  return andThen(base._tag === "Live" ? named(base) : namedIn(state), (session) =>
+    emitting(
+      state,
+      { _tag: "Gone", ...session },
+      Effect.logDebug("changes to a session that has ended were dropped: it was destroyed, renewed or expired")
+    ))
 }
 
-/** A store whose token is the data names the session by the token that was drawn for it. */
+/**
+ * The session is there under the token that was drawn for it. A store whose token is the data names the session by the
+ * drawn one.
+ */
 const committedUnder = <B>(
   run: Run<B>,
   plan: Planned<B>,
   drawn: SessionToken.Token,
   token: SessionToken.Token,
-  record: SessionRecord.SessionRecord
+  record: SessionRecord.SessionRecord,
+  previous: SessionToken.SessionId | undefined
 ): Committing<B> =>
-  sameToken(drawn, token)
-    ? committed(run, plan, token, record, false)
-    : andThen(
-      SessionToken.toId(drawn),
-      (id) => committed(run, plan, token, SessionRecord.own(record, { id }), false)
-    )
+  andThen(SessionToken.toId(drawn), (id) => {
+    begun(run, plan, id, record.subject, previous)
+    return committed(run, plan, token, sameToken(drawn, token) ? record : SessionRecord.own(record, { id }), false)
+  })
+
+/** Tells of a session under a new token, and of the login that gave it the token, if it was one. */
+const begun = <B>(
+  { caller, state }: Run<B>,
+  { draft: { login } }: Planned<B>,
+  id: SessionToken.SessionId,
+  subject: string | undefined,
+  previous: SessionToken.SessionId | undefined
+): void => {
+  const session = subject === undefined ? { id } : { id, subject }
+  emit(
+    state,
+    caller,
+    previous === undefined ? { _tag: "Created", ...session } : { _tag: "Renewed", ...session, previous }
+  )
+  if (login !== undefined) {
+    const { label, subject } = login
+    emit(state, caller, { _tag: "LoggedIn", id, subject, ...(label === undefined ? {} : { label }) })
+  }
+}
 
 /** What was written is now what the session rests on; a token that the client does not have is delivered. */
 const committed = <B>(
@@ -342,7 +391,7 @@ const committed = <B>(
 ): Committing<B> => {
   const { state } = run
   if (state.overtook(plan)) {
-    state.alsoRemove(token)
+    state.alsoRemove({ token, record })
     return retry(run)
   }
   const { base } = state.open

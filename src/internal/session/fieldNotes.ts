@@ -2,7 +2,8 @@
  * Which stored values their fields' schemas no longer accept, reported once for each request and key.
  */
 import * as Effect from "effect/Effect"
-import * as metrics from "../runtime/metrics.js"
+import { emitting, namedIn } from "./events.js"
+import type { SessionState } from "./state.js"
 
 /** @internal */
 export interface Notes {
@@ -14,6 +15,8 @@ export interface Notes {
 export class FieldNotes implements Notes {
   private readonly known = new Set<string>()
   private unreported: ReadonlyArray<string> = []
+
+  constructor(private readonly state: SessionState) {}
 
   get isEmpty(): boolean {
     return this.unreported.length === 0
@@ -30,17 +33,19 @@ export class FieldNotes implements Notes {
     return Effect.suspend(() => {
       const keys = this.unreported
       this.unreported = []
-      return Effect.forEach(keys, (key) =>
-        Effect.zipRight(
-          metrics.rejected("invalid field"),
-          Effect.annotateLogs(
-            Effect.logWarning(
-              "the schema of a session's field no longer accepts the stored value, which counts as missing"
-            ),
-            "session.field",
-            key
-          )
-        ), { discard: true })
+      return Effect.flatMap(namedIn(this.state), (session) =>
+        Effect.forEach(keys, (key) =>
+          emitting(
+            this.state,
+            { _tag: "Rejected", ...session, reason: "invalid field", field: key },
+            Effect.annotateLogs(
+              Effect.logWarning(
+                "the schema of a session's field no longer accepts the stored value, which counts as missing"
+              ),
+              "session.field",
+              key
+            )
+          ), { discard: true }))
     })
   }
 }

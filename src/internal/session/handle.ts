@@ -76,7 +76,7 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
 
   /** Notes that a field can't decode the value under its key. */
   undecodable(key: string): void {
-    this.notes ??= new FieldNotes()
+    this.notes ??= new FieldNotes(this.state)
     this.notes.undecodable(key)
   }
 

@@ -8,15 +8,16 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { SessionGone } from "../../SessionError.js"
+import * as SessionRecord from "../../SessionRecord.js"
 import type * as SessionToken from "../../SessionToken.js"
 import type * as State from "../../State.js"
-import type * as Store from "../../Store.js"
+import * as Store from "../../Store.js"
 import type { Running } from "../runtime/caller.js"
 import { nowOf } from "../runtime/caller.js"
 import { afterExit, andThen } from "../runtime/exit.js"
-import * as metrics from "../runtime/metrics.js"
 import * as Timeout from "../runtime/timeout.js"
 import * as Draft from "./draft.js"
+import { emit, emitting, named, namedByToken } from "./events.js"
 import { spanned } from "./spans.js"
 import type { SessionState } from "./state.js"
 import { callOf, nothingCarried, sameToken } from "./state.js"
@@ -87,10 +88,10 @@ const awaited = (state: SessionState, load: Timeout.Started<Draft.Base, Store.St
 const answer = (state: SessionState): Loading => {
   const { value } = state
   if (value._tag === "Failed") {
-    return Effect.zipRight(report(value.failure, "the session could not be loaded"), Effect.fail(value.failure))
+    return Effect.zipRight(report(value.failure, "the session could not be loaded", state), Effect.fail(value.failure))
   }
   return value._tag === "Open" && value.base._tag === "Detached" && value.base.failure !== undefined
-    ? report(value.base.failure, "the session could not be loaded, and the request goes on without it")
+    ? report(value.base.failure, "the session could not be loaded, and the request goes on without it", state)
     : Exit.void
 }
 
@@ -117,7 +118,7 @@ export const reload = (state: SessionState, caller: Running): Effect.Effect<void
       }
       if (found._tag !== "Live") {
         state.ended()
-        return Effect.fail(new SessionGone())
+        return andThen(expired(state, caller, base.token, found), () => Effect.fail(new SessionGone()))
       }
       state.rebase(base.token, found.record)
       return Effect.void
@@ -133,9 +134,11 @@ const find = (state: SessionState, caller: Running): Finding => {
     return Exit.succeed(Draft.fresh)
   }
   return Redacted.isRedacted(source)
-    ? findGiven(state, source, caller, 0)
+    ? findGiven(state, source, caller, 0, Store.none)
     : findCarried(state, source, caller, 0)
 }
+
+const isExpired = (found: Store.Loaded): boolean => found._tag === "None" && found.expired !== undefined
 
 type Request = Parameters<State.Transport["extract"]>[0]
 
@@ -154,18 +157,24 @@ const findCarried = (state: SessionState, request: Request, caller: Running, ind
     const candidates = candidatesOf(tokens, store)
     state.looksAt({ transport: candidates.length === 0 ? 0 : index, candidates, any: true })
     return candidates.length === 0
-      ? Effect.zipRight(metrics.rejected("malformed"), Effect.suspend(next))
-      : lookUp(state, caller, candidates, transport, 0, false)
+      ? Effect.zipRight(emitting(state, { _tag: "Rejected", reason: "malformed" }), Effect.suspend(next))
+      : lookUp(state, caller, candidates, transport, 0, undefined)
   })
 }
 
 /** A token that was given by hand may have come by any of the transports. */
-const findGiven = (state: SessionState, token: SessionToken.Token, caller: Running, index: number): Finding => {
+const findGiven = (
+  state: SessionState,
+  token: SessionToken.Token,
+  caller: Running,
+  index: number,
+  before: Store.Loaded
+): Finding => {
   const { store, transports } = state.environment
   const transport = transports[index]
   if (transport === undefined || !store.accepts(token)) {
     state.looksAt(nothingCarried)
-    return Exit.succeed(Draft.ended)
+    return andThen(expired(state, caller, token, before), () => Exit.succeed(Draft.ended))
   }
   state.looksAt({ transport: index, candidates: [token], any: true })
   return andThen(
@@ -173,7 +182,7 @@ const findGiven = (state: SessionState, token: SessionToken.Token, caller: Runni
     (found) =>
       found._tag === "Live"
         ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
-        : findGiven(state, token, caller, index + 1)
+        : findGiven(state, token, caller, index + 1, isExpired(before) ? before : found)
   )
 }
 
@@ -183,21 +192,49 @@ const lookUp = (
   tokens: ReadonlyArray<SessionToken.Token>,
   transport: State.Transport,
   index: number,
-  superseded: boolean
+  superseded: SessionToken.Token | undefined
 ): Finding => {
   const token = tokens[index]
   if (token === undefined) {
-    return Effect.as(
-      metrics.rejected(superseded ? "superseded" : "unknown"),
-      superseded ? Draft.ended : Draft.fresh
+    const reason = superseded === undefined ? "unknown" : "superseded"
+    return andThen(
+      namedByToken(superseded ?? tokens[0]),
+      (session) =>
+        Effect.as(
+          emitting(state, { _tag: "Rejected", ...session, reason }),
+          superseded === undefined ? Draft.fresh : Draft.ended
+        )
     )
   }
   // The time is asked for here, because a token may have taken its time to arrive.
   const loading = state.environment.store.load(token, callOf(transport, nowOf(caller)))
-  return andThen(timed(caller, "load", loading), (found) =>
-    found._tag === "Live"
-      ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
-      : lookUp(state, caller, tokens, transport, index + 1, superseded || found._tag === "Superseded"))
+  return andThen(timed(caller, "load", loading), (found): Finding => {
+    switch (found._tag) {
+      case "Live":
+        return Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
+      case "Superseded":
+        return lookUp(state, caller, tokens, transport, index + 1, superseded ?? token)
+      case "None":
+        return andThen(
+          expired(state, caller, token, found),
+          () => lookUp(state, caller, tokens, transport, index + 1, superseded)
+        )
+    }
+  })
+}
+
+/** Tells of a session that has expired, if the store has it still. */
+const expired = (
+  state: SessionState,
+  caller: Running,
+  token: SessionToken.Token,
+  found: Store.Loaded
+): Effect.Effect<void> => {
+  const record = found._tag === "None" ? found.expired : undefined
+  return record === undefined ? Exit.void : andThen(named({ token, record }), (session) => {
+    emit(state, caller, { _tag: "Expired", ...session, endedAt: SessionRecord.endsAt(record) })
+    return Exit.void
+  })
 }
 
 /** A form can carry tens of thousands of tokens, and a store may take its time to look at one. */

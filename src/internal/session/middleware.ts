@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import type * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import { SessionDataError } from "../../SessionError.js"
+import * as SessionEvents from "../../SessionEvents.js"
 import * as SessionPolicy from "../../SessionPolicy.js"
 import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
@@ -22,6 +23,7 @@ import { noStore, vary } from "../http/headers.js"
 import { replaceBody, unfold } from "../http/response.js"
 import { nowOf } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
+import { isHandled } from "../sessionEvents/emit.js"
 import * as internal from "./handle.js"
 import { lifetimeWarnings } from "./lifetimeWarnings.js"
 import type { Parts } from "./parts.js"
@@ -54,6 +56,7 @@ export const withSession = <A, E, R, S, M>(
       store,
       policy,
       generator: Context.get(settings, SessionToken.Generator),
+      events: Context.get(settings, SessionEvents.SessionEvents),
       transports: state.transports,
       source: request,
       host: Option.getOrUndefined(Option.map(Context.getOption(context, Scope.Scope), (scope) => ({ fiber, scope })))
@@ -79,12 +82,25 @@ export const built = <S, M>(
 ): Effect.Effect<Built<S>, never, M> =>
   Effect.map(Effect.context<M>(), (context) => {
     const found = parts(context)
+    const events = Context.get(context as Context.Context<never>, SessionEvents.SessionEvents)
     return {
       parts: found,
       attach: (effect) =>
-        withSession(effect, tag, (_: Context.Context<never>) => found, context as Context.Context<never>)
+        withSession(
+          isHandled(events) ? toldTo(events, effect) : effect,
+          tag,
+          (_: Context.Context<never>) => found,
+          context as Context.Context<never>
+        )
     }
   })
+
+/** What a store tells of itself goes to the handler that is in the context of its call. */
+const toldTo = <A, E, R>(events: SessionEvents.Handler, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(
+    effect,
+    (context: Context.Context<R>) => Context.add(context, SessionEvents.SessionEvents, events)
+  )
 
 /** @internal */
 export interface Built<S> {

@@ -11,6 +11,7 @@ import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type * as SessionEvents from "../../SessionEvents.js"
 import type * as SessionPolicy from "../../SessionPolicy.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type * as SessionToken from "../../SessionToken.js"
@@ -26,6 +27,8 @@ export interface Environment {
   readonly store: Store.Store
   readonly policy: SessionPolicy.Policy
   readonly generator: (size: number) => Uint8Array
+  /** What the app does of events. */
+  readonly events: SessionEvents.Handler
   readonly transports: ReadonlyArray<State.Transport>
   /** Where the token comes from: a request, or the caller, or nowhere. */
   readonly source: HttpServerRequest.HttpServerRequest | SessionToken.Token | undefined
@@ -82,10 +85,16 @@ export interface Open {
   readonly renewal: { readonly within: object | undefined } | undefined
   /** The token of the session that will begin. */
   readonly next: SessionToken.Token | undefined
-  /** Tokens of destroyed sessions whose removal is not carried out. */
-  readonly removing: ReadonlyArray<SessionToken.Token>
+  /** Destroyed sessions whose removal is not carried out. */
+  readonly removing: ReadonlyArray<Removal>
   /** Commits inside transactions of the app's own, the newest last. */
   readonly provisional: ReadonlyArray<Provisional>
+}
+
+/** A session that is to be removed. Its record is unknown where it was destroyed without having been loaded. @internal */
+export interface Removal {
+  readonly token: SessionToken.Token
+  readonly record?: SessionRecord | undefined
 }
 
 /** A commit inside a transaction of the app's own that was open when it was made. @internal */

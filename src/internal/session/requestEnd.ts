@@ -11,9 +11,9 @@ import * as Store from "../../Store.js"
 import { isAnswered } from "../http/fiber.js"
 import type { Running } from "../runtime/caller.js"
 import { afterExit, andThen } from "../runtime/exit.js"
-import * as metrics from "../runtime/metrics.js"
 import * as Timeout from "../runtime/timeout.js"
 import { automatic, dropChanges, planned, Run } from "./commit.js"
+import { emitting, namedIn } from "./events.js"
 import { ready } from "./load.js"
 import type { Planned } from "./model.js"
 import { commit } from "./schedule.js"
@@ -49,7 +49,7 @@ export const finish = (state: SessionState, caller: Running, status: number): Ef
 
 const sent = (run: Run<void>): Effect.Effect<void> => {
   run.state.send()
-  return run.state.dropsChanges ? dropChanges(run) : Exit.void
+  return run.state.dropsChanges ? dropChanges(run, run.state.open.base) : Exit.void
 }
 
 const carriedOut = (run: Run<void>, plan: Planned<void> | undefined): Effect.Effect<void> => {
@@ -77,7 +77,7 @@ const failed = ({ state, write }: Run<void>, cause: Cause.Cause<unknown>): Effec
     state.fail(cause)
   }
   const error = Option.getOrUndefined(Cause.failureOption(cause))
-  return Store.isStoreError(error) ? report(error, message) : Effect.logError(message, cause)
+  return Store.isStoreError(error) ? report(error, message, state) : Effect.logError(message, cause)
 }
 
 /**
@@ -126,7 +126,6 @@ const over = (state: SessionState): Effect.Effect<void> => {
  * refs back, where the platform keeps its handlers before the response. A logout is carried out all the same.
  */
 const responseLost = (state: SessionState, caller: Running): Effect.Effect<void> => {
-  metrics.unsaved(caller)
   const { value } = state
   const removal = value._tag === "Open" && value.removing.length > 0
     ? Effect.catchAllCause(
@@ -134,20 +133,22 @@ const responseLost = (state: SessionState, caller: Running): Effect.Effect<void>
       (cause) => Effect.logError("a session could not be removed", cause)
     )
     : Effect.void
-  return Effect.zipRight(
+  const told = unsaved(
+    state,
     Effect.logError(
       "the response left without its session: changes were not saved and no cookie was set, because something around " +
         "HttpMiddleware.session took its handler away. Put the middleware outside of HttpApp.withPreResponseHandler, " +
         "timeouts, races and forks, and give an inner app the request that the server was given"
-    ),
-    removal
+    )
   )
+  return Effect.zipRight(told, removal)
 }
 
+const unsaved = (state: SessionState, log: Effect.Effect<void>): Effect.Effect<void> =>
+  andThen(namedIn(state), (session) => emitting(state, { _tag: "Unsaved", ...session }, log))
+
 const warnIfUnsaved = (state: SessionState): Effect.Effect<void> =>
-  !state.unsaved ? Exit.void : Effect.withFiberRuntime((fiber) => {
-    metrics.unsaved(fiber)
-    return Effect.logWarning(
-      "a session was updated after the response head left, and not committed: run Session.commit"
-    )
-  })
+  !state.unsaved ? Exit.void : unsaved(
+    state,
+    Effect.logWarning("a session was updated after the response head left, and not committed: run Session.commit")
+  )

@@ -14,7 +14,17 @@ import type * as State from "../../State.js"
 import type * as Store from "../../Store.js"
 import type { Started } from "../runtime/timeout.js"
 import * as Draft from "./draft.js"
-import type { Carried, Environment, Incarnation, Open, Planned, Provisional, Response, Value } from "./model.js"
+import type {
+  Carried,
+  Environment,
+  Incarnation,
+  Open,
+  Planned,
+  Provisional,
+  Removal,
+  Response,
+  Value
+} from "./model.js"
 import type { Write } from "./plan.js"
 import * as Plan from "./plan.js"
 
@@ -101,6 +111,11 @@ export class SessionState {
   /** The transport that answers. */
   get transport(): State.Transport | undefined {
     return this.environment.transports[this.carried.transport]
+  }
+
+  /** The token that the request came with, if there was one that the store may have made. */
+  get carriedToken(): SessionToken.Token | undefined {
+    return this.carried.candidates[0]
   }
 
   /** The transports that were read to find the session: all of them, where none carried a token. */
@@ -244,9 +259,9 @@ export class SessionState {
     const { open } = this
     const { base } = open
     const removing = base._tag === "Live"
-      ? [...open.removing, base.token]
+      ? [...open.removing, base]
       : base._tag === "Detached" && base.failure !== undefined
-      ? this.carried.candidates
+      ? this.carried.candidates.map((token) => ({ token }))
       : open.removing
     // A request without a token must not remove the cookie of a login that arrives meanwhile, nor must a superseded one.
     const expiring = this.said.expiring || (this.carried.any && base._tag !== "Ended")
@@ -352,17 +367,17 @@ export class SessionState {
     this.state = rebased(open, Draft.ended, open.pending)
   }
 
-  /** These tokens' sessions were removed. */
-  removed(tokens: ReadonlyArray<SessionToken.Token>): void {
+  /** These sessions were removed. */
+  removed(removals: ReadonlyArray<Removal>): void {
     const { open } = this
-    this.state = { ...open, removing: open.removing.filter((token) => !tokens.includes(token)) }
+    this.state = { ...open, removing: open.removing.filter((removal) => !removals.includes(removal)) }
     this.said = { ...this.said, outcome: { _tag: "Remove" } }
   }
 
   /** A session that was destroyed while it was being written is removed as well. */
-  alsoRemove(token: SessionToken.Token): void {
+  alsoRemove(removal: Removal): void {
     const { open } = this
-    this.state = { ...open, removing: [...open.removing, token] }
+    this.state = { ...open, removing: [...open.removing, removal] }
   }
 
   // ------------------------------------------------------------------------------------------------ app transactions
@@ -406,7 +421,7 @@ export class SessionState {
           open.base._tag === "Live" ? Draft.fresh : open.base,
           Draft.outside(undefined, open.pending, key)
         ),
-        removing: base._tag === "Live" ? [...removing, base.token] : removing,
+        removing: base._tag === "Live" ? [...removing, base] : removing,
         renewal: open.renewal?.within === key ? undefined : open.renewal,
         next: undefined,
         provisional

@@ -9,8 +9,10 @@ import * as Store from "../../Store.js"
 import { logOnce } from "../http/respondable.js"
 import type { Running } from "../runtime/caller.js"
 import { clockOf } from "../runtime/caller.js"
-import { afterExit } from "../runtime/exit.js"
+import { afterExit, andThen } from "../runtime/exit.js"
 import * as metrics from "../runtime/metrics.js"
+import { emitting, namedIn } from "./events.js"
+import type { SessionState } from "./state.js"
 
 const failureOf = <E>(cause: Cause.Cause<E>, method: string): E | Store.StoreError =>
   Option.getOrElse(
@@ -76,6 +78,13 @@ export const gaveUp = (caller: Running, method: Method, limit: number): void =>
 export const late = (method: string, reason: "Contention" | "Timeout" = "Timeout"): Store.StoreError =>
   new Store.StoreError({ reason, method })
 
-/** Counts and logs a store's failure, once however many meet it. @internal */
-export const report = (error: Store.StoreError, message: string): Effect.Effect<void> =>
-  logOnce(error, message, metrics.storeFailed(error.method))
+/** Tells of a store's failure and logs it, once however many meet it. @internal */
+export const report = (error: Store.StoreError, message: string, state: SessionState): Effect.Effect<void> =>
+  logOnce(
+    error,
+    message,
+    andThen(Effect.suspend(() => namedIn(state)), (session) => {
+      const { method, reason } = error
+      return emitting(state, { _tag: "StoreFailed", ...session, method, reason })
+    })
+  )

@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as metrics from "../runtime/metrics.js"
+import { emitting } from "../sessionEvents/emit.js"
 
 /** How long the sweep waits between two runs if the backend does not know when something is due. @internal */
 export const interval: Duration.Duration = Duration.minutes(1)
@@ -56,8 +56,8 @@ export const sweeping = (
   return (options?.untilDue ?? Effect.sleep(options?.sweepInterval ?? interval)).pipe(
     Effect.zipRight(batches),
     Effect.catchAllCause((cause) =>
-      Effect.zipRight(
-        metrics.storeFailed(`${name}.sweep`),
+      emitting(
+        { _tag: "StoreFailed", method: `${name}.sweep`, reason: "Unavailable" },
         Effect.logWarning(`${name}: The sweep of ended sessions failed. The next sweep tries again.`, cause)
       )
     ),

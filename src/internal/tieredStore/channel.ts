@@ -8,7 +8,8 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SessionToken from "../../SessionToken.js"
-import * as metrics from "../runtime/metrics.js"
+import type { Emission } from "../sessionEvents/emit.js"
+import { emitting } from "../sessionEvents/emit.js"
 import type { Memory } from "./memory.js"
 
 /**
@@ -25,6 +26,8 @@ export interface Channel {
   /** The texts of all instances. If the stream ends or fails, the memory is cleared and the stream is run again. */
   readonly messages: Stream.Stream<string, unknown>
 }
+
+const channelFailed: Emission = { _tag: "StoreFailed", method: "TieredStore.channel", reason: "Unavailable" }
 
 /**
  * Listens to the other instances until the scope closes. Gives the function that announces this instance's writes,
@@ -48,8 +51,8 @@ export const join = (
       })
     yield* Stream.runForEach(channel.messages, receive).pipe(
       Effect.catchAllCause((cause) =>
-        Effect.zipRight(
-          metrics.storeFailed("TieredStore.channel"),
+        emitting(
+          channelFailed,
           Effect.logWarning("TieredStore: The channel failed. The store listens again in a second.", cause)
         )
       ),
@@ -61,8 +64,8 @@ export const join = (
     return (id) =>
       channel.publish(`${self} ${id}`).pipe(
         Effect.catchAllCause((cause) =>
-          Effect.zipRight(
-            metrics.storeFailed("TieredStore.channel"),
+          emitting(
+            channelFailed,
             Effect.logWarning(
               "TieredStore: A write could not be announced. Other instances see it after their time to live.",
               cause
