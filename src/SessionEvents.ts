@@ -102,9 +102,9 @@ export interface Revoked extends OfSession {
 }
 
 /**
- * A request came with the token of a session that has expired. Nobody is told before a request comes, nor after the store
- * has forgotten the session, a minute or two after its end. Each request with such a token is one event, and its token is
- * then `Rejected` as `unknown`.
+ * A request came with the token of a session that has expired, and the store still had the session. It is told each time
+ * that a request finds it so, and the token is then `Rejected` as `unknown`. Nobody is told if no request comes before the
+ * store has forgotten the session, a minute or two after its end. `ExpressStore` never tells.
  *
  * @since 0.1.0
  * @category models

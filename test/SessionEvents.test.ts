@@ -4,7 +4,20 @@
  */
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse, KeyValueStore } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber, Layer, Option, Redacted, Schema, Stream, Supervisor, TestClock } from "effect"
+import {
+  Clock,
+  Context,
+  Deferred,
+  Effect,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Schema,
+  Stream,
+  Supervisor,
+  TestClock
+} from "effect"
 import type { Exit } from "effect"
 import {
   CacheStore,
@@ -623,8 +636,19 @@ describe("a handler", () => {
       ])
     }).pipe(Effect.provide(services)))
 
-  it.effect("may use the request's own session, while a commit of it is under way", () =>
-    Effect.gen(function*() {
+  it.effect("may use the request's own session, while a commit of it is under way", () => {
+    const methods: Array<Store.Method> = []
+    // it answers at once, so that nothing but the library itself comes between
+    const store = Layer.map(memory, (context) =>
+      Context.add(
+        context,
+        Store.Store,
+        Store.around(Context.get(context, Store.Store), ({ method }, run) => {
+          methods.push(method)
+          return run()
+        })
+      ))
+    return Effect.gen(function*() {
       const gate = yield* Deferred.make<Exit.Exit<void, unknown>>()
       const inHandler = Effect.flatMap(
         Effect.serviceOption(Session.Session),
@@ -647,7 +671,9 @@ describe("a handler", () => {
       const answer = yield* client.get("/")
       assert.strictEqual(yield* answer.text, "3")
       assert.strictEqual((yield* Deferred.await(gate))._tag, "Success")
-    }).pipe(Effect.provide(services)))
+      assert.deepStrictEqual(methods, ["create", "update", "update"])
+    }).pipe(Effect.provide(Layer.merge(Layer.orDie(CookieState.layer()), store)))
+  })
 
   it.scoped("of a middleware that is a layer is that of the layer, for what the store tells as well", () =>
     Effect.gen(function*() {
