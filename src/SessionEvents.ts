@@ -5,7 +5,7 @@
  * nothing of HTTP.
  *
  * A handler never holds up a request: it runs in a fiber of its own, with the services and fiber refs of whoever caused
- * the event, and what it fails of is logged as a warning, once for each kind of event. At most 1,000 events are being
+ * the event, and its failures are logged as a warning, once for each kind of event. At most 1,000 events are being
  * handled at a time; while a handler is so far behind, further events are dropped, and a warning says so. A process that
  * ends does not wait for its handlers.
  *
@@ -218,7 +218,7 @@ export type Event =
   | StoreFailed
 
 /**
- * What an app does of each event. It is told events in the order in which they happen, and does not wait for one to end
+ * What an app does with each event. It is told events in the order in which they happen, and does not wait for one to end
  * before the next begins. It may use the session of the request (`Session`), which may have been sent by then, and
  * `Sessions`; what it causes by that are events too.
  *
@@ -232,7 +232,7 @@ export type Handler = (event: Event) => Effect.Effect<void, unknown>
 const ignore: Handler = () => Effect.void
 
 /**
- * The handler of events. Without a layer, nothing is done of them, and they cost nothing.
+ * The handler of events. Without a layer, nothing is done with them, and they cost nothing.
  *
  * @since 0.1.0
  * @category references
@@ -245,8 +245,9 @@ export class SessionEvents extends Context.Reference<SessionEvents>()("effect-se
 
 /**
  * Gives the app's events to a handler, which may need services: those of the request, if it has them, and otherwise those
- * of the layer. Provide it to the server beside the store, so that requests, the store's sweep and whoever calls
- * `Sessions` have it. `HttpApiSession` and `SessionRouter` take it from their own layer's context.
+ * of the layer. Provide it where you provide State and Store; `HttpApiSession` and `SessionRouter` take it from their own
+ * layer's context. What happens beside requests is told if the layer of the store (for its sweep), or whoever calls
+ * `Sessions`, is provided with it too.
  *
  * The handler may fail: that is logged.
  *

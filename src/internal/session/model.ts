@@ -27,7 +27,7 @@ export interface Environment {
   readonly store: Store.Store
   readonly policy: SessionPolicy.Policy
   readonly generator: (size: number) => Uint8Array
-  /** What the app does of events. */
+  /** What the app does with events. */
   readonly events: SessionEvents.Handler
   readonly transports: ReadonlyArray<State.Transport>
   /** Where the token comes from: a request, or the caller, or nowhere. */

@@ -17,7 +17,7 @@ interface Load {
   underWay: number
   /** Whether events were dropped since the last time that nothing was under way. */
   dropping: boolean
-  /** The kinds of events that it failed of, whose next failures are not logged. */
+  /** The kinds of events that it failed for. Its next failures for them are not logged. */
   readonly failed: Set<SessionEvents.Event["_tag"]>
 }
 
@@ -72,7 +72,7 @@ const failed = (load: Load, { _tag }: SessionEvents.Event, cause: Cause.Cause<un
   }
   load.failed.add(_tag)
   return Effect.logWarning(
-    `SessionEvents: The handler failed of the event ${_tag}. Its further failures of such events are not logged.`,
+    `SessionEvents: The handler failed for the event ${_tag}. Its further failures for such events are not logged.`,
     cause
   )
 }
