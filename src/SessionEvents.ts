@@ -1,6 +1,6 @@
 /**
- * What becomes of sessions, told to the app as it happens: who logged in, which session was ended by whom, which token was
- * refused, which store call failed. An app that wants to know gives a handler, for an audit log, a notification or a limit
+ * What becomes of sessions, told to the app as it happens: who logged in, how a session ended, which token was refused, which
+ * store call failed. An app that wants to know gives a handler, for an audit log, a notification or a limit
  * of parallel sessions. The metrics of the library count the same events. Nothing here holds a token. The module knows
  * nothing of HTTP.
  *
