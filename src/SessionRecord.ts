@@ -55,6 +55,8 @@ export interface SessionRecord {
    * later absolute bound has to be listed first.
    */
   readonly listedUntil?: number
+  /** The subject under which it is listed until then. It is never encoded: a record is read with its own subject. */
+  readonly listedFor?: string | undefined
   /** The public id, for stores whose token is the data, so that it is not the token's hash. It is never encoded. */
   readonly id?: SessionId
 }
@@ -145,6 +147,7 @@ export const make = (
   }
   if (from.listedUntil !== undefined) {
     record.listedUntil = from.listedUntil
+    record.listedFor = from.listedFor ?? from.subject
   }
   return record
 }

@@ -284,10 +284,10 @@ export const fromBackend = (
     subject: string,
     isNew: boolean
   ): LiveEntry => {
-    const { expiresAt, listedUntil = Number.NEGATIVE_INFINITY } = record
-    const toList = backend.listsApart === true && (isNew || listedUntil < expiresAt)
+    const { expiresAt, listedFor, listedUntil = Number.NEGATIVE_INFINITY } = record
+    const toList = backend.listsApart === true && (isNew || listedFor !== record.subject || listedUntil < expiresAt)
     return {
-      ...entryOf(toList ? { ...record, listedUntil: expiresAt } : record, revision),
+      ...entryOf(toList ? { ...record, listedUntil: expiresAt, listedFor: record.subject } : record, revision),
       subject,
       listUntil: toList ? expiresAt : undefined
     }
@@ -445,7 +445,8 @@ export const sessions = (subjects: Subjects, name: string): Sessions.Service => 
         Stream.filterMap(([id, entry]) =>
           Option.map(Either.getRight(SessionRecord.decode(entry.body, entry)), (record) => [id, record] as const)
         ),
-        Stream.filter(([_, record]) => !SessionRecord.isExpired(record, now)),
+        // where a list is kept apart, a session may be listed for a write that was refused, or changed since
+        Stream.filter(([_, record]) => record.subject === subject && !SessionRecord.isExpired(record, now)),
         Stream.mapError(unavailable(name, "sessions"))
       ),
     end: (id, now) => mapError(end(id, now), unavailable(name, "revoke"))
