@@ -34,6 +34,7 @@
  */
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
@@ -44,6 +45,9 @@ import * as Backend from "./internal/redisStore/backend.js"
 import type { IoRedis, NodeRedis } from "./internal/redisStore/clients.js"
 import * as Commands from "./internal/redisStore/commands.js"
 import { connect } from "./internal/redisStore/connect.js"
+import * as Listener from "./internal/redisStore/listener.js"
+import * as Subscriber from "./internal/redisStore/subscriber.js"
+import * as Sessions from "./Sessions.js"
 import * as Store from "./Store.js"
 import * as StoreBackend from "./StoreBackend.js"
 
@@ -124,22 +128,17 @@ const clientOf = <E, R>(
     ? options.client
     : Effect.succeed(options.client)
 
-/**
- * Makes a Redis store. Fails with a `ConfigError` for a wrong option, or if a `url` is given and the package `redis` is
- * not installed, and with the error of the client's Effect. A server that can't be reached is no failure here.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make = <E = never, R = never>(
+/** The store, and the sessions by subject on the same client. */
+const open = <E, R>(
   options: Options<E, R>
-): Effect.Effect<Store.Store, ConfigError.ConfigError | E, R | Scope.Scope> =>
+): Effect.Effect<readonly [Store.Store, Sessions.Service], ConfigError.ConfigError | E, R | Scope.Scope> =>
   Effect.gen(function*() {
     const prefix = options.prefix ?? "session:"
     if (typeof prefix !== "string" || /[{}]/.test(prefix)) {
       return yield* invalid(["RedisStore", "prefix"], "write a text without braces, such as \"shop:session:\"")
     }
-    const commands = Commands.fromClient(yield* clientOf(options))
+    const client = yield* clientOf(options)
+    const commands = Commands.fromClient(client)
     if (commands === undefined) {
       return yield* invalid(
         ["RedisStore", "client"],
@@ -147,8 +146,25 @@ export const make = <E = never, R = never>(
           + "version 5 or newer, or an Effect of one, or pass a `url`"
       )
     }
-    return yield* StoreBackend.fromBackend(yield* Backend.make(commands, prefix), { name: "RedisStore" })
+    const subscriber = Subscriber.fromClient(client)
+    const listener = subscriber === undefined ? undefined : yield* Listener.make(subscriber)
+    const kept = yield* Backend.make(commands, prefix, listener)
+    const store = yield* StoreBackend.fromBackend(kept, { name: "RedisStore" })
+    return [store, StoreBackend.sessions(kept.subjects, "RedisStore")]
   })
+
+/**
+ * Makes a Redis store. Fails with a `ConfigError` for a wrong option, or if a `url` is given and the package `redis` is
+ * not installed, and with the error of the client's Effect. A server that can't be reached is no failure here. To look
+ * sessions up by subject, use `layer`, which provides `Sessions` too.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <E = never, R = never>(
+  options: Options<E, R>
+): Effect.Effect<Store.Store, ConfigError.ConfigError | E, R | Scope.Scope> =>
+  Effect.map(open(options), ([store]) => store)
 
 /**
  * Keeps sessions in Redis. If two apps share one server, give each a prefix of its own.
@@ -187,8 +203,13 @@ export const make = <E = never, R = never>(
  */
 export const layer = <E = never, R = never>(
   options: Options<E, R>
-): Layer.Layer<Store.Store, ConfigError.ConfigError | E, Exclude<R, Scope.Scope>> =>
-  Layer.scoped(Store.Store, make(options))
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError | E, Exclude<R, Scope.Scope>> =>
+  Layer.scopedContext(
+    Effect.map(
+      open(options),
+      ([store, sessions]) => Context.make(Store.Store, store).pipe(Context.add(Sessions.Sessions, sessions))
+    )
+  )
 
 const variables: environment.Variables<UrlOptions> = {
   url: environment.required("SESSION_STORE_URL", (name) => Config.redacted(name)),
@@ -211,5 +232,5 @@ const variables: environment.Variables<UrlOptions> = {
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Partial<UrlOptions>> = {}
-): Layer.Layer<Store.Store, ConfigError.ConfigError> =>
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError> =>
   environment.layerConfig("RedisStore", variables, options, (data) => layer(data))

@@ -1,28 +1,22 @@
 /**
- * Redis as a backend of sessions: each operation is one command. The module knows how keys are named, and nothing of
+ * Redis as a backend of sessions: each operation is one command, and one more where a subject's list changes. The module knows how keys are named, and nothing of
  * how a client sends commands.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { SessionId } from "../../SessionToken.js"
 import * as StoreBackend from "../../StoreBackend.js"
 import { repeatedToken } from "../options.js"
 import { afterExit, andThen } from "../runtime/exit.js"
+import { type Listed, make as listed, type Unlisted } from "../store/listed.js"
 import * as Commands from "./commands.js"
+import type { Listener } from "./listener.js"
 import * as Scripts from "./scripts.js"
-
-/** How long after a session's end the server deletes its key, in milliseconds, for readers whose clock is behind. */
-const grace = 60_000
-
-/** The longest time to live that is sent, in milliseconds: a hundred years. Much longer ones overflow in Redis. */
-const longest = 3_155_760_000_000
+import * as SubjectList from "./subjectList.js"
+import { timeToLive } from "./timeToLive.js"
 
 /** How long an undecodable session is kept for inspection, in milliseconds: a week. */
 const asideTimeToLive = 604_800_000
-
-const timeToLive = (bound: number, now: number): string =>
-  String(Math.min(Math.max(Math.ceil(bound - now), 0) + grace, longest))
 
 const prepared = Effect.all({
   insert: Commands.script(Scripts.insert),
@@ -32,6 +26,8 @@ const prepared = Effect.all({
   remove: Commands.script(Scripts.remove),
   setAside: Commands.script(Scripts.setAside)
 })
+
+const nameIn = (prefix: string) => (key: StoreBackend.Key): string => `${prefix}{${key.shard}}${key.id}`
 
 const replaced = (reply: Commands.Reply): Effect.Effect<StoreBackend.Replaced, Error> => {
   switch (reply) {
@@ -47,10 +43,9 @@ const replaced = (reply: Commands.Reply): Effect.Effect<StoreBackend.Replaced, E
   return Effect.succeed(entry._tag === "Entry" ? StoreBackend.changed(entry) : StoreBackend.absent)
 }
 
-/** @internal */
-export const make = (commands: Commands.Commands, prefix: string): Effect.Effect<StoreBackend.Backend> =>
+const makeUnlisted = (commands: Commands.Commands, prefix: string): Effect.Effect<Unlisted> =>
   Effect.map(prepared, (scripts) => {
-    const nameOf = (key: StoreBackend.Key): string => `${prefix}{${key.shard}}${key.id}`
+    const nameOf = nameIn(prefix)
     return {
       get: (key) =>
         afterExit(
@@ -114,16 +109,34 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
           ]),
           (reply) => Exit.succeed(reply === Scripts.done)
         ),
-      remove: (key, tombstone, now) =>
+      end: (key, tombstone, now) =>
         andThen(
           commands.run(scripts.remove, [nameOf(key)], [
             Scripts.digits(now),
             Scripts.encodeTombstone(tombstone),
             timeToLive(tombstone.until, now)
           ]),
-          (reply) => Exit.succeed(reply === undefined || reply === Scripts.done ? undefined : reply as SessionId)
+          (reply) => Exit.succeed(Scripts.removed(reply))
         ),
       setAside: (key) =>
         commands.run(scripts.setAside, [nameOf(key), `${nameOf(key)}:undecodable`], [String(asideTimeToLive)])
     }
   })
+
+/** `listener` hears of writes; without one, whoever watches a session has to ask. @internal */
+export const make = (
+  commands: Commands.Commands,
+  prefix: string,
+  listener?: Listener
+): Effect.Effect<Listed> =>
+  Effect.zipWith(
+    makeUnlisted(commands, prefix),
+    SubjectList.make(commands, prefix),
+    (unlisted, list) =>
+      listed(
+        listener === undefined
+          ? unlisted
+          : { ...unlisted, changes: { complete: true, of: (key) => listener.changes(nameIn(prefix)(key)) } },
+        list
+      )
+  )

@@ -63,6 +63,10 @@ const replied = (call: Effect.Effect<unknown, Error>): Effect.Effect<Reply, Erro
 /** @internal */
 export const startsWith = (prefix: string) => (error: Error): boolean => error.message.startsWith(prefix)
 
+/** @internal */
+export const failedWith = (exit: Exit.Exit<unknown, Error>, prefix: string): boolean =>
+  Exit.isFailure(exit) && Option.exists(Cause.failureOption(exit.cause), startsWith(prefix))
+
 /**
  * How to retry while a cluster moves a slot: a script may then find only one of its two keys on a node. `ioredis`
  * retries by itself, `redis` does not. The move can take 5 seconds.
@@ -91,9 +95,6 @@ const bySha1 = (
       failedWith(exit, "TRYAGAIN") ? Effect.retry(Effect.suspend(once), whileMoving) : exit
   )
 }
-
-const failedWith = (exit: Exit.Exit<Reply, Error>, prefix: string): boolean =>
-  Exit.isFailure(exit) && Option.exists(Cause.failureOption(exit.cause), startsWith(prefix))
 
 const fromNodeRedis = (client: NodeRedis): Commands => {
   type Calls = Pick<NodeRedis, "eval" | "evalSha" | "get">

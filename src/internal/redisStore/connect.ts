@@ -10,6 +10,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { invalid } from "../options.js"
 import type { NodeRedis } from "./clients.js"
+import { closer } from "./closing.js"
 import { printable } from "./commands.js"
 
 const path = ["RedisStore", "url"]
@@ -46,23 +47,8 @@ export const connect = (
     /** What went wrong since the client was last connected: the same is not told for each new attempt. */
     const told = new Set<string>()
     let ended = false
-    /** Whether a connection is being made. `destroy` would leave it open, so it has to wait for it. */
-    let attempting = true
-    const destroy = () => {
-      if (ended && !attempting && client.isOpen) {
-        client.destroy()
-      }
-    }
-    client.on("reconnecting", () => {
-      attempting = true
-    })
-    client.on("connect", () => {
-      attempting = false
-      destroy()
-    })
+    const close = closer(client)
     client.on("error", (error) => {
-      attempting = false
-      destroy()
       const { message } = printable(error)
       if (!ended && !told.has(message)) {
         told.add(message)
@@ -84,7 +70,7 @@ export const connect = (
       () =>
         Effect.sync(() => {
           ended = true
-          destroy()
+          close()
         })
     )
   })

@@ -1,6 +1,7 @@
 /**
- * The text form of a session in Redis, and the scripts that compare and set it. The module knows nothing of clients,
- * nor of how keys are named.
+ * The text form of a session in Redis, and the scripts that compare and set it. Each that writes a session, but a touch,
+ * publishes an empty message on the channel of the key's name. A user who may not publish is not hindered by it. The
+ * module knows nothing of clients, nor of how keys are named.
  *
  * A session is a head of fixed width with the encoded body behind it; a tombstone is a head alone:
  *
@@ -8,7 +9,9 @@
  *     T <until>
  *     T <until> <successor> <writers>
  *
- * Numbers have 16 digits and the successor's id has 43 characters. Compared with a Redis hash, one string takes 80 to
+ * Numbers have 16 digits and the successor's id has 43 characters. The tombstone of a revoked session names a successor
+ * that no session can have, 43 hyphens. A release that does not know that form finds nothing under it, and so reads the
+ * tombstone as that of a session that has ended. Compared with a Redis hash, one string takes 80 to
  * 300 bytes less. A read is one GET of one reply, a script reads the head without moving the body, and a touch
  * overwrites two numbers in place.
  *
@@ -24,6 +27,7 @@ import * as Encoding from "effect/Encoding"
 import type { SessionId } from "../../SessionToken.js"
 import type { Entry, LiveEntry, Tombstone } from "../../StoreBackend.js"
 import { randomBytes } from "../crypto/hash.js"
+import type { Removed } from "../store/listed.js"
 
 const width = 16
 
@@ -31,8 +35,11 @@ const width = 16
 const writerLength = 12
 const writersKept = 5
 
-/** How long the head is, up to the body. The head of the earlier layout is shorter. */
+/** How long the head is, up to the body. */
 const headLength = 54 + writerLength * writersKept
+
+/** The same of the earlier layout, which is shorter. */
+const headOfEarlierLayout = 54 + writerLength
 
 /** The length of a tombstone up to its successor, and how many writers stand behind it. */
 const tombstoneLength = 62
@@ -56,9 +63,14 @@ export const encode = (entry: LiveEntry): readonly [head: string, body: string] 
   return [`W ${digits(entry.revision)} ${digits(entry.touchedAt)} ${digits(entry.deadline)} ${writer}`, entry.body]
 }
 
+/** What the tombstone of a revoked session has in place of a successor. */
+const revocation = "-".repeat(43)
+
 /** @internal */
-export const encodeTombstone = ({ successor, until }: Tombstone): string =>
-  successor === undefined ? `T ${digits(until)}` : `T ${digits(until)} ${successor}`
+export const encodeTombstone = ({ revoked, successor, until }: Tombstone): string => {
+  const then = successor ?? (revoked === true ? revocation : undefined)
+  return then === undefined ? `T ${digits(until)}` : `T ${digits(until)} ${then}`
+}
 
 /** The entry of a text that can't be read. It never expires, so that nothing overwrites it. @internal */
 export const unreadable: LiveEntry = {
@@ -86,7 +98,10 @@ export const decode = (text: string): Entry => {
   }
   const ended = tombstone.exec(text)
   if (ended !== null) {
-    return { _tag: "Tombstone", until: Number(ended[1]), successor: ended[2] as SessionId | undefined }
+    const [, until, successor] = ended
+    return successor === revocation
+      ? { _tag: "Tombstone", until: Number(until), revoked: true }
+      : { _tag: "Tombstone", until: Number(until), successor: successor as SessionId | undefined }
   }
   return !/^[SW] /.test(text) && laterLayout.test(text) ? later : unreadable
 }
@@ -99,6 +114,21 @@ export const absent = "-"
 
 /** The key is in use. @internal */
 export const taken = "!"
+
+/**
+ * What an answer of `remove` says was there. It is what was removed, the id in a tombstone, or `absent`.
+ * @internal
+ */
+export const removed = (reply: string | undefined): Removed => {
+  if (reply === undefined || reply === absent || reply === revocation) {
+    return { _tag: "Absent" }
+  }
+  if (reply.length === revocation.length) {
+    return { _tag: "Renewed", successor: reply as SessionId }
+  }
+  const entry = decode(reply)
+  return entry._tag === "Entry" ? { _tag: "Removed", entry } : { _tag: "Absent" }
+}
 
 const prelude = `
 local now = tonumber(ARGV[1])
@@ -124,6 +154,7 @@ local function write(key, written, before, body, timeToLive)
   redis.call('SET', key, written .. kept .. ' ' .. body, 'PX', timeToLive)
 end
 local function ends(found) return tonumber(string.sub(found, 3, 18)) or math.huge end
+local function tell(key) redis.pcall('PUBLISH', key, '') end
 `
 
 /** KEYS: the key. ARGV: now, head and body of the session, its time to live. @internal */
@@ -135,6 +166,7 @@ if found ~= '' then
   if not expired then return '${taken}' end
 end
 write(KEYS[1], ARGV[2], nobody, ARGV[3], ARGV[4])
+tell(KEYS[1])
 return '${done}'`
 
 /** KEYS: the key. ARGV: now, the revision to replace, head and body of the session, its time to live. @internal */
@@ -144,6 +176,7 @@ if ours(found, ARGV[3]) then return '${done}' end
 if not live(found) then return '${absent}' end
 if revision(found) ~= ARGV[2] then return redis.call('GET', KEYS[1]) end
 write(KEYS[1], ARGV[3], writers(found), ARGV[4], ARGV[5])
+tell(KEYS[1])
 return '${done}'`
 
 /**
@@ -162,6 +195,7 @@ if next ~= '' then return '${taken}' end
 write(KEYS[2], ARGV[3], nobody, ARGV[4], ARGV[5])
 local buried = string.sub(writers(found), 1, ${writerLength * writersBuried})
 redis.call('SET', KEYS[1], ARGV[6] .. ' ' .. buried, 'PX', ARGV[7])
+tell(KEYS[1])
 return '${done}'`
 
 /** KEYS: the key. ARGV: now, the revision to extend, touchedAt and deadline as in the head, time to live. @internal */
@@ -175,21 +209,25 @@ end
 return '${done}'`
 
 /**
- * KEYS: the key. ARGV: now, the tombstone, its time to live. If there is a tombstone that still counts and names a
- * successor, the answer is the successor's id. A session is ended even if it has expired by this clock, because another
- * process's clock may be behind. A full server rejects even a small tombstone in place of a large session. A logout
- * frees memory and must not fail for lack of it, so the session is then deleted without a tombstone.
+ * KEYS: the key. ARGV: now, the tombstone, its time to live. A session is ended even if it has expired by this clock,
+ * because another process's clock may be behind. The answer is the session, without its body if that has no subject, so
+ * that the logout of an anonymous session moves no data. If there is a tombstone that still counts and names a
+ * successor, the answer is the successor's id. A full server rejects even a small tombstone in place of a large session.
+ * A logout frees memory and must not fail for lack of it, so the session is then deleted without a tombstone.
  * @internal
  */
 export const remove = `${prelude}
 local found = head(KEYS[1])
 if session(found) then
+  local whole = redis.call('GET', KEYS[1])
   local kept = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   if kept.err then redis.call('DEL', KEYS[1]) end
+  tell(KEYS[1])
+  return string.find(whole, '"subject":', ${headOfEarlierLayout}, true) and whole or found
 elseif tombstone(found) and now < ends(found) and string.len(found) >= ${tombstoneLength} then
   return string.sub(found, 20, ${tombstoneLength})
 end
-return '${done}'`
+return '${absent}'`
 
 /** KEYS: the key, the key to move its content to. ARGV: the time to live there. @internal */
 export const setAside = `

@@ -1,0 +1,118 @@
+/**
+ * The list of each subject's sessions in Redis. On a single server it is written by one command. Where a subject's index
+ * and a session's locator lie in different slots, as in a cluster, it is written by two that are sent together. The
+ * server says so, whatever the client is, because a proxy may stand before a cluster. The module knows nothing of what
+ * a session holds.
+ */
+import * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { SessionId } from "../../SessionToken.js"
+import * as Store from "../../Store.js"
+import type { Key } from "../../StoreBackend.js"
+import { afterExit, andThen } from "../runtime/exit.js"
+import type { SubjectList } from "../store/listed.js"
+import * as Commands from "./commands.js"
+import * as ListScripts from "./listScripts.js"
+import { digits } from "./scripts.js"
+import { grace, longest, timeToLive } from "./timeToLive.js"
+
+/** How long after it was listed a session may still be about to be written, in milliseconds. */
+const writtenWithin = 600_000
+
+/** About how many members a page has. */
+const pageSize = "1000"
+
+/** How long the locator of a session that has ended stays, in milliseconds: as long as its tombstone. */
+const locatorAfterEnd = timeToLive(Duration.toMillis(Store.tombstoneTimeToLive), 0)
+
+const prepare = ({ both, index, locator }: ListScripts.Sources) =>
+  Effect.all({ both: Commands.script(both), index: Commands.script(index), locator: Commands.script(locator) })
+
+const prepared = Effect.all({
+  add: prepare(ListScripts.add),
+  remove: prepare(ListScripts.remove),
+  page: Commands.script(ListScripts.page)
+})
+
+type Prepared = Effect.Effect.Success<typeof prepared>["add"]
+
+/** @internal */
+export const make = (commands: Commands.Commands, prefix: string): Effect.Effect<SubjectList> =>
+  Effect.map(prepared, (scripts) => {
+    const indexOf = (subject: string): string => `${prefix}subject:${subject}`
+    const locatorOf = (id: SessionId): string => `${prefix}id:${id}`
+
+    /** Whether the server was seen to refuse one command on both keys. */
+    let apart = false
+
+    const eachApart = (script: Prepared, index: string, locator: string, args: Array<string>) =>
+      Effect.all([commands.run(script.index, [index], args), commands.run(script.locator, [locator], args)], {
+        concurrency: "unbounded",
+        discard: true
+      })
+
+    const write = (script: Prepared, subject: string, key: Key, args: Array<string>): Effect.Effect<void, Error> => {
+      const [index, locator] = [indexOf(subject), locatorOf(key.id)]
+      return apart
+        ? eachApart(script, index, locator, args)
+        : afterExit(commands.run(script.both, [index, locator], args), (exit): Effect.Effect<void, Error> => {
+          if (Commands.failedWith(exit, "CROSSSLOT")) {
+            apart = true
+            return eachApart(script, index, locator, args)
+          }
+          return Exit.asVoid(exit)
+        })
+    }
+
+    const remove = (subject: string, key: Key): Effect.Effect<void, Error> =>
+      write(scripts.remove, subject, key, [ListScripts.member(key), locatorAfterEnd])
+
+    const pageFrom = (subject: string, cursor: string) =>
+      Effect.map(commands.run(scripts.page, [indexOf(subject)], [cursor, pageSize]), (reply = "0") => {
+        const [next = "0", ...members] = reply.split(" ")
+        return [
+          Chunk.unsafeFromArray(members),
+          next === "0" ? Option.none<string>() : Option.some(next)
+        ] as const
+      })
+
+    return {
+      add: (subject, key, until, now) =>
+        write(scripts.add, subject, key, [
+          ListScripts.member(key),
+          digits(until),
+          ListScripts.locator(key, now),
+          timeToLive(until, now),
+          digits(now - grace),
+          String(longest)
+        ]),
+      remove,
+      // a reader of the list finds the tombstone, or later that nothing is there
+      renewed: () => Exit.void,
+      keys: (subject) =>
+        Stream.suspend(() => {
+          const seen = new Set<string>()
+          return Stream.paginateChunkEffect("0", (cursor) => pageFrom(subject, cursor)).pipe(
+            Stream.filter((member) => !seen.has(member) && seen.add(member) !== undefined),
+            Stream.map(ListScripts.ofMember)
+          )
+        }),
+      missing: (subject, key, now) =>
+        andThen(
+          commands.get(locatorOf(key.id)),
+          (found) =>
+            found === undefined || ListScripts.ofLocator(found).listedAt < now - writtenWithin
+              ? remove(subject, key)
+              : Exit.void
+        ),
+      locate: (id) =>
+        andThen(commands.get(locatorOf(id)), (found) =>
+          Exit.succeed(
+            found === undefined ? Option.none() : Option.some({ id, shard: ListScripts.ofLocator(found).shard })
+          ))
+    }
+  })
