@@ -2,20 +2,24 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import {
   Cause,
   ConfigError,
+  Context,
   Effect,
   Either,
   Exit,
   Fiber,
   Inspectable,
   Layer,
+  Queue,
   Redacted,
   Ref,
   Runtime,
   Schedule,
   Scope,
+  Stream,
   TestClock
 } from "effect"
 import * as RedisStore from "effect-session/RedisStore"
+import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { Cluster, Redis } from "ioredis"
@@ -741,7 +745,10 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       it.scoped("a user who may do no more than is documented can do all, and touches no key outside the prefix", () =>
         Effect.gen(function*() {
           const { admin } = yield* open
-          const permitted = "get set getrange setrange pexpire del exists rename eval evalsha".split(" ")
+          const permitted = [
+            ..."eval evalsha get set getrange setrange pexpire pttl del exists rename".split(" "),
+            ..."zadd zscore zrem zremrangebyscore zrevrange zscan publish subscribe unsubscribe".split(" ")
+          ]
           const handshake = "client info".split(" ")
           yield* Effect.promise(() =>
             admin.acl(
@@ -749,21 +756,38 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
               "app",
               "on",
               ">secret",
+              "resetchannels",
               `~${prefix}*`,
+              `&${prefix}*`,
               ...[...permitted, ...handshake].map((c) => `+${c}`)
             )
           )
           yield* Effect.promise(() => admin.script("FLUSH"))
           const client = yield* connect(server.url.replace("//", "//app:secret@"))
-          const store = yield* storeOf({ client, prefix })
-          const token = yield* createSession(store, { n: 0 })
+          const services = yield* Layer.build(RedisStore.layer({ client, prefix }))
+          const store = clocked(Context.get(services, Store.Store))
+          const sessions = Context.get(services, Sessions.Sessions)
+          const token = yield* createSession(store, { n: 0 }, { subject: "ann" })
           const next = yield* drawToken(token)
+          const told = yield* Queue.unbounded<void>()
+          yield* Effect.forkScoped(
+            Stream.runForEach(store.watching!.changes(token), () => Queue.offer(told, undefined))
+          )
+          yield* Queue.take(told)
           yield* increment(store, token)
+          yield* Queue.take(told)
           const record = yield* recordOf(store, token)
           yield* store.touch(token, record.revision, record.deadline + 1)
           yield* store.renew(token, record.revision, next, record)
+          yield* Queue.take(told)
           yield* store.remove(next)
           assert.strictEqual(yield* dataOf(store, next), "Superseded")
+          yield* createSession(store, { n: 0 }, { subject: "ann" })
+          assert.strictEqual(yield* sessions.count("ann"), 1)
+          assert.strictEqual(yield* sessions.revokeAll("ann"), 1)
+          assert.strictEqual(yield* Queue.size(told), 0)
+          const refusals = yield* Effect.promise(() => admin.acl("LOG"))
+          assert.deepStrictEqual(refusals, [])
           const torn = yield* drawToken()
           const key = yield* keyOf(torn)
           yield* Effect.promise(() => admin.rpush(key, "a"))
