@@ -3,12 +3,12 @@
  * `ioredis`, version 5 or newer: one that the store makes from a URL, or one that the app has already. The module knows
  * nothing of HTTP.
  *
- * **Promises.** Every operation is one round trip, a `GET` to read or a script to write; some of a session with a subject
- * take one more. Scripts are atomic on the server and compare revisions. So parallel updates are all kept, a session that
- * was removed or renewed stays ended, and a renewal leaves exactly one live token at every moment. A lost race costs no
- * second trip, because the script answers with the winner's record. A call that a client sends again after a cut
- * connection is carried out once, also if up to four others wrote the session in between. Removing the old token of a
- * renewed session also ends the session that the renewal made, which takes one trip more.
+ * **Promises.** Every operation is one round trip, a `GET` to read or a script to write; some of a session with a
+ * subject take one more. Scripts are atomic on the server and compare revisions. So parallel updates are all kept, a
+ * session that was removed or renewed stays ended, and a renewal leaves exactly one live token at every moment. A lost
+ * race costs no second trip, because the script answers with the winner's record. A call that a client sends again
+ * after a cut connection is carried out once, also if up to four others wrote the session in between. Removing the old
+ * token of a renewed session also ends the session that the renewal made, which takes one trip more.
  *
  * **Time.** The clock of the process that makes the call decides what has expired. The server deletes keys 60 seconds
  * or more after a session's end, so its own clock may be wrong by that much. A record of a later release is neither
@@ -24,30 +24,31 @@
  * failover loses what was not replicated yet. Set `maxmemory-policy noeviction`; otherwise a full server evicts
  * sessions. When it is full, writes fail with a `StoreError` and nothing is half written; removals still succeed. If
  * the client reads from replicas (`useReplicas`, `scaleReads`) or caches on its side, a session that was just removed
- * may be seen for a moment. A user restricted by ACL needs `eval`, `evalsha`, `get`, `set`, `getrange`, `setrange`,
- * `pexpire`, `pttl`, `del`, `exists`, `rename`, `zadd`, `zscore`, `zrem`, `zremrangebyscore`, `zrevrange` and `zscan` on
- * keys with the prefix (`~session:*`), and for `Session.watch` also `publish`, `subscribe` and `unsubscribe` on channels
- * with the prefix (`&session:*`). `KEYS`, `SCAN` and `SCRIPT` are never sent.
+ * may be seen for a moment, and a watcher that is told of a change may read what was there before. A user restricted by
+ * ACL needs `eval`, `evalsha`, `get`, `set`, `getrange`, `setrange`, `pexpire`, `pttl`, `del`, `exists`, `rename`,
+ * `zadd`, `zscore`, `zrem`, `zremrangebyscore`, `zrevrange` and `zscan` on keys with the prefix (`~session:*`), and for
+ * `Session.watch` also `publish`, `subscribe` and `unsubscribe` on channels with the prefix (`&session:*`). `KEYS`,
+ * `SCAN` and `SCRIPT` are never sent.
  *
- * **Sessions by subject.** `layer` provides `Sessions` too. A subject has a sorted set, `prefix` and `subject:` with the
- * subject's SHA-256, and each of its sessions a key `prefix` and `id:` with the session's public id. No key's name shows
- * a subject. A session is listed before it is written and taken off after it has ended, so after a crash it may be listed
- * and dead, but never alive and unlisted; a reader leaves out what is dead. `Sessions.revoke` finds only sessions that
- * have a subject. A list reads all sessions of its subject, one `GET` each.
+ * **Sessions by subject.** `layer` provides `Sessions` too. A subject has a sorted set, `prefix` and `subject:` with
+ * the subject's SHA-256, and each of its sessions a key `prefix` and `id:` with the session's public id. No key's name
+ * shows a subject. A session is listed before it is written and taken off after it has ended, so after a crash it may
+ * be listed and dead, but never alive and unlisted; a reader leaves out what is dead. `Sessions.revoke` finds only
+ * sessions that have a subject. A list reads all sessions of its subject, one `GET` each.
  *
  * **Changes.** A store tells `Session.watch` of a write by publishing on the channel of the key's name. It listens on a
  * connection of its own, which it opens, with the client's settings, while somebody watches: one for all watchers, and
  * one subscription a session. If the connection is lost, another is opened, after at most 5 seconds. Until one stands,
- * watchers are told to ask after each attempt, and all of them once when it does. The first failure is logged as a warning,
- * and the return at level info. A user who may not subscribe is treated like that too. If the user of a process may not
- * publish, its writes are not told. `createSentinel` of the package `redis` gives no such connection, so its watchers ask
- * at an interval.
+ * watchers are told to ask after each attempt, and all of them once when it does. The first failure is logged as a
+ * warning, and the return at level info. A user who may not subscribe is treated like that too. If the user of a
+ * process may not publish, its writes are not told. `createSentinel` of the package `redis` gives no such connection,
+ * so its watchers ask at an interval.
  *
  * **Costs.** A read is one `GET`, a write is one `EVALSHA`. A write that begins or renews a session with a subject, or
- * prolongs its absolute bound, takes one more before it, and its logout one more after it. In a cluster each of these is
- * two that are sent together, since the subject's list lies in another slot. The first use of each script after a server's
- * start, a failover or `SCRIPT FLUSH` takes one trip more. A session takes the bytes of its JSON text and 250 to 450 more,
- * and 200 to 300 more again with a subject.
+ * prolongs its absolute bound, takes one more before it, and its logout one more after it. In a cluster each of these
+ * is two that are sent together, since the subject's list lies in another slot. The first use of each script after a
+ * server's start, a failover or `SCRIPT FLUSH` takes one trip more. A session takes the bytes of its JSON text and 250
+ * to 450 more, and 200 to 300 more again with a subject.
  *
  * @since 0.1.0
  */
@@ -190,8 +191,8 @@ export const make = <E = never, R = never>(
  *
  * **With a `url`** the store makes the client, with the package `redis`, and closes it with the layer. It connects in
  * the background: the layer is built also while the server is down, and works once the server is there. The client
- * connects again by itself, after at most about two seconds. Each kind of failure is logged as a warning, once until the
- * connection is back, and the return at level info.
+ * connects again by itself, after at most about two seconds. Each kind of failure is logged as a warning, once until
+ * the connection is back, and the return at level info.
  *
  * **With a `client`** the app decides how it connects. A client of `redis` needs a listener for `error`; without one,
  * Node ends the process when the connection is lost. Release it by `destroy` (`disconnect` for `ioredis`): `close` and

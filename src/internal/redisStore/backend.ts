@@ -1,6 +1,6 @@
 /**
- * Redis as a backend of sessions: each operation is one command, and one more where a subject's list changes. The module knows how keys are named, and nothing of
- * how a client sends commands.
+ * Redis as a backend of sessions: each operation is one command, and one more where a subject's list changes. The
+ * module knows how keys are named, and nothing of how a client sends commands.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -4,9 +4,9 @@
  *     the index of a subject: a sorted set of `<shard><id>`, by the time until which each is listed
  *     the locator of an id:   <shard> <when it was listed: 16 digits>
  *
- * The locator finds a session whose public id alone is known. Each script is there for both keys together and for either
- * alone, because in a cluster they lie in different slots. All three take the same arguments. The module knows nothing of
- * clients, nor of how keys are named.
+ * The locator finds a session whose public id alone is known. Each script is there for both keys together and for
+ * either alone, because in a cluster they lie in different slots. All three take the same arguments. The module knows
+ * nothing of clients, nor of how keys are named.
  */
 import type { SessionId } from "../../SessionToken.js"
 import type { Key } from "../../StoreBackend.js"
@@ -32,9 +32,9 @@ const sources = (index: (key: string) => string, locator: (key: string) => strin
  * ARGV: the member, until when it is listed, the locator, the time to live of both, the bound below which members are
  * dropped, and the longest time to live.
  *
- * A member's bound is never lowered: the write that it is listed for may be refused, and then another session of a later
- * bound is still there. The index lives as long as its last member. A full server refuses the first write of a script,
- * never a later one, so the writes that take memory come first.
+ * A member's bound is never lowered: the write that it is listed for may be refused, and then another session of a
+ * later bound is still there. The index lives as long as its last member. A full server refuses the first write of a
+ * script, never a later one, so the writes that take memory come first.
  *
  * @internal
  */
@@ -56,8 +56,8 @@ redis.call('SET', ${key}, ARGV[3], 'PX', string.format('%.0f', timeToLive))
 )
 
 /**
- * ARGV: the member, the time to live of the locator. The locator stays as long as a tombstone does, because the tombstone
- * of a renewed session leads to its successor.
+ * ARGV: the member, the time to live of the locator. The locator stays as long as a tombstone does, because the
+ * tombstone of a renewed session leads to its successor.
  *
  * @internal
  */
@@ -67,9 +67,9 @@ export const remove: Sources = sources(
 )
 
 /**
- * KEYS: the index. ARGV: the cursor, about how many members to answer. The answer is the next cursor and the members, with
- * spaces between them. A member that is there from the first page to the last is answered, perhaps more than once. By
- * rank, pages would move while members are taken off, and one could be missed.
+ * KEYS: the index. ARGV: the cursor, about how many members to answer. The answer is the next cursor and the members,
+ * with spaces between them. A member that is there from the first page to the last is answered, perhaps more than once.
+ * By rank, pages would move while members are taken off, and one could be missed.
  *
  * @internal
  */

@@ -1,10 +1,9 @@
 /**
  * Tells the watchers of each channel, in this process, of what is published there. All share one connection, which is
- * open while at least one channel is watched, and one subscription a channel. The module knows nothing of Redis clients,
- * nor of what the channels stand for.
+ * open while at least one channel is watched, and one subscription a channel. The module knows nothing of Redis
+ * clients, nor of what the channels stand for.
  */
-import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
+import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -17,13 +16,14 @@ import type { Open } from "./subscriber.js"
 /** @internal */
 export interface Listener {
   /**
-   * Emits once when the subscription stands, at each message, and once more when the subscription stands again after the
-   * connection was lost. While there is no connection, it emits after each attempt, so that whoever watches asks instead.
+   * Emits once when the subscription stands, at each message, and once more when the subscription stands again after
+   * the connection was lost. While there is no connection, it emits after each attempt, so that whoever watches asks
+   * instead.
    */
   readonly changes: (channel: string) => Stream.Stream<void>
 }
 
-/** How long to wait before a connection is opened again, in milliseconds: each time twice as long, up to the longest. */
+/** How long to wait, in milliseconds, before a connection is opened again: each time twice as long, up to the longest. */
 const firstPause = 100
 const longestPause = 5000
 
@@ -35,7 +35,8 @@ const patience = Duration.seconds(10)
 
 /** A connection's fiber, and what it has to do. */
 interface Listening {
-  /** Signals that channels began or ceased to be watched. */
+  /** The channels that began or ceased to be watched, and the signal that there are some. */
+  readonly changed: Set<string>
   readonly work: Queue.Queue<void>
   /** The channels whose subscription stands. */
   readonly standing: Set<string>
@@ -44,6 +45,11 @@ interface Listening {
 
 const signal = (queue: Queue.Enqueue<void>): void => {
   queue.unsafeOffer(undefined)
+}
+
+const change = ({ changed, work }: Listening, channel: string): void => {
+  changed.add(channel)
+  signal(work)
 }
 
 /** Connections are opened by `open`, and closed with the scope at the latest. @internal */
@@ -56,20 +62,21 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
 
     const notify = (channel: string): void => watchers.get(channel)?.forEach(signal)
 
-    /** Subscribes to what is watched, and no more to what is not. */
+    /** Subscribes to what began to be watched, and no more to what ceased to be. */
     const reconcile = (
-      { standing }: Listening,
+      { changed, standing }: Listening,
       subscriber: Effect.Effect.Success<ReturnType<Open>>
     ): Effect.Effect<void, Error> =>
       Effect.suspend(() => {
-        const missing = Chunk.fromIterable([...watchers.keys()].filter((channel) => !standing.has(channel)))
-        const idle = Chunk.fromIterable([...standing].filter((channel) => !watchers.has(channel)))
-        idle.pipe(Chunk.forEach((channel) => standing.delete(channel)))
+        const [ceased, began] = Arr.partition(changed, (channel) => watchers.has(channel))
+        const idle = ceased.filter((channel) => standing.delete(channel))
+        const missing = began.filter((channel) => !standing.has(channel))
+        changed.clear()
         return Effect.zipRight(
-          Effect.forEach(Chunk.chunksOf(idle, atOnce), (channels) => subscriber.unsubscribe([...channels])),
-          Effect.forEach(Chunk.chunksOf(missing, atOnce), (channels) =>
-            Effect.map(subscriber.subscribe([...channels]), () =>
-              Chunk.forEach(channels, (channel) => {
+          Effect.forEach(Arr.chunksOf(idle, atOnce), subscriber.unsubscribe, { discard: true }),
+          Effect.forEach(Arr.chunksOf(missing, atOnce), (channels) =>
+            Effect.map(subscriber.subscribe(channels), () =>
+              channels.forEach((channel) => {
                 standing.add(channel)
                 notify(channel)
               })), { discard: true })
@@ -83,6 +90,7 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
     const listen = (listening: Listening): Effect.Effect<never, Error> =>
       Effect.gen(function*() {
         const subscriber = yield* waiting("connect")(open(notify))
+        watchers.forEach((_, channel) => listening.changed.add(channel))
         const serve = reconcile(listening, subscriber).pipe(
           Effect.zipRight(Effect.suspend(() => {
             failures = 0
@@ -105,7 +113,7 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
             listening.standing.clear()
             watchers.forEach((queues) => queues.forEach(signal))
             const pause = Math.min(firstPause * 2 ** failures++, longestPause)
-            const warning = told || Cause.isInterruptedOnly(cause)
+            const warning = told
               ? Effect.void
               : Effect.logWarning(
                 "RedisStore: changes of sessions are not heard, whoever watches one asks instead",
@@ -119,7 +127,7 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
       )
 
     const start = Effect.gen(function*() {
-      const listening: Listening = { work: yield* Queue.sliding<void>(1), standing: new Set() }
+      const listening: Listening = { changed: new Set(), work: yield* Queue.sliding<void>(1), standing: new Set() }
       current = listening
       // in the store's own context: the fiber outlives the request that watched first
       listening.fiber = Runtime.runFork(runtime)(keepListening(listening), { scope })
@@ -136,7 +144,11 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
         if (current === undefined) {
           return start
         }
-        signal(current.standing.has(channel) ? queue : current.work)
+        if (current.standing.has(channel)) {
+          signal(queue)
+        } else {
+          change(current, channel)
+        }
         return Effect.void
       })
 
@@ -147,8 +159,11 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
           return Effect.void
         }
         watchers.delete(channel)
-        if (current === undefined || watchers.size > 0) {
-          current?.work.unsafeOffer(undefined)
+        if (current === undefined) {
+          return Effect.void
+        }
+        if (watchers.size > 0) {
+          change(current, channel)
           return Effect.void
         }
         const { fiber } = current

@@ -1,7 +1,7 @@
 /**
- * The text form of a session in Redis, and the scripts that compare and set it. Each that writes a session, but a touch,
- * publishes an empty message on the channel of the key's name. A user who may not publish is not hindered by it. The
- * module knows nothing of clients, nor of how keys are named.
+ * The text form of a session in Redis, and the scripts that compare and set it. Each that writes a session, but a
+ * touch, publishes an empty message on the channel of the key's name. A user who may not publish is not hindered by it.
+ * The module knows nothing of clients, nor of how keys are named.
  *
  * A session is a head of fixed width with the encoded body behind it; a tombstone is a head alone:
  *
@@ -212,8 +212,8 @@ return '${done}'`
  * KEYS: the key. ARGV: now, the tombstone, its time to live. A session is ended even if it has expired by this clock,
  * because another process's clock may be behind. The answer is the session, without its body if that has no subject, so
  * that the logout of an anonymous session moves no data. If there is a tombstone that still counts and names a
- * successor, the answer is the successor's id. A full server rejects even a small tombstone in place of a large session.
- * A logout frees memory and must not fail for lack of it, so the session is then deleted without a tombstone.
+ * successor, the answer is the successor's id. A full server rejects even a small tombstone in place of a large
+ * session. A logout frees memory and must not fail for lack of it, so the session is then deleted without a tombstone.
  * @internal
  */
 export const remove = `${prelude}

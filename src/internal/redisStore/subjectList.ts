@@ -1,8 +1,8 @@
 /**
- * The list of each subject's sessions in Redis. On a single server it is written by one command. Where a subject's index
- * and a session's locator lie in different slots, as in a cluster, it is written by two that are sent together. The
- * server says so, whatever the client is, because a proxy may stand before a cluster. The module knows nothing of what
- * a session holds.
+ * The list of each subject's sessions in Redis. On a single server it is written by one command. Where a subject's
+ * index and a session's locator lie in different slots, as in a cluster, it is written by two that are sent together.
+ * The server says so, whatever the client is, because a proxy may stand before a cluster. The module knows nothing of
+ * what a session holds.
  */
 import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"

@@ -81,15 +81,18 @@ const call = (f: () => Promise<unknown>): Effect.Effect<void, Error> =>
 const connected = (subscriber: Subscriber, connect: () => Promise<unknown>): Effect.Effect<Subscriber, Error> =>
   Effect.as(Effect.raceFirst(call(connect), subscriber.lost), subscriber)
 
-const byNodeRedis = (duplicate: () => Promise<NodeRedisConnection>): Open => (hear) =>
+const byNodeRedis = (pick: () => Promise<NodeRedis>): Open => (hear) =>
   Effect.gen(function*() {
     const lost = yield* Deferred.make<never, Error>()
-    const client = yield* Effect.acquireRelease(
-      Effect.tryPromise({ try: duplicate, catch: printable }).pipe(
-        Effect.map((client) => ({ client, close: closer(client) }))
-      ),
+    // to find a node may take long, and must not keep anybody from giving up
+    const from = yield* Effect.tryPromise({ try: pick, catch: printable })
+    const { client } = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const client = from.duplicate()
+        return { client, close: closer(client) }
+      }),
       ({ close }) => Effect.sync(close)
-    ).pipe(Effect.map(({ client }) => client))
+    )
     const onLost = (error: unknown = "the connection was closed") =>
       Deferred.unsafeDone(lost, Effect.fail(printable(error)))
     client.on("error", onLost)
@@ -103,7 +106,7 @@ const byNodeRedis = (duplicate: () => Promise<NodeRedisConnection>): Open => (he
   })
 
 /** It connects once, so that its end is the loss of the connection. */
-const once = { lazyConnect: true, retryStrategy: null, autoResubscribe: false }
+const once = { lazyConnect: true, retryStrategy: null }
 
 const byIoRedis = (pick: () => IoRedis | undefined, keyPrefix = ""): Open => (hear) =>
   Effect.gen(function*() {
@@ -163,15 +166,15 @@ export const fromClient = (client: object): Open | undefined => {
   }
   if (has(client, "nodeClient") && has(client, "getRandomNode")) {
     const cluster = client as unknown as NodeRedisCluster
-    return byNodeRedis(async () => (await cluster.nodeClient(cluster.getRandomNode())).duplicate())
+    return byNodeRedis(async () => cluster.nodeClient(cluster.getRandomNode()))
   }
   if (has(client, "duplicate")) {
     const single = client as unknown as NodeRedis
-    return byNodeRedis(async () => single.duplicate())
+    return byNodeRedis(async () => single)
   }
   if (has(client, "execute")) {
     const pool = client as unknown as NodeRedisPool
-    return byNodeRedis(() => pool.execute((client) => client.duplicate()))
+    return byNodeRedis(() => pool.execute((client) => client))
   }
   return undefined
 }

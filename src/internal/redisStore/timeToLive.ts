@@ -5,7 +5,10 @@
 /** How long after its end a key is deleted, in milliseconds, for readers whose clock is behind. @internal */
 export const grace = 60_000
 
-/** The longest time to live that is sent, in milliseconds: a hundred years. Much longer ones overflow in Redis. @internal */
+/**
+ * The longest time to live that is sent, in milliseconds: a hundred years. Much longer ones overflow in Redis.
+ * @internal
+ */
 export const longest = 3_155_760_000_000
 
 /** The time to live of what ends at `bound`, as an argument of a command. @internal */
