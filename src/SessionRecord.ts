@@ -52,7 +52,7 @@ export interface SessionRecord {
   readonly authenticatedAt?: number
   /**
    * Until when the session is listed under its subject, in a store whose list may forget it then. A store writes it; a
-   * later absolute bound has to be listed first.
+   * later absolute bound has to be listed first. An update to another subject has to leave it out; a renewal need not.
    */
   readonly listedUntil?: number
   /** The subject under which it is listed until then. It is never encoded: a record is read with its own subject. */

@@ -58,6 +58,25 @@ export interface Listed extends Backend {
   readonly subjects: Subjects
 }
 
+/**
+ * Takes a session that has ended off the list. Where the list can't be written now, a reader of it finds the tombstone
+ * later. Most bodies tell without being decoded that they have no subject.
+ *
+ * @internal
+ */
+export const unlisting = (list: SubjectList) => (key: Key, { body }: LiveEntry): Effect.Effect<void> => {
+  if (!body.includes("\"subject\":")) {
+    return Exit.void
+  }
+  const record = SessionRecord.decode(body, { revision: 0, touchedAt: 0, deadline: 0 })
+  return record._tag === "Left" || record.right.subject === undefined
+    ? Exit.void
+    : afterExit(
+      andThen(subjectHash(record.right.subject), (subject) => list.remove(subject, key)),
+      () => Exit.void
+    )
+}
+
 /** How many listed sessions are read at a time. */
 const readTogether = 64
 
@@ -68,16 +87,7 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
       ? write()
       : andThen(list.add(entry.subject, key, entry.listUntil, now), write)
 
-  /** The session has ended. Where the list can't be written now, a reader of it finds the tombstone later. */
-  const unlist = (key: Key, { body }: LiveEntry): Effect.Effect<void> => {
-    const record = SessionRecord.decode(body, { revision: 0, touchedAt: 0, deadline: 0 })
-    return record._tag === "Left" || record.right.subject === undefined
-      ? Exit.void
-      : afterExit(
-        andThen(subjectHash(record.right.subject), (subject) => list.remove(subject, key)),
-        () => Exit.void
-      )
-  }
+  const unlist = unlisting(list)
 
   const end = (key: Key, tombstone: Tombstone, now: number): Effect.Effect<Removed, unknown> =>
     andThen(
