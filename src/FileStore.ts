@@ -32,6 +32,7 @@ import * as Path from "@effect/platform/Path"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
@@ -44,8 +45,9 @@ import * as Disk from "./internal/fileStore/disk.js"
 import * as Format from "./internal/fileStore/format.js"
 import * as Swap from "./internal/fileStore/swap.js"
 import * as checks from "./internal/options.js"
+import * as Sessions from "./Sessions.js"
 import * as Store from "./Store.js"
-import { fromBackend } from "./StoreBackend.js"
+import { fromBackend, sessions } from "./StoreBackend.js"
 
 /**
  * What an acknowledged write survives. With `rename` it survives the death of the process. With `fsync` it also
@@ -71,6 +73,8 @@ export interface Options {
   /** What an acknowledged write survives. Default `rename`. */
   readonly durability?: Durability | undefined
 }
+
+type Backend = ReturnType<typeof backend.make>
 
 const checkDirectory = (directory: string): checks.Checked<string> =>
   typeof directory !== "string" || directory.trim() === "" || directory.includes("\u0000")
@@ -123,16 +127,10 @@ const warnOfOthers = (
           `To deny it, run: chmod 700 ${directory}`
       ))
 
-/**
- * Makes a file store. Fails with a `ConfigError` if the folder can't be made or written, or if its file system has no
- * hard links. The sweep stops with the scope.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make = (
+/** The folder as a backend: what both services are made of. */
+const open = (
   options: Options
-): Effect.Effect<Store.Store, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path | Scope.Scope> =>
+): Effect.Effect<Backend, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path | Scope.Scope> =>
   Effect.gen(function*() {
     const fileSystem = yield* FileSystem.FileSystem
     const path = yield* Path.Path
@@ -155,8 +153,22 @@ export const make = (
     )
     const files = Swap.make({ disk, fileSystem, path, directory, sync: durability === "fsync" })
     yield* Effect.addFinalizer(() => files.tidy)
-    return yield* fromBackend(backend.make(files), { name: "FileStore" })
+    return backend.make(files)
   })
+
+const toStore = (kept: Backend) => fromBackend(kept, { name: "FileStore" })
+
+/**
+ * Makes a file store. Fails with a `ConfigError` if the folder can't be made or written, or if its file system has no
+ * hard links. The sweep stops with the scope. To look sessions up by subject, use `layer`, which provides `Sessions` too.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<Store.Store, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path | Scope.Scope> =>
+  Effect.flatMap(open(options), toStore)
 
 /**
  * Keeps sessions in a folder. Fails with a `ConfigError` if the folder can't be used.
@@ -174,8 +186,14 @@ export const make = (
  */
 export const layer = (
   options: Options
-): Layer.Layer<Store.Store, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path> =>
-  Layer.scoped(Store.Store, make(options))
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path> =>
+  Layer.scopedContext(
+    Effect.flatMap(open(options), (kept) =>
+      Effect.map(toStore(kept), (store) =>
+        Context.make(Store.Store, store).pipe(
+          Context.add(Sessions.Sessions, sessions(kept.subjects, "FileStore"))
+        )))
+  )
 
 const variables: environment.Variables<Options> = {
   directory: environment.required("SESSION_DIRECTORY", Config.string),
@@ -191,5 +209,5 @@ const variables: environment.Variables<Options> = {
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Partial<Options>> = {}
-): Layer.Layer<Store.Store, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path> =>
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError, FileSystem.FileSystem | Path.Path> =>
   environment.layerConfig("FileStore", variables, options, layer)

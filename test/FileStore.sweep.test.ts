@@ -179,7 +179,7 @@ describe("FileStore: how long a sweep rests", () => {
         [Clock.ClockTypeId]: Clock.ClockTypeId,
         currentTimeNanos: Effect.sync(() => BigInt(Math.round((clock.slept + worked) * 1_000_000)))
       }
-      const { sweep } = Sweep.make(files, () => Effect.void)
+      const { sweep } = Sweep.make(files, () => Effect.void, () => Effect.void)
       let longest = 0
       for (let visited = 500; visited === 500;) {
         const before = clock.slept

@@ -1,10 +1,13 @@
 /**
  * The sessions of a subject: one set of tests for every store that provides `Sessions`, and what is left of each.
  */
+import { FileSystem } from "@effect/platform"
+import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Chunk, Clock, Effect, Exit, Fiber, Layer, Option, Stream, TestClock } from "effect"
 import { CookieState, HttpMiddleware, MemoryStore, Session, Sessions, SessionToken, Store } from "effect-session"
 import type { SessionRecord } from "effect-session"
+import * as FileStore from "effect-session/FileStore"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SqlStore from "effect-session/SqlStore"
 import * as testing from "effect-session/testing"
@@ -266,7 +269,7 @@ const suite = (name: string, services: Layer.Layer<Store.Store | Sessions.Sessio
         assert.deepStrictEqual([yield* idsOf(ann), yield* idsOf(bob)], [[id], []])
         yield* write((record) => withData(record, { n: 1 }))
         assert.deepStrictEqual([yield* idsOf(ann), yield* idsOf(bob)], [[id], []])
-        yield* write((record) => ({ ...record, subject: bob }))
+        yield* write(({ listedUntil: _, ...record }) => ({ ...record, subject: bob }))
         assert.deepStrictEqual([yield* idsOf(ann), yield* idsOf(bob)], [[], [id]])
         const renewed = yield* renew(token, (record) => ({ ...record, subject: ann }))
         assert.deepStrictEqual([yield* idsOf(ann), yield* idsOf(bob)], [[renewed.id], []])
@@ -348,6 +351,16 @@ const suite = (name: string, services: Layer.Layer<Store.Store | Sessions.Sessio
   })
 
 suite("MemoryStore", MemoryStore.layer())
+
+suite(
+  "FileStore",
+  FileSystem.FileSystem.pipe(
+    Effect.flatMap((fileSystem) => fileSystem.makeTempDirectoryScoped({ prefix: "filestore-" })),
+    Effect.map((directory) => FileStore.layer({ directory })),
+    Layer.unwrapScoped,
+    Layer.provide(NodeContext.layer)
+  )
+)
 
 for (const database of Fixture.databases) {
   describe.skipIf(database.missing !== undefined)(Fixture.title("Sessions", database), () => {

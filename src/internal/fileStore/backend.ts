@@ -9,7 +9,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as SessionRecord from "../../SessionRecord.js"
-import type * as SessionToken from "../../SessionToken.js"
 import * as Backend from "../../StoreBackend.js"
 import { repeatedToken } from "../options.js"
 import { carriedOn } from "../runtime/background.js"
@@ -17,7 +16,10 @@ import type { Running } from "../runtime/caller.js"
 import { afterExit, andThen } from "../runtime/exit.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
 import { attempt } from "../runtime/pending.js"
+import { Signals } from "../runtime/signals.js"
+import * as Listed from "../store/listed.js"
 import * as Format from "./format.js"
+import * as Subjects from "./subjects.js"
 import * as Swap from "./swap.js"
 import * as Sweep from "./sweep.js"
 
@@ -42,10 +44,17 @@ const makeSetAside = (files: Swap.Files) => (id: string): Effect.Effect<void, Pl
   }).pipe(Effect.catchIf(Swap.isNotFound, () => Effect.void))
 
 /** @internal */
-export const make = (files: Swap.Files): Backend.Backend => {
+export const make = (files: Swap.Files): Listed.Listed => {
   const mutex = KeyedMutex.make()
+  const signals = new Signals<string>()
+  const subjects = Subjects.make(files)
+  const unlist = Listed.unlisting(subjects)
   const setAside = makeSetAside(files)
-  const { note, sweep, untilDue } = Sweep.make(files, setAside)
+  const { note, sweep, untilDue } = Sweep.make(
+    files,
+    setAside,
+    (id, entry) => unlist(Subjects.keyOf(id), entry)
+  )
 
   /**
    * Runs an operation while no other one in this process uses its ids, so that locks are contended only by other
@@ -84,6 +93,17 @@ export const make = (files: Swap.Files): Backend.Backend => {
 
   const sound = (id: string, found: Format.Found) =>
     found?._tag === "Corrupt" ? Effect.as(setAside(id), undefined) : Sweep.resolve(files, id, found)
+
+  /** The same for a write, of which those are told who watch the ids, whatever became of it. */
+  const writing = <A, E>(
+    ids: ReadonlyArray<string>,
+    f: (waited: boolean) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E> =>
+    alone(ids, (waited) =>
+      afterExit(f(waited), (exit) => {
+        ids.forEach((id) => signals.notify(id))
+        return exit
+      }))
 
   /** Decides by the content that counts. */
   const deciding =
@@ -221,23 +241,26 @@ export const make = (files: Swap.Files): Backend.Backend => {
       })
     )
 
-  const remove: Backend.Backend["remove"] = ({ id }, tombstone, now) =>
+  const end: Listed.Unlisted["end"] = ({ id }, tombstone, now) =>
     files.swap(
       id,
       now,
       undefined,
-      deciding(id, (current, found): Swap.Decision<SessionToken.SessionId | undefined> =>
-        current?._tag === "Entry"
-          ? {
+      deciding(id, (current, found): Swap.Decision<Listed.Removed> => {
+        if (current?._tag === "Entry") {
+          return {
             _tag: "Write",
             base: Format.baseOf(found),
             content: (nonce) => Format.encodeTombstone(tombstone, nonce),
-            value: undefined
+            value: { _tag: "Removed", entry: current }
           }
-          : Swap.answer(Backend.isTaken(current, now) ? current?.successor : undefined))
+        }
+        const successor = Backend.isTaken(current, now) ? current?.successor : undefined
+        return Swap.answer(successor === undefined ? { _tag: "Absent" } : { _tag: "Renewed", successor })
+      })
     )
 
-  return {
+  const unlisted: Listed.Unlisted = {
     get: ({ id }) =>
       andThen(
         files.read(id),
@@ -245,11 +268,11 @@ export const make = (files: Swap.Files): Backend.Backend => {
       ),
     insert: (key, entry, now) => {
       note(key.id, entry.deadline)
-      return alone([key.id], () => insert(key, entry, now))
+      return writing([key.id], () => insert(key, entry, now))
     },
     replace: ({ id }, revision, entry, now) => {
       note(id, entry.deadline)
-      return alone(
+      return writing(
         [id],
         (waited) => replaceWith(id, revision, now, waited, (nonce) => Format.encodeLive(entry, nonce, 0))
       )
@@ -257,17 +280,19 @@ export const make = (files: Swap.Files): Backend.Backend => {
     rename: (key, revision, next, entry, tombstone, now) => {
       note(key.id, tombstone.until)
       note(next.id, entry.deadline)
-      return alone([key.id, next.id], (waited) => rename(key, revision, next, entry, tombstone, now, waited))
+      return writing([key.id, next.id], (waited) => rename(key, revision, next, entry, tombstone, now, waited))
     },
     extend: (key, revision, deadline, now) => alone([key.id], () => extend(key, revision, deadline, now)),
-    remove: (key, tombstone, now) => {
+    end: (key, tombstone, now) => {
       note(key.id, tombstone.until)
-      return alone([key.id], () => remove(key, tombstone, now))
+      return writing([key.id], () => end(key, tombstone, now))
     },
     setAside: ({ id }) => alone([id], () => setAside(id)),
     sweep,
-    untilDue
+    untilDue,
+    changes: { complete: false, of: ({ id }) => signals.stream(id) }
   }
+  return Listed.make(unlisted, subjects)
 }
 
 /** Fails a renewal whose new token is in use, so that no session ends for it (S05). */

@@ -41,6 +41,10 @@ export class Deadlines {
     }
   }
 
+  has(id: string): boolean {
+    return this.shards.get(id.charAt(0))?.has(id) === true
+  }
+
   /** The deadline of an id, which is forgotten with it. */
   take(id: string): number | undefined {
     const shard = this.shards.get(id.charAt(0))

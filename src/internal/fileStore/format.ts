@@ -59,7 +59,13 @@ export const encodeLive = (
 
 /** @internal */
 export const encodeTombstone = (tombstone: Backend.Tombstone, nonce: string): Uint8Array =>
-  encoder.encode(`${magic} ${version} T ${nonce} ${tombstone.successor ?? "-"} ${tombstone.until}\n`)
+  encoder.encode(
+    `${magic} ${version} T ${nonce} ${tombstone.successor ?? "-"} ${tombstone.until}\n` +
+      (tombstone.revoked === true ? revoked : "")
+  )
+
+/** The body of a revoked session's tombstone. Any other has none, and an older release reads over it. */
+const revoked = "revoked"
 
 const optional = (text: string): string | undefined => text === "-" ? undefined : text
 
@@ -95,7 +101,8 @@ export const decode = (bytes: Uint8Array): Content | CorruptFile => {
       _tag: "Tombstone",
       nonce,
       until,
-      successor: link as SessionToken.SessionId | undefined
+      successor: link as SessionToken.SessionId | undefined,
+      ...(text.slice(end + 1) === revoked ? { revoked: true } : undefined)
     }
   }
   return corrupt
@@ -141,6 +148,20 @@ export const setAside = (id: string, nonce: string): string => `${id}.${nonce}.c
 /** @internal */
 export const trash = (nonce: string): string => `${nonce}.trash`
 
+/** The folder of the lists of sessions by subject. It is made when the first session of a subject is. @internal */
+export const lists = "subjects"
+
+/**
+ * The folder of a subject's list, given the subject's hash. A few subjects share it, so that there are 4096 of them at
+ * most and none ever needs to be deleted: `FileSystem` can't delete a folder only if it is empty.
+ *
+ * @internal
+ */
+export const listFolder = (subject: string): string => `${lists}/${subject.slice(0, 2)}`
+
+/** The empty file that lists a session under its subject, given the subject's hash. @internal */
+export const listed = (subject: string, id: string): string => `${listFolder(subject)}/${subject}.${id}`
+
 /** A part of a name that is used only once, made of the time, the process and a counter. @internal */
 export const nonce = (now: number, process: string, count: number): string =>
   `${Math.max(0, Math.trunc(now)).toString(36)}-${process}-${count.toString(36)}`
@@ -155,9 +176,13 @@ type Named =
   | { readonly _tag: "SetAside"; readonly nonce: string }
   | { readonly _tag: "Lock"; readonly id: string; readonly base: string }
   | { readonly _tag: "Trash" }
+  | { readonly _tag: "ListFolder" }
+  | { readonly _tag: "Listed"; readonly id: string }
 
 const session = /^[A-Za-z0-9_-]{43}$/
 const derived = /^([A-Za-z0-9_-]{43})\.([^.]+)(?:\.([^.]+))?\.(tmp|lock|corrupt)$/
+const listFolders = /^subjects(?:\/[A-Za-z0-9_-]{2})?$/
+const listedSession = /^subjects\/[A-Za-z0-9_-]{2}\/[A-Za-z0-9_-]{43}\.([A-Za-z0-9_-]{43})$/
 const trashed = /^[0-9a-z]+-[0-9a-z]+-[0-9a-z]+\.trash$/
 
 /** The kind of file that a name stands for; `undefined` for a file that is not ours. @internal */
@@ -167,6 +192,10 @@ export const parseName = (name: string): Named | undefined => {
   }
   if (trashed.test(name)) {
     return { _tag: "Trash" }
+  }
+  if (name.startsWith(lists)) {
+    const id = listedSession.exec(name)?.[1]
+    return id !== undefined ? { _tag: "Listed", id } : listFolders.test(name) ? { _tag: "ListFolder" } : undefined
   }
   const match = derived.exec(name)
   if (match === null) {

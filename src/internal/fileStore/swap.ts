@@ -27,6 +27,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as crypto from "../crypto/hash.js"
 import { afterExit, andThen, catchAll } from "../runtime/exit.js"
 import type { Disk } from "./disk.js"
@@ -69,13 +70,21 @@ export interface Files {
   /** Gives a file a second name. The answer is false if that name exists. */
   readonly link: (from: string, to: string) => Effect.Effect<boolean, PlatformError.PlatformError>
   readonly rename: (from: string, to: string) => Effect.Effect<void, PlatformError.PlatformError>
-  /** Makes renames and links survive a loss of power, if the durability is `fsync`. */
-  readonly syncFolder: () => Effect.Effect<void, PlatformError.PlatformError>
+  /** Makes renames and links survive a loss of power, if the durability is `fsync`: those of a folder in the folder, too. */
+  readonly syncFolder: (folder?: string) => Effect.Effect<void, PlatformError.PlatformError>
   readonly remove: (name: string) => Effect.Effect<void>
   /** Removes a file, or a folder with everything in it. */
   readonly removeTree: (name: string) => Effect.Effect<void>
   /** Every name in the folder. */
   readonly list: Effect.Effect<Array<string>, PlatformError.PlatformError>
+  /** Every name in a folder in the folder, which may be missing. */
+  readonly listIn: (folder: string) => Effect.Effect<Array<string>, PlatformError.PlatformError>
+  /** Makes an empty file, if it is not there. Fails if its folder is missing. */
+  readonly mark: (name: string) => Effect.Effect<void, PlatformError.PlatformError>
+  /** Makes a folder in the folder, if it is not there. */
+  readonly makeFolder: (name: string) => Effect.Effect<void, PlatformError.PlatformError>
+  /** When a file was last written, in milliseconds since the epoch, if it is there and the platform can tell. */
+  readonly modifiedAt: (name: string) => Effect.Effect<Option.Option<number>, PlatformError.PlatformError>
   /** Removes a name by one system call. The file stays under the name of the trash, which the next one overwrites. */
   readonly discard: (name: string) => Effect.Effect<void>
   /** Removes the file that was discarded last. */
@@ -105,6 +114,8 @@ const alreadyExists = hasReason("AlreadyExists")
 /** Undoes what was done before a step, if the step fails. @internal */
 export const orUndo = <A, E>(step: Effect.Effect<A, E>, undo: () => Effect.Effect<void>): Effect.Effect<A, E> =>
   afterExit(step, (exit) => Exit.isSuccess(exit) ? exit : andThen(undo(), () => exit))
+
+const nothing = new Uint8Array(0)
 
 const ownerOf = (found: Format.Found): string => found === undefined || found._tag === "Corrupt" ? "x" : found.nonce
 
@@ -143,14 +154,11 @@ export const make = (options: {
   const removeTree: Files["removeTree"] = (name) =>
     Effect.ignore(fileSystem.remove(path(name), { force: true, recursive: true }))
 
-  const list: Files["list"] = Effect.catchIf(
-    Listing.list(fileSystem, directory),
-    isNotFound,
-    () => Effect.sync(() => [])
-  )
+  const listing = (folder: string): Files["list"] =>
+    Effect.catchIf(Listing.list(fileSystem, folder), isNotFound, () => Effect.sync(() => []))
 
   // Deleting the folder under a running service is a plain way to end every session.
-  const makeFolder = Effect.zipRight(
+  const makeAgain = Effect.zipRight(
     fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }),
     Effect.logWarning(
       "FileStore: The folder of sessions was deleted. It is made again, and all sessions have ended."
@@ -161,9 +169,26 @@ export const make = (options: {
     orUndo(
       catchAll(create(name, content), (error) =>
         isNotFound(error)
-          ? Effect.zipRight(makeFolder, create(name, content))
+          ? Effect.zipRight(makeAgain, create(name, content))
           : Exit.fail(error)),
       () => remove(name)
+    )
+
+  const mark: Files["mark"] = (name) =>
+    catchAll(create(name, nothing), (error) => alreadyExists(error) ? Exit.void : Exit.fail(error))
+
+  const makeFolder: Files["makeFolder"] = (name) => {
+    const make = fileSystem.makeDirectory(path(name), { mode: 0o700 })
+    return make.pipe(
+      Effect.catchIf(isNotFound, () => Effect.zipRight(makeAgain, make)),
+      Effect.catchIf(alreadyExists, () => Effect.void)
+    )
+  }
+
+  const modifiedAt: Files["modifiedAt"] = (name) =>
+    fileSystem.stat(path(name)).pipe(
+      Effect.map(({ mtime }) => Option.map(mtime, (time) => time.getTime())),
+      Effect.catchIf(isNotFound, () => Effect.succeedNone)
     )
 
   const link: Files["link"] = (from, to) =>
@@ -174,7 +199,9 @@ export const make = (options: {
 
   const rename: Files["rename"] = (from, to) => disk.rename(path(from), path(to))
 
-  const syncFolder: Files["syncFolder"] = options.sync ? () => disk.syncFolder(directory) : () => Exit.void
+  const syncFolder: Files["syncFolder"] = options.sync
+    ? (folder) => disk.syncFolder(folder === undefined ? directory : path(folder))
+    : () => Exit.void
 
   const discard: Files["discard"] = (name) => afterExit(disk.rename(path(name), trash), () => Exit.void)
 
@@ -293,7 +320,11 @@ export const make = (options: {
     syncFolder,
     remove,
     removeTree,
-    list,
+    list: listing(directory),
+    listIn: (folder) => listing(path(folder)),
+    mark,
+    makeFolder,
+    modifiedAt,
     discard,
     tidy: Effect.suspend(() => remove(trashName)),
     swap

@@ -1,5 +1,6 @@
 /**
- * The sweep of a folder: deletes files of ended sessions, and what killed processes left. It works in small steps, each
+ * The sweep of a folder: deletes files of ended sessions, and what killed processes left there and in the lists by
+ * subject. It works in small steps, each
  * of which goes on where the last one stopped. Between two steps it rests, so that a large folder of live sessions costs
  * less than 2 % of a core however long the pass takes. The module knows nothing of tokens or HTTP.
  */
@@ -8,15 +9,14 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { LiveEntry } from "../../StoreBackend.js"
 import { Alarm } from "../runtime/deadlineIndex.js"
 import { andThen } from "../runtime/exit.js"
 import { grace, interval } from "../store/sweeping.js"
 import { Deadlines } from "./deadlines.js"
 import * as Format from "./format.js"
+import * as Subjects from "./subjects.js"
 import * as Swap from "./swap.js"
-
-/** How old a temporary file or a lock must be to count as abandoned, in milliseconds. */
-const stale = 600_000
 
 /** How long a damaged file is kept for inspection, in milliseconds. */
 const inspection = 86_400_000
@@ -70,6 +70,16 @@ export const finish = (files: Swap.Files, id: string, now: number) =>
       ))
   })
 
+/** The names in the order of the visits, which begin with the last. */
+const listsLast = (names: Array<string>): Array<string> => {
+  const index = names.indexOf(Format.lists)
+  if (index > 0) {
+    names.splice(index, 1)
+    names.unshift(Format.lists)
+  }
+  return names
+}
+
 /** @internal */
 export interface Sweep {
   /**
@@ -86,7 +96,9 @@ export interface Sweep {
 /** @internal */
 export const make = (
   files: Swap.Files,
-  setAside: (id: string) => Effect.Effect<void, PlatformError.PlatformError>
+  setAside: (id: string) => Effect.Effect<void, PlatformError.PlatformError>,
+  /** Takes a session that has expired off its list. */
+  unlist: (id: string, entry: LiveEntry) => Effect.Effect<void>
 ): Sweep => {
   /** The names that the current pass has not visited yet. */
   let names: Array<string> | undefined
@@ -166,14 +178,14 @@ export const make = (
       }
       // Ids are random, so nobody puts a new session in the place of an expired one before the deletion.
       if (now >= found.deadline + grace) {
-        return deleted(id)
+        return Effect.zipRight(unlist(id, found), deleted(id))
       }
       if (found.from === undefined) {
         return Effect.sync(() => remember(id, found.deadline))
       }
       return Effect.flatMap(
         resolve(files, id, found),
-        (current) => current !== undefined || now - Format.madeAt(found.nonce) < stale ? kept : abandoned(id)
+        (current) => current !== undefined || now - Format.madeAt(found.nonce) < Subjects.stale ? kept : abandoned(id)
       )
     })
 
@@ -197,7 +209,7 @@ export const make = (
   /** A lock stays while its base is current, because another process may depend on it. */
   const lock = (name: string, id: string, base: string, now: number) =>
     Effect.flatMap(files.read(name), (found) => {
-      if (found === undefined || (found._tag !== "Corrupt" && now - Format.madeAt(found.nonce) < stale)) {
+      if (found === undefined || (found._tag !== "Corrupt" && now - Format.madeAt(found.nonce) < Subjects.stale)) {
         return kept
       }
       return Effect.flatMap(files.read(id), (current) => {
@@ -209,6 +221,23 @@ export const make = (
           ? Effect.zipRight(endNone(id, now), Effect.zipRight(abandoned(name), Effect.sync(() => remember(id, now))))
           : abandoned(name)
       })
+    })
+
+  /** A list is visited after all sessions' files. So those of live sessions are mostly known, and need not be read. */
+  const listed = (name: string, id: string, now: number) =>
+    seen.has(id)
+      ? kept
+      : Effect.flatMap(files.read(id), (found) =>
+        found !== undefined
+          ? kept
+          : Effect.flatMap(Subjects.isStale(files, name, now), (isStale) => isStale ? abandoned(name) : kept))
+
+  /** The names in a folder of lists are next. */
+  const open = (folder: string) =>
+    Effect.map(files.listIn(folder), (found) => {
+      for (const name of found) {
+        names?.push(`${folder}/${name}`)
+      }
     })
 
   const visit = (name: string, now: number): Effect.Effect<void, PlatformError.PlatformError> => {
@@ -223,13 +252,17 @@ export const make = (
           : session(named.id, now)
       }
       case "Temporary":
-        return now - Format.madeAt(named.nonce) < stale ? kept : abandoned(name)
+        return now - Format.madeAt(named.nonce) < Subjects.stale ? kept : abandoned(name)
       case "SetAside":
         return now - Format.madeAt(named.nonce) < inspection ? kept : files.removeTree(name)
       case "Lock":
         return lock(name, named.id, named.base, now)
       case "Trash":
         return deleted(name)
+      case "ListFolder":
+        return open(name)
+      case "Listed":
+        return listed(name, named.id, now)
     }
   }
 
@@ -242,7 +275,7 @@ export const make = (
       const began = yield* Clock.currentTimeNanos
       if (names === undefined) {
         following = Number.POSITIVE_INFINITY
-        names = yield* files.list
+        names = listsLast(yield* files.list)
         deadlines = seen
         seen = new Deadlines(capacity)
         suspects = suspected
