@@ -40,7 +40,8 @@ export const ofPlatform = (fileSystem: FileSystem.FileSystem): Disk => ({
     sync
       ? Effect.scoped(
         Effect.flatMap(fileSystem.open(path, { flag: "wx", mode }), (file) =>
-          Effect.zipRight(file.writeAll(content), file.sync))
+          // `writeAll` of no bytes fails
+          content.length === 0 ? file.sync : Effect.zipRight(file.writeAll(content), file.sync))
       )
       : fileSystem.writeFile(path, content, { flag: "wx", mode }),
   link: fileSystem.link,

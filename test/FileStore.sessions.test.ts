@@ -1,0 +1,710 @@
+/**
+ * The lists of sessions by subject that the file store keeps: what is on the disk, what a killed process leaves, and what
+ * the sweep does about it. What the service answers is in `Sessions.test.ts`.
+ */
+import { NodeContext } from "@effect/platform-node"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import { Chunk, Clock, Context, Deferred, Effect, Fiber, Layer, Logger, Option, type Scope, Stream } from "effect"
+import * as FileStore from "effect-session/FileStore"
+import { encode as encodeRecord, type SessionRecord } from "effect-session/SessionRecord"
+import * as Sessions from "effect-session/Sessions"
+import * as SessionToken from "effect-session/SessionToken"
+import * as Store from "effect-session/Store"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { isMainThread } from "node:worker_threads"
+import * as Format from "../src/internal/fileStore/format.js"
+import { subjectHash } from "../src/internal/store/subject.js"
+import * as filestore from "./fixtures/filestore.js"
+import {
+  callAt,
+  type Clocked,
+  clocked,
+  createSession,
+  dataOf,
+  drawToken,
+  hour,
+  makeRecord,
+  recordOf,
+  withData
+} from "./support/records.js"
+
+const minute = 60_000
+
+const idOf = (token: SessionToken.Token): string => SessionToken.unsafeToId(token) ?? ""
+
+interface Opened {
+  readonly store: Clocked
+  readonly sessions: Sessions.Service
+}
+
+/** Both services on a folder, as one process has them: by the platform's calls, unless `onNode` asks for Node's own. */
+const open = (
+  directory: string,
+  options: {
+    readonly around?: filestore.Around
+    readonly durability?: FileStore.Durability
+    readonly onNode?: boolean
+  } = {}
+) =>
+  FileStore.layer({ directory, durability: options.durability }).pipe(
+    Layer.provide(
+      options.onNode === true ? NodeContext.layer : filestore.services(options.around ?? filestore.untouched)
+    ),
+    Layer.build,
+    Effect.map((services): Opened => ({
+      store: clocked(Context.get(services, Store.Store)),
+      sessions: Context.get(services, Sessions.Sessions)
+    }))
+  )
+
+/** The same, whose file system has `around` it only after it was opened. */
+const openThen = (directory: string, around: filestore.Around) => {
+  let opened = false
+  return Effect.tap(
+    open(directory, { around: (call, effect) => Effect.suspend(() => opened ? around(call, effect) : effect) }),
+    () => Effect.sync(() => opened = true)
+  )
+}
+
+/** The paths of all files below the folder of lists. */
+const listFiles = (directory: string): Array<string> => {
+  const lists = path.join(directory, "subjects")
+  return fs.existsSync(lists)
+    ? fs.readdirSync(lists, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) =>
+      path.join(entry.parentPath, entry.name)
+    )
+    : []
+}
+
+/** The ids that are listed on the disk, whoever's they are. */
+const listedIds = (directory: string): Array<string> =>
+  listFiles(directory).map((file) => path.basename(file).slice(44)).sort()
+
+const idsOf = (sessions: Sessions.Service, subject: string) =>
+  Effect.map(
+    Stream.runCollect(sessions.list(subject)),
+    (found) => Chunk.toReadonlyArray(found).map(({ id }): string => id)
+  )
+
+const login = (store: Store.Store, subject: string, more: Partial<SessionRecord> = {}) =>
+  createSession(store, { n: 0 }, { subject, authenticatedAt: 0, ...more })
+
+const renew = (store: Clocked, token: SessionToken.Token, more: Partial<SessionRecord> = {}) =>
+  Effect.gen(function*() {
+    const next = yield* drawToken(token)
+    const record = yield* recordOf(store, token)
+    assert.strictEqual((yield* store.renew(token, record.revision, next, { ...record, ...more }))._tag, "Updated")
+    return next
+  })
+
+/** Makes the file of a list as old as so many minutes. */
+const age = (file: string, minutes: number): void => {
+  const time = Date.now() / 1000 - 60 * minutes
+  fs.utimesSync(file, time, time)
+}
+
+/** Writes the file that lists an id, by hand. */
+const listByHand = (directory: string, subject: string, id: string) =>
+  Effect.map(subjectHash(subject), (hash) => {
+    const file = path.join(directory, Format.listed(hash, id))
+    fs.mkdirSync(path.dirname(file), { recursive: true })
+    fs.writeFileSync(file, "")
+    return file
+  })
+
+/** Warnings of broken locks and of a folder that was deleted belong to these tests. */
+const quiet = Logger.remove(Logger.defaultLogger)
+
+const subjects: ReadonlyArray<string> = [
+  "../../etc/passwd",
+  "a/b\\c:d*e?f",
+  "/",
+  "..",
+  "nul\0byte",
+  "__proto__",
+  "CON",
+  "\ud800",
+  "\udfff",
+  "\ufffd",
+  "🙂",
+  "ann",
+  "ANN",
+  "x".repeat(10_240)
+]
+
+describe("FileStore: the lists by subject on the disk", () => {
+  it.scoped("S06 S07: no name holds a subject, and each session is an empty file under its hash", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { store } = yield* open(directory)
+      const expected = yield* Effect.forEach(subjects, (subject) =>
+        Effect.gen(function*() {
+          const token = yield* login(store, subject)
+          return path.join(directory, Format.listed(yield* subjectHash(subject), idOf(token)))
+        }))
+      assert.deepStrictEqual(listFiles(directory).sort(), expected.sort())
+      for (const file of expected) {
+        assert.match(path.relative(directory, file), /^subjects\/[\w-]{2}\/[\w-]{43}\.[\w-]{43}$/)
+        assert.strictEqual(fs.statSync(file).size, 0)
+      }
+    }))
+
+  // a worker thread, such as those that mutants run in, can't set the umask
+  it.scoped.skipIf(!isMainThread)("other users can't read a list, whatever the umask", () =>
+    Effect.gen(function*() {
+      const umask = process.umask(0)
+      yield* Effect.addFinalizer(() => Effect.sync(() => process.umask(umask)))
+      for (const onNode of [true, false]) {
+        const directory = yield* filestore.folder
+        yield* login((yield* open(directory, { onNode })).store, "ann")
+        const [file = ""] = listFiles(directory)
+        const modes = [path.join(directory, "subjects"), path.dirname(file), file].map((made) =>
+          fs.statSync(made).mode & 0o777
+        )
+        assert.deepStrictEqual(modes, [0o700, 0o700, 0o600])
+      }
+    }))
+
+  it.scoped("where no session has a subject, nothing is made", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { store } = yield* open(directory)
+      const token = yield* renew(store, yield* createSession(store, { n: 0 }))
+      yield* store.update(token, (yield* recordOf(store, token)).revision, yield* makeRecord({ n: 1 }))
+      yield* store.remove(token)
+      assert.isFalse(fs.existsSync(path.join(directory, "subjects")))
+    }))
+
+  it.scoped("a login, a renewal and a logout cost one or two calls more, and nothing else costs any", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const calls: Array<filestore.Call> = []
+      const { sessions, store } = yield* open(directory, { around: filestore.recording(calls) })
+      const costOf = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.gen(function*() {
+          calls.length = 0
+          const value = yield* effect
+          const ofLists = calls.filter(({ paths }) => paths[0]?.includes("subjects") === true)
+          return [value, ofLists.map(({ method }) => method), calls.length - ofLists.length] as const
+        })
+      const [, first, cost] = yield* costOf(login(store, "ann"))
+      assert.deepStrictEqual(first, ["makeDirectory", "makeDirectory", "writeFile"])
+      const [token, second] = yield* costOf(login(store, "ann"))
+      assert.deepStrictEqual(second, ["writeFile"])
+      const [anonymous, none, costOfAnonymous] = yield* costOf(createSession(store, {}))
+      assert.deepStrictEqual([none, costOfAnonymous], [[], cost])
+      const record = yield* recordOf(store, token)
+      const [updated, ofUpdate] = yield* costOf(store.update(token, record.revision, withData(record, { n: 1 })))
+      assert.deepStrictEqual([updated._tag, ofUpdate], ["Updated", []])
+      assert.deepStrictEqual((yield* costOf(recordOf(store, token)))[1], [])
+      const [next, ofRenewal] = yield* costOf(renew(store, token))
+      assert.deepStrictEqual(ofRenewal, ["writeFile", "remove"])
+      const [, ofLogout, costOfLogout] = yield* costOf(store.remove(next))
+      assert.deepStrictEqual(ofLogout, ["remove"])
+      const [, ofNobody, costOfNobody] = yield* costOf(store.remove(anonymous))
+      assert.deepStrictEqual([ofNobody, costOfNobody], [[], costOfLogout])
+      const another = yield* login(store, "ann")
+      const [, ofRevocation] = yield* costOf(sessions.revoke(idOf(another)))
+      assert.deepStrictEqual(ofRevocation, ["remove"])
+    }))
+
+  it.scoped("fsync: a session is on the list on the disk before it is there, with all folders of the list", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const calls: Array<filestore.Call> = []
+      const { store } = yield* open(directory, { durability: "fsync", around: filestore.recording(calls) })
+      const synced = (act: Effect.Effect<unknown, unknown>) =>
+        Effect.gen(function*() {
+          calls.length = 0
+          yield* act
+          const placed = calls.findIndex(({ method, paths }) =>
+            method === "link" && /^[\w-]{43}$/.test(path.basename(paths[1] ?? ""))
+          )
+          return calls.slice(0, placed).filter(({ method }) => method === "sync").map(({ paths: [file = ""] }) =>
+            file === directory
+              ? "folder"
+              : file.endsWith(".tmp")
+              ? "tmp"
+              : path.relative(directory, file).replace(/[\w-]{43}\.[\w-]{43}/, "entry")
+          )
+        })
+      const token = yield* drawToken()
+      const record = yield* makeRecord({}, { subject: "ann" })
+      const list = Format.listFolder(yield* subjectHash("ann"))
+      const first = yield* synced(store.create(token, record))
+      assert.deepStrictEqual(first, ["folder", "subjects", `${list}/entry`, list, "tmp"])
+      assert.deepStrictEqual(yield* synced(renew(store, token)), [`${list}/entry`, list, "tmp", "tmp"])
+    }))
+
+  it.scoped("two processes have one list", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const [one, other] = [yield* open(directory), yield* open(directory, { onNode: true })]
+      const token = yield* login(one.store, "ann")
+      const second = yield* login(other.store, "ann")
+      assert.sameMembers(yield* idsOf(one.sessions, "ann"), [idOf(token), idOf(second)])
+      const next = yield* renew(one.store, token)
+      assert.sameMembers(yield* idsOf(other.sessions, "ann"), [idOf(next), idOf(second)])
+      assert.isTrue(yield* other.sessions.revoke(idOf(token)))
+      assert.strictEqual((yield* one.store.load(next))._tag, "Superseded")
+      assert.strictEqual(yield* one.sessions.keepNewest("ann", 0), 1)
+      assert.strictEqual((yield* other.store.load(second))._tag, "Superseded")
+      assert.deepStrictEqual(listedIds(directory), [])
+    }))
+
+  it.scoped("a folder of lists that somebody deleted is made again", () =>
+    Effect.gen(function*() {
+      for (const onNode of [true, false]) {
+        const directory = yield* filestore.folder
+        const { sessions, store } = yield* open(directory, { onNode })
+        yield* login(store, "ann")
+        const [file = ""] = listFiles(directory)
+        for (const folder of [path.dirname(file), path.join(directory, "subjects"), directory]) {
+          fs.rmSync(folder, { recursive: true })
+          assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+          const token = yield* login(store, "ann")
+          assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(token)])
+        }
+      }
+    }).pipe(Effect.provide(quiet)))
+
+  it.scoped("a session that can't be listed does not begin", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { store } = yield* open(directory)
+      fs.writeFileSync(path.join(directory, "subjects"), "in the way")
+      const token = yield* drawToken()
+      const error = yield* Effect.flip(store.create(token, yield* makeRecord({}, { subject: "ann" })))
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.strictEqual((yield* store.load(token))._tag, "None")
+      assert.deepStrictEqual(yield* dataOf(store, yield* createSession(store, { n: 1 })), { n: 1 })
+    }))
+
+  it.scoped("a file system that is not Node's own keeps the lists, and what it changes is never passed over", () =>
+    Effect.gen(function*() {
+      const real = yield* FileSystem.FileSystem
+      const swapped = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 1)
+      const directory = yield* filestore.folder
+      const services = yield* FileStore.layer({ directory }).pipe(
+        Layer.provide(Layer.succeed(FileSystem.FileSystem, {
+          ...real,
+          readFile: (path) => Effect.map(real.readFile(path), swapped),
+          writeFile: (path, data, options) => real.writeFile(path, swapped(data), options)
+        })),
+        Layer.provide(NodeContext.layer),
+        Layer.build
+      )
+      const store = clocked(Context.get(services, Store.Store))
+      const sessions = Context.get(services, Sessions.Sessions)
+      const token = yield* renew(store, yield* login(store, "ann"))
+      yield* login(store, "ann")
+      assert.strictEqual(yield* sessions.revokeAll("ann", { except: idOf(token) }), 1)
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(token)])
+      assert.deepStrictEqual(listedIds(directory), [idOf(token)])
+    }).pipe(Effect.provide(NodeContext.layer)))
+
+  it("names in the folder of lists stand for lists and listed sessions alone", () => {
+    const id = "a".repeat(43)
+    assert.deepStrictEqual(Format.parseName("subjects"), { _tag: "ListFolder" })
+    assert.deepStrictEqual(Format.parseName("subjects/aB"), { _tag: "ListFolder" })
+    assert.deepStrictEqual(Format.parseName(`subjects/ab/${id}.${id}`), { _tag: "Listed", id })
+    for (
+      const name of [
+        "subjects/",
+        "subjects/abc",
+        "subjects/..",
+        "subjectsab",
+        `subjects/${id}`,
+        `subjects/ab/${id}`,
+        `subjects/ab/${id}.${id}.tmp`,
+        `subjects/ab/cd/${id}.${id}`,
+        `ab/${id}.${id}`
+      ]
+    ) {
+      assert.isUndefined(Format.parseName(name), name)
+    }
+  })
+})
+
+/** Kills a process after each of its first calls in turn, until it ends by itself; asks `check` after each death. */
+const killedAtEveryStep = (
+  subject: string | undefined,
+  act: (opened: Opened, token: SessionToken.Token) => Effect.Effect<unknown, unknown>,
+  check: (opened: Opened, token: SessionToken.Token, directory: string) => Effect.Effect<void, unknown, Scope.Scope>
+) =>
+  Effect.gen(function*() {
+    let finished = false
+    for (let steps = 0; !finished; steps++) {
+      assert.isBelow(steps, 60)
+      const directory = yield* filestore.folder
+      const first = yield* open(directory)
+      const token = yield* subject === undefined ? createSession(first.store, { n: 0 }) : login(first.store, subject)
+      const died = yield* Deferred.make<boolean>()
+      const victim = yield* openThen(directory, filestore.killedAfter(steps, Deferred.succeed(died, false)))
+      yield* Effect.forkDaemon(Effect.zipRight(act(victim, token), Deferred.succeed(died, true)))
+      finished = yield* Deferred.await(died)
+      const survivor = yield* open(directory)
+      yield* Effect.withClock(check(survivor, token, directory), filestore.hastyClock(Date.now()))
+      assert.isEmpty(fs.readdirSync(directory).filter((name) => name.endsWith(".corrupt")))
+    }
+  })
+
+/** The ids of those tokens that are live, each of which has to be listed. */
+const liveAndListed = ({ sessions, store }: Opened, tokens: ReadonlyArray<SessionToken.Token>) =>
+  Effect.gen(function*() {
+    const live = yield* Effect.filter(
+      tokens,
+      (token) => Effect.map(store.load(token), (loaded) => loaded._tag === "Live" && loaded.record.subject === "ann")
+    )
+    const ids = live.map(idOf).sort()
+    assert.deepStrictEqual([...yield* idsOf(sessions, "ann")].sort(), ids)
+    return ids
+  })
+
+/** What is checked after a death: nothing is live and unlisted, and what is left on a list goes by either way. */
+const consistent = (opened: Opened, tokens: ReadonlyArray<SessionToken.Token>, directory: string) =>
+  Effect.gen(function*() {
+    const ids = yield* liveAndListed(opened, tokens)
+    assert.includeMembers(listedIds(directory), ids)
+    const copy = yield* filestore.folder
+    fs.cpSync(directory, copy, { recursive: true, preserveTimestamps: true })
+    // a listing ten minutes later repairs what is left
+    yield* Effect.withClock(idsOf(opened.sessions, "ann"), filestore.hastyClock(Date.now() + 11 * minute))
+    assert.deepStrictEqual(listedIds(directory), ids)
+    // and so does the sweep, in a folder where nobody lists
+    yield* filestore.sweptAfter(copy, 11 * minute, { passes: 3 })
+    assert.deepStrictEqual(listedIds(copy), ids)
+  })
+
+describe("FileStore: killed at every step, no session is live and unlisted", () => {
+  it.scopedLive("S13 S31: in a login that begins a session", () =>
+    Effect.gen(function*() {
+      const next = yield* drawToken()
+      yield* killedAtEveryStep(
+        undefined,
+        ({ store }) => Effect.flatMap(makeRecord({}, { subject: "ann" }), (record) => store.create(next, record)),
+        (opened, token, directory) => consistent(opened, [token, next], directory)
+      )
+    }).pipe(Effect.provide(quiet)), 60_000)
+
+  for (const subject of [undefined, "ann"]) {
+    it.scopedLive(
+      `S13 S31: in ${subject === undefined ? "a login by renewal" : "a renewal"}`,
+      () =>
+        Effect.gen(function*() {
+          const next = yield* drawToken()
+          yield* killedAtEveryStep(
+            subject,
+            ({ store }, token) =>
+              Effect.flatMap(
+                recordOf(store, token),
+                (record) => store.renew(token, record.revision, next, { ...record, subject: "ann" })
+              ),
+            (opened, token, directory) => consistent(opened, [token, next], directory)
+          )
+        }).pipe(Effect.provide(quiet)),
+      60_000
+    )
+  }
+
+  for (
+    const [name, act] of [
+      ["a logout", ({ store }, token) => store.remove(token)],
+      ["an end beside the requests", ({ sessions }, token) => sessions.revoke(idOf(token))],
+      ["the end of all", ({ sessions }) => sessions.revokeAll("ann")]
+    ] satisfies ReadonlyArray<
+      readonly [string, (opened: Opened, token: SessionToken.Token) => Effect.Effect<unknown, unknown>]
+    >
+  ) {
+    it.scopedLive(
+      `S13 S28 S31: in ${name}`,
+      () =>
+        killedAtEveryStep("ann", act, (opened, token, directory) => consistent(opened, [token], directory)).pipe(
+          Effect.provide(quiet)
+        ),
+      60_000
+    )
+  }
+})
+
+describe("FileStore: what is left on a list", () => {
+  it.scopedLive("S68: the sweep takes a session off with its file, and leaves those that live", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { store } = yield* open(directory)
+      const now = Date.now()
+      yield* login(store, "ann", { deadline: now + minute })
+      const kept = [yield* login(store, "ann"), yield* login(store, "bob")].map(idOf).sort()
+      yield* filestore.sweptAfter(directory, 3 * minute)
+      assert.deepStrictEqual(listedIds(directory), kept)
+      yield* filestore.sweptAfter(directory, 2 * hour)
+      assert.deepStrictEqual(listedIds(directory), [])
+    }))
+
+  it.scopedLive("S68: a file of a list whose session is not there goes after ten minutes, if it is there a minute later", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const id = "a".repeat(43)
+      yield* listByHand(directory, "ann", id)
+      yield* filestore.sweptAfter(directory, 9 * minute, { passes: 3 })
+      yield* filestore.sweptAfter(directory, 11 * minute, { passes: 1 })
+      assert.deepStrictEqual(listedIds(directory), [id])
+      yield* filestore.sweptAfter(directory, 11 * minute, { passes: 2 })
+      assert.deepStrictEqual(listedIds(directory), [])
+    }))
+
+  it.scopedLive("S68: the sweep leaves in the folder of lists what is not ours", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const strange = ["note", "aa/note", "aa/bb/note"].map((name) => path.join(directory, "subjects", name))
+      for (const file of strange) {
+        fs.mkdirSync(path.dirname(file), { recursive: true })
+        fs.writeFileSync(file, "")
+        age(file, 30)
+      }
+      yield* filestore.sweptAfter(directory, 400 * 24 * hour, { passes: 3 })
+      assert.deepStrictEqual(listFiles(directory).sort(), strange.sort())
+    }))
+
+  it.scopedLive("a listing keeps what was listed within ten minutes, because its session may be about to be written", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { sessions } = yield* open(directory)
+      const [young, old] = ["y".repeat(43), "o".repeat(43)]
+      yield* listByHand(directory, "ann", young)
+      age(yield* listByHand(directory, "ann", old), 11)
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+      assert.deepStrictEqual(listedIds(directory), [young])
+    }))
+
+  it.scopedLive("a listing takes off whose tombstone it finds, and neither an expired session nor one that is damaged", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { sessions, store } = yield* open(directory)
+      const ended = yield* login(store, "ann")
+      yield* store.remove(ended)
+      yield* listByHand(directory, "ann", idOf(ended))
+      const expired = yield* login(store, "ann", { deadline: Date.now() - 1 })
+      const damaged = yield* login(store, "ann")
+      fs.writeFileSync(path.join(directory, idOf(damaged)), "torn")
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+      assert.deepStrictEqual(listedIds(directory), [idOf(expired), idOf(damaged)].sort())
+    }).pipe(Effect.provide(quiet)))
+
+  it.scopedLive("a create under way is not robbed of its place on the list by a sweep whose clock is 20 minutes ahead", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const stopped = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const { sessions, store } = yield* openThen(directory, (call, effect) =>
+        call.method === "link"
+          ? Effect.zipRight(Effect.zipRight(Deferred.succeed(stopped, undefined), Deferred.await(go)), effect)
+          : effect)
+      const creating = yield* Effect.fork(login(store, "ann"))
+      yield* Deferred.await(stopped)
+      yield* filestore.sweptAfter(directory, 20 * minute)
+      yield* Deferred.succeed(go, undefined)
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(yield* Fiber.join(creating))])
+    }))
+
+  it.scopedLive("N3: a session that the sweep knows to live costs no call on a list", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { store } = yield* open(directory)
+      const ids = (yield* Effect.replicateEffect(login(store, "ann"), 20)).map(idOf)
+      const calls: Array<filestore.Call> = []
+      yield* filestore.sweptAfter(directory, 2 * minute, { around: filestore.recording(calls) })
+      assert.deepStrictEqual(listedIds(directory), [...ids].sort())
+      const reads = calls.filter(({ method, paths: [file = ""] }) =>
+        method === "readFile" && ids.includes(path.basename(file))
+      )
+      assert.lengthOf(reads, 20)
+    }))
+})
+
+describe("FileStore: many sessions of one subject", () => {
+  /** So many sessions of ann, the last of them used last. */
+  const fill = (directory: string, count: number) =>
+    Effect.gen(function*() {
+      const hash = yield* subjectHash("ann")
+      const record = yield* makeRecord({}, { subject: "ann" })
+      const body = encodeRecord(record)
+      fs.mkdirSync(path.join(directory, Format.listFolder(hash)), { recursive: true })
+      for (let n = 0; n < count; n++) {
+        const id = String(n).padStart(43, "0")
+        fs.writeFileSync(path.join(directory, Format.listed(hash, id)), "")
+        const entry = { ...record, touchedAt: record.touchedAt + n, _tag: "Entry", body } as const
+        fs.writeFileSync(path.join(directory, id), Format.encodeLive(entry, "0-ff-0", 0))
+      }
+    })
+
+  it.scopedLive("100,000 sessions of one subject are listed, newest use first", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      yield* fill(directory, 100_000)
+      const { sessions } = yield* open(directory, { onNode: true })
+      const found = yield* idsOf(sessions, "ann")
+      assert.lengthOf(found, 100_000)
+      assert.strictEqual(found[0], String(99_999).padStart(43, "0"))
+      assert.strictEqual(found[99_999], "0".repeat(43))
+    }), 180_000)
+
+  it.scopedLive("S28: 2,000 sessions of one subject end at once", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      yield* fill(directory, 2000)
+      const { sessions } = yield* open(directory, { onNode: true })
+      assert.strictEqual(yield* sessions.keepNewest("ann", 10), 1990)
+      assert.strictEqual(yield* sessions.revokeAll("ann"), 10)
+      assert.deepStrictEqual(listedIds(directory), [])
+    }), 60_000)
+})
+
+describe("FileStore: an end beside the requests", () => {
+  it.scopedLive("S26 S28: an update under way when its session is ended saves nothing", () =>
+    Effect.gen(function*() {
+      for (const method of ["writeFile", "readFile"]) {
+        const directory = yield* filestore.folder
+        const stopped = yield* Deferred.make<void>()
+        const go = yield* Deferred.make<void>()
+        const { store } = yield* openThen(directory, (call, effect) =>
+          call.method === method
+            ? Effect.zipRight(Effect.zipRight(Deferred.succeed(stopped, undefined), Deferred.await(go)), effect)
+            : effect)
+        const other = yield* open(directory)
+        const token = yield* login(other.store, "ann")
+        const record = yield* recordOf(other.store, token)
+        const slow = yield* Effect.fork(store.update(token, record.revision, withData(record, { n: 1 })))
+        yield* Deferred.await(stopped)
+        assert.strictEqual(
+          yield* Effect.withClock(other.sessions.revokeAll("ann"), filestore.hastyClock(Date.now())),
+          1
+        )
+        yield* Deferred.succeed(go, undefined)
+        assert.strictEqual((yield* Fiber.join(slow))._tag, "Gone")
+        assert.strictEqual((yield* other.store.load(token))._tag, "Superseded")
+        assert.deepStrictEqual(listedIds(directory), [])
+      }
+    }).pipe(Effect.provide(quiet)))
+
+  it("the file of an ended session says whether it was revoked, and one that an older release wrote still reads", () => {
+    const decode = (text: string) => Format.decode(new TextEncoder().encode(text))
+    const of = (more: { readonly revoked?: true }) => ({ _tag: "Tombstone", until: 5, ...more }) as const
+    const older = "effect-session 1 T 0-ff-0 - 5\n"
+    assert.deepStrictEqual(decode(older), { ...of({}), nonce: "0-ff-0", successor: undefined })
+    assert.strictEqual(new TextDecoder().decode(Format.encodeTombstone(of({}), "0-ff-0")), older)
+    const revoked = new TextDecoder().decode(Format.encodeTombstone(of({ revoked: true }), "0-ff-0"))
+    assert.deepStrictEqual(decode(revoked), { ...of({ revoked: true }), nonce: "0-ff-0", successor: undefined })
+    // an older release reads the header and nothing behind it
+    assert.strictEqual(revoked.slice(0, older.length), older)
+  })
+})
+
+describe("FileStore: who watches a session", () => {
+  /** How often a watcher of a token was told. */
+  const told = (store: Store.Store, token: SessionToken.Token) =>
+    Effect.gen(function*() {
+      const began = yield* Deferred.make<void>()
+      let count = -1
+      yield* Effect.forkScoped(Stream.runForEach(store.watching?.changes(token) ?? Stream.empty, () => {
+        count++
+        return Deferred.succeed(began, undefined)
+      }))
+      yield* Deferred.await(began)
+      return () => Effect.map(Effect.repeatN(Effect.yieldNow(), 20), () => count)
+    })
+
+  const endingOf = (store: Clocked, token: SessionToken.Token) =>
+    Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => store.watching?.ending(token, callAt(now)) ?? Effect.succeedNone
+    )
+
+  it.scoped("is told in the process of each write, renewal and end, and not of a touch", () =>
+    Effect.gen(function*() {
+      for (const onNode of [true, false]) {
+        const directory = yield* filestore.folder
+        const { sessions, store } = yield* open(directory, { onNode })
+        assert.isFalse(store.watching?.complete)
+        const token = yield* drawToken()
+        const count = yield* told(store, token)
+        yield* store.create(token, yield* makeRecord({}, { subject: "ann" }))
+        assert.strictEqual(yield* count(), 1)
+        const record = yield* recordOf(store, token)
+        yield* store.update(token, record.revision, record)
+        assert.strictEqual(yield* count(), 2)
+        yield* store.touch(token, (yield* recordOf(store, token)).revision, 2 * hour)
+        yield* login(store, "ann")
+        assert.strictEqual(yield* count(), 2)
+        const next = yield* renew(store, token)
+        assert.strictEqual(yield* count(), 3)
+        const ofNext = yield* told(store, next)
+        yield* sessions.revoke(idOf(next))
+        assert.strictEqual(yield* ofNext(), 1)
+        const last = yield* createSession(store, {})
+        const ofLast = yield* told(store, last)
+        yield* store.remove(last)
+        assert.strictEqual(yield* ofLast(), 1)
+      }
+    }))
+
+  it.scoped("finds what was written when it is told, also of a caller that was interrupted", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const stopped = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const { store } = yield* openThen(directory, (call, effect) =>
+        call.method === "link"
+          ? Effect.zipRight(Effect.zipRight(Deferred.succeed(stopped, undefined), Deferred.await(go)), effect)
+          : effect)
+      const token = yield* createSession((yield* open(directory)).store, { n: 0 })
+      const seen = yield* Deferred.make<unknown>()
+      const record = yield* recordOf(store, token)
+      const writing = yield* Effect.fork(store.update(token, record.revision, withData(record, { n: 1 })))
+      yield* Deferred.await(stopped)
+      yield* Effect.forkScoped(
+        (store.watching?.changes(token) ?? Stream.empty).pipe(
+          Stream.drop(1),
+          Stream.runForEach(() => Effect.flatMap(dataOf(store, token), (data) => Deferred.succeed(seen, data)))
+        )
+      )
+      yield* Effect.repeatN(Effect.yieldNow(), 20)
+      yield* Fiber.interrupt(writing)
+      yield* Deferred.succeed(go, undefined)
+      assert.deepStrictEqual(yield* Deferred.await(seen), { n: 1 })
+    }))
+
+  it.scoped("learns how a session ended, as long as the tombstone is there", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { sessions, store } = yield* open(directory)
+      const [revoked, destroyed, renewed, live] = [
+        yield* login(store, "ann"),
+        yield* login(store, "ann"),
+        yield* login(store, "ann"),
+        yield* login(store, "ann")
+      ]
+      yield* sessions.revoke(idOf(revoked))
+      yield* store.remove(destroyed)
+      const next = yield* renew(store, renewed)
+      const endings = yield* Effect.forEach(
+        [revoked, destroyed, renewed, next, live],
+        (token) => endingOf(store, token)
+      )
+      assert.deepStrictEqual(endings.map(Option.getOrUndefined), [
+        "revoked",
+        "destroyed",
+        "renewed",
+        undefined,
+        undefined
+      ])
+      // the successor is ended, and the renewal stays a renewal
+      yield* sessions.revoke(idOf(renewed))
+      assert.deepStrictEqual(
+        (yield* Effect.forEach([renewed, next], (token) => endingOf(store, token))).map(Option.getOrUndefined),
+        ["renewed", "revoked"]
+      )
+    }))
+})
