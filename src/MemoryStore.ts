@@ -1,7 +1,8 @@
 /**
  * Keeps sessions in the memory of one process: for development, tests, and services of one instance that may lose their
  * sessions at a restart. Records are frozen and shared, so that nothing is encoded or copied. A sweep deletes expired
- * sessions about two minutes after their end, and visits only those that are due. The module knows nothing of HTTP.
+ * sessions about two minutes after their end, and visits only those that are due. `Session.watch` is told of every change at
+ * once. The module knows nothing of HTTP.
  *
  * @since 0.1.0
  */

@@ -41,7 +41,7 @@ const withId = <A>(
 export const makeSessions = (sessions: Sessions): PublicSessions.Service =>
   PublicSessions.make({
     list: (subject, now) => Stream.suspend(() => Stream.fromIterable(sessions.ofSubject(subject, now))),
-    end: (id, now) => Effect.sync(() => Option.fromNullable(sessions.end(id, now)))
+    end: (id, now) => Effect.sync(() => Option.fromNullable(sessions.end(id, now, true)))
   })
 
 /** @internal */
@@ -88,7 +88,7 @@ export const make = (sessions: Sessions): Store.Store => {
     update: (token, revision, record, { now }) =>
       withId(token, (id) =>
         at(id, revision, now, (current) => {
-          sessions.replace(id, current, own(record, revision + 1))
+          sessions.update(id, current, own(record, revision + 1))
           return Effect.succeed(Store.updated(token, revision + 1))
         })),
     renew: (token, revision, next, record, { now }) =>
@@ -117,6 +117,11 @@ export const make = (sessions: Sessions): Store.Store => {
       withId(token, (id) => {
         sessions.end(id, now)
         return Effect.void
-      })
+      }),
+    watching: {
+      complete: true,
+      changes: (token) => Stream.unwrap(Effect.map(SessionToken.toId(token), (id) => sessions.changes.stream(id))),
+      ending: (token) => withId(token, (id) => Effect.succeed(Option.fromNullable(sessions.endingOf(id))))
+    }
   })
 }

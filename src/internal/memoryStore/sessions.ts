@@ -8,6 +8,7 @@ import type { SessionId } from "../../SessionToken.js"
 import { tombstoneTimeToLive } from "../../Store.js"
 import { BoundedMap } from "../runtime/boundedMap.js"
 import { chunkSize, DeadlineIndex } from "../runtime/deadlineIndex.js"
+import { Signals } from "../runtime/signals.js"
 import { grace } from "../store/sweeping.js"
 import { SubjectIndex } from "./subjectIndex.js"
 
@@ -19,6 +20,8 @@ const slack = 4 * chunkSize
 interface Tombstone {
   readonly until: number
   readonly successor: SessionId | undefined
+  /** Whether somebody ended the session beside its requests. */
+  readonly revoked: boolean
 }
 
 /**
@@ -34,6 +37,8 @@ export class Sessions {
   private readonly records: BoundedMap<SessionId, SessionRecord.SessionRecord>
   /** The ids of all records that have a subject. Whatever adds, replaces or deletes a record changes it in the same step. */
   readonly subjects = new SubjectIndex()
+  /** Tells of every session that is written, ends or is evicted. A touch and the sweep of what has expired tell nothing. */
+  readonly changes = new Signals<SessionId>()
   private readonly tombstones = new Map<SessionId, Tombstone>()
   private readonly dueTombstones = new DeadlineIndex<SessionId>()
   private due = new DeadlineIndex<SessionId>()
@@ -45,7 +50,10 @@ export class Sessions {
     /** Called when `next` becomes earlier. */
     private readonly onEarlier: () => void = () => {}
   ) {
-    this.records = new BoundedMap(capacity, (id, record) => this.subjects.delete(record.subject, id))
+    this.records = new BoundedMap(capacity, (id, record) => {
+      this.subjects.delete(record.subject, id)
+      this.changes.notify(id)
+    })
   }
 
   /** When a sweep has something to do next, in milliseconds since the epoch. */
@@ -76,6 +84,18 @@ export class Sessions {
     return this.live(id, now) !== undefined || this.isSuperseded(id, now)
   }
 
+  /** How a session ended, if a tombstone still says so. */
+  endingOf(id: SessionId): "destroyed" | "renewed" | "revoked" | undefined {
+    const tombstone = this.tombstones.get(id)
+    return tombstone === undefined
+      ? undefined
+      : tombstone.revoked
+      ? "revoked"
+      : tombstone.successor === undefined
+      ? "destroyed"
+      : "renewed"
+  }
+
   /** The live sessions of a subject, the latest touched first, and of those the latest inserted. Not counted as a use. */
   ofSubject(subject: string, now: number): ReadonlyArray<readonly [SessionId, SessionRecord.SessionRecord]> {
     const found: Array<readonly [SessionId, SessionRecord.SessionRecord]> = []
@@ -97,7 +117,13 @@ export class Sessions {
     this.rebuildIndex()
   }
 
-  /** Replaces the record of a live session, which the caller has just found. */
+  /** Writes a live session, which the caller has just found. */
+  update(id: SessionId, current: SessionRecord.SessionRecord, record: SessionRecord.SessionRecord): void {
+    this.replace(id, current, record)
+    this.changes.notify(id)
+  }
+
+  /** Replaces the record of a live session, which the caller has just found, and tells nobody. */
   replace(id: SessionId, current: SessionRecord.SessionRecord, record: SessionRecord.SessionRecord): void {
     this.records.replace(id, record)
     if (current.subject !== record.subject) {
@@ -107,22 +133,23 @@ export class Sessions {
   }
 
   /** Ends a session and leaves a tombstone, with the successor's id if the session is renewed. */
-  leaveTombstone(id: SessionId, now: number, successor?: SessionId): void {
+  leaveTombstone(id: SessionId, now: number, successor?: SessionId, revoked = false): void {
     const until = now + timeToLive
     this.delete(id, this.records.peek(id))
-    this.tombstones.set(id, { until, successor })
+    this.tombstones.set(id, { until, successor, revoked })
     if (this.dueTombstones.add(id, until)) {
       this.onEarlier()
     }
+    this.changes.notify(id)
   }
 
   /**
    * Ends a session, even an expired one, which a clock a few seconds behind would revive. If the session was renewed,
    * this returns the successor's id.
    */
-  remove(id: SessionId, now: number): SessionId | undefined {
+  remove(id: SessionId, now: number, revoked = false): SessionId | undefined {
     if (this.records.peek(id) !== undefined) {
-      this.leaveTombstone(id, now)
+      this.leaveTombstone(id, now, undefined, revoked)
       return undefined
     }
     const tombstone = this.tombstones.get(id)
@@ -130,11 +157,11 @@ export class Sessions {
   }
 
   /** Ends a session, and the one that a renewal put in its place, as long as there is one. Gives the id of the live one that ended. */
-  end(id: SessionId, now: number): SessionId | undefined {
+  end(id: SessionId, now: number, revoked = false): SessionId | undefined {
     let ended: SessionId | undefined
     for (let next: SessionId | undefined = id; next !== undefined;) {
       ended = this.live(next, now) === undefined ? undefined : next
-      next = this.remove(next, now)
+      next = this.remove(next, now, revoked)
     }
     return ended
   }

@@ -23,6 +23,13 @@ export class Signals<Key> {
     this.watchers.get(key)?.forEach(signal)
   }
 
+  /** Notifies every key that is watched. */
+  notifyAll(): void {
+    for (const watchers of this.watchers.values()) {
+      watchers.forEach(signal)
+    }
+  }
+
   /** Emits once when it is watched, then at each `notify` of the key; to a slow reader once for all that it missed. */
   stream(key: Key): Stream.Stream<void> {
     return Stream.unwrapScoped(
