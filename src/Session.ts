@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
 import type * as Record from "./internal/record/json.js"
 import * as internal from "./internal/session/handle.js"
 import type * as Model from "./internal/session/model.js"
@@ -164,6 +165,7 @@ export interface Verbs<S> {
   readonly commit: Effect.Effect<void, Store.StoreError | SessionGone | HeadSent, S>
   readonly load: Effect.Effect<Data, Store.StoreError, S>
   readonly reload: Effect.Effect<Data, Store.StoreError | SessionGone, S>
+  readonly watch: Stream.Stream<Data, Store.StoreError | SessionGone, S>
   readonly token: Effect.Effect<SessionToken.Token, Store.StoreError | SessionGone | HeadSent, S>
   readonly outcome: Effect.Effect<Outcome, never, S>
   readonly expireIn: (duration: Duration.DurationInput) => Effect.Effect<void, never, S>
@@ -219,6 +221,7 @@ export const verbs = <S>(tag: SessionTag<S>): Verbs<S> => {
     commit: use((session) => session.save),
     load: use((session) => session.load),
     reload: use((session) => session.reload),
+    watch: Stream.unwrap(Effect.map(Effect.flatMap(tag, internal.fromRef), (session) => session.watch)),
     token: use((session) => session.token),
     outcome: use((session) => session.outcome),
     expireIn: (duration) => use((session) => session.expireIn(duration)),
@@ -364,6 +367,50 @@ export const load: Effect.Effect<Data, Store.StoreError, Session> = own.load
  * @category accessors
  */
 export const reload: Effect.Effect<Data, Store.StoreError | SessionGone, Session> = own.reload
+
+/**
+ * The session's data as the store has it, now and whenever the session is saved, by whatever request: for server-sent
+ * events, sockets and everything else that stays open. A reader that is slow gets the newest alone. Of a session that the
+ * store does not have, it is this request's data, and then nothing until the session is saved.
+ *
+ * Fails with `SessionGone` as soon as the session has ended, so that nothing goes on under a session that was logged out:
+ * its `reason` is `destroyed`, `revoked` (`Sessions.revoke` and its like), `expired`, or `renewed`, by a login in another
+ * request of the same client, who has a new token by then. What this request itself renews is watched on. Fails with
+ * `StoreError` if the store can't be asked or its connection is lost; run it again with `Stream.retry`.
+ *
+ * `MemoryStore` and others that tell of every change are heard at once. Any other store is asked at the policy's
+ * `watchInterval`, 5 seconds by default. All watchers of a session in one process share one subscription, and one read a
+ * change or interval. Watching is no use of the session: it ends when it would have ended without.
+ *
+ * Use it in a response's stream, which may go on after the response head has left, or in `withToken`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { HttpServerResponse } from "@effect/platform"
+ * import { Effect, Stream } from "effect"
+ * import { Session } from "effect-session"
+ *
+ * // server-sent events: the theme, and a last event when the session has ended
+ * const events = Effect.map(Effect.context<Session.Session>(), (context) =>
+ *   HttpServerResponse.stream(
+ *     Session.watch.pipe(
+ *       Stream.map(({ theme }) => `data: ${JSON.stringify(theme ?? null)}
+
+`),
+ *       Stream.catchTag("SessionGone", ({ reason }) => Stream.make(`event: gone
+data: ${reason}
+
+`)),
+ *       Stream.encodeText,
+ *       Stream.provideContext(context)
+ *     ),
+ *     { contentType: "text/event-stream" }
+ *   ))
+ * ```
+ */
+export const watch: Stream.Stream<Data, Store.StoreError | SessionGone, Session> = own.watch
 
 /**
  * The token, for links and forms under `ParamState`. Commits first, so that the token is good; the response is marked

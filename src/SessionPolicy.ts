@@ -38,6 +38,7 @@ export interface Policy {
   readonly storeTimeout: number
   readonly onStoreFailure: OnStoreFailure
   readonly maxSize: number
+  readonly watchInterval: number
 }
 
 /**
@@ -62,6 +63,11 @@ export interface Options {
   readonly onStoreFailure?: OnStoreFailure | undefined
   /** How large a session's data may be, in characters of its JSON text. Default 262144. */
   readonly maxSize?: number | undefined
+  /**
+   * How often `Session.watch` asks a store that does not tell of every change, once for all watchers of a session. Default
+   * 5 seconds.
+   */
+  readonly watchInterval?: Duration.DurationInput | undefined
 }
 
 const hour = 3_600_000
@@ -72,7 +78,8 @@ const defaults: Policy = {
   touchInterval: hour / 10,
   storeTimeout: 5000,
   onStoreFailure: "fail",
-  maxSize: 262_144
+  maxSize: 262_144,
+  watchInterval: 5000
 }
 
 /**
@@ -123,7 +130,8 @@ export const make = (options: Options = {}): Effect.Effect<Policy, ConfigError.C
       options.maxSize ?? defaults.maxSize,
       "a number of characters above zero, such as 65536"
     )
-    return { idleTimeout, lifetime, touchInterval, storeTimeout, onStoreFailure, maxSize }
+    const watchInterval = yield* duration("watchInterval", options.watchInterval, defaults.watchInterval, "5 seconds")
+    return { idleTimeout, lifetime, touchInterval, storeTimeout, onStoreFailure, maxSize, watchInterval }
   })
 
 /**
@@ -147,13 +155,14 @@ const variables: environment.Variables<Options> = {
   touchInterval: environment.optional("SESSION_TOUCH_INTERVAL", Config.duration),
   storeTimeout: environment.optional("SESSION_STORE_TIMEOUT", Config.duration),
   onStoreFailure: environment.optional("SESSION_ON_STORE_FAILURE", Config.literal("fail", "anonymous")),
-  maxSize: environment.optional("SESSION_MAX_SIZE", Config.integer)
+  maxSize: environment.optional("SESSION_MAX_SIZE", Config.integer),
+  watchInterval: environment.optional("SESSION_WATCH_INTERVAL", Config.duration)
 }
 
 /**
- * `layer` with options read from the environment: `SESSION_IDLE_TIMEOUT`, `SESSION_LIFETIME`, `SESSION_TOUCH_INTERVAL`
- * and `SESSION_STORE_TIMEOUT` (durations such as "30 minutes"), `SESSION_ON_STORE_FAILURE` and `SESSION_MAX_SIZE`. All
- * may be absent. An option that is given is read from its own `Config` instead.
+ * `layer` with options read from the environment: `SESSION_IDLE_TIMEOUT`, `SESSION_LIFETIME`, `SESSION_TOUCH_INTERVAL`,
+ * `SESSION_STORE_TIMEOUT` and `SESSION_WATCH_INTERVAL` (durations such as "30 minutes"), `SESSION_ON_STORE_FAILURE` and
+ * `SESSION_MAX_SIZE`. All may be absent. An option that is given is read from its own `Config` instead.
  *
  * @since 0.1.0
  * @category layers

@@ -13,7 +13,8 @@ describe("SessionPolicy", () => {
         touchInterval: 360_000,
         storeTimeout: 5000,
         onStoreFailure: "fail",
-        maxSize: 262_144
+        maxSize: 262_144,
+        watchInterval: 5000
       })
       assert.deepStrictEqual(yield* SessionPolicy.make(), yield* SessionPolicy.SessionPolicy)
     }))
@@ -27,14 +28,16 @@ describe("SessionPolicy", () => {
         touchInterval: 60_000,
         storeTimeout: 2000,
         onStoreFailure: "anonymous",
-        maxSize: 1000
+        maxSize: 1000,
+        watchInterval: 3000
       })
     }).pipe(Effect.provide(SessionPolicy.layer({
       idleTimeout: "10 minutes",
       lifetime: "12 hours",
       storeTimeout: "2 seconds",
       onStoreFailure: "anonymous",
-      maxSize: 1000
+      maxSize: 1000,
+      watchInterval: "3 seconds"
     }))))
 
   it.effect("takes its options from Config", () =>
@@ -56,6 +59,7 @@ describe("SessionPolicy", () => {
       ["a touch never owed", { idleTimeout: "1 minute", touchInterval: "1 minute" }, "touchInterval", "shorter"],
       ["an unknown policy", { onStoreFailure: "ignore" as "fail" }, "onStoreFailure", "\"fail\" or \"anonymous\""],
       ["no size", { maxSize: 0 }, "maxSize", "above zero"],
+      ["a watch without a pause", { watchInterval: 0 }, "watchInterval", "above zero"],
       ["a size that is no number", { maxSize: Number.NaN }, "maxSize", "above zero"]
     ] as ReadonlyArray<readonly [string, SessionPolicy.Options, string, string]>
   ) {

@@ -19,7 +19,8 @@ const policy: SessionPolicy.Policy = {
   touchInterval: 360_000,
   storeTimeout: 5000,
   onStoreFailure: "fail",
-  maxSize: 1000
+  maxSize: 1000,
+  watchInterval: 5000
 }
 
 const token = SessionToken.fromString("A".repeat(43))

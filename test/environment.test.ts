@@ -93,6 +93,7 @@ describe("variables of the environment", () => {
       ["SessionPolicy", { SESSION_STORE_TIMEOUT: "0 seconds" }, "SESSION_STORE_TIMEOUT", "above zero"],
       ["SessionPolicy", { SESSION_ON_STORE_FAILURE: "ignore" }, "SESSION_ON_STORE_FAILURE", "fail, anonymous"],
       ["SessionPolicy", { SESSION_MAX_SIZE: "0" }, "SESSION_MAX_SIZE", "above zero"],
+      ["SessionPolicy", { SESSION_WATCH_INTERVAL: "0 seconds" }, "SESSION_WATCH_INTERVAL", "above zero"],
       ["CookieState", { SESSION_NAME: "a b" }, "SESSION_NAME", "cookie name"],
       ["CookieState", { SESSION_PATH: "app" }, "SESSION_PATH", "/app"],
       ["CookieState", { SESSION_DOMAIN: "https://example.com" }, "SESSION_DOMAIN", "host name"],
@@ -150,7 +151,8 @@ describe("variables of the environment", () => {
         touchInterval: 30_000,
         storeTimeout: 2000,
         onStoreFailure: "anonymous",
-        maxSize: 1000
+        maxSize: 1000,
+        watchInterval: 3000
       })
     }).pipe(
       Effect.provide(SessionPolicy.layerConfig()),
@@ -160,7 +162,8 @@ describe("variables of the environment", () => {
         SESSION_TOUCH_INTERVAL: "30 seconds",
         SESSION_STORE_TIMEOUT: "2 seconds",
         SESSION_ON_STORE_FAILURE: "anonymous",
-        SESSION_MAX_SIZE: "1000"
+        SESSION_MAX_SIZE: "1000",
+        SESSION_WATCH_INTERVAL: "3 seconds"
       })
     ))
 

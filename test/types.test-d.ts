@@ -354,6 +354,7 @@ is(Session.reload)<Session.Data, Saving, Session.Session>(true, true, true)
 is(Session.commit)<void, Saving | Session.HeadSent, Session.Session>(true, true, true)
 is(Session.token)<SessionToken.Token, Saving | Session.HeadSent, Session.Session>(true, true, true)
 is(Session.outcome)<Session.Outcome, never, Session.Session>(true, true, true)
+equal<typeof Session.watch, Stream.Stream<Session.Data, Saving, Session.Session>>(true)
 is(Session.transaction((data) => [data["a"] === 1, data]))<boolean, Saving, Session.Session>(true, true, true)
 
 is(Session.get)<Session.Data, never, Session.Session>(true, true, true)

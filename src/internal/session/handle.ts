@@ -10,6 +10,7 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
 import { ReauthenticationRequired, SessionGone } from "../../SessionError.js"
 import type { Policy } from "../../SessionPolicy.js"
 import type { Data } from "../../SessionRecord.js"
@@ -33,6 +34,7 @@ import { commit } from "./schedule.js"
 import { idOf } from "./spans.js"
 import { SessionState } from "./state.js"
 import { learnEndings } from "./transactions.js"
+import { watch } from "./watch.js"
 
 export type { Environment } from "./model.js"
 
@@ -319,6 +321,15 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
         Effect.map(() => this.data)
       )
     })
+  }
+
+  /** What its store has, now and whenever it changes. */
+  get watch(): Stream.Stream<Data, Store.StoreError | SessionGone> {
+    return Stream.unwrap(
+      Effect.withFiberRuntime<Stream.Stream<Data, Store.StoreError | SessionGone>, Store.StoreError>((caller) =>
+        Effect.map(this.loaded(caller), () => watch(this.state))
+      )
+    )
   }
 
   get token(): Effect.Effect<SessionToken.Token, CommitError> {

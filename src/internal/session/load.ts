@@ -174,7 +174,7 @@ const findGiven = (
   const transport = transports[index]
   if (transport === undefined || !store.accepts(token)) {
     state.looksAt(nothingCarried)
-    return andThen(expired(state, caller, token, before), () => Exit.succeed(Draft.ended))
+    return andThen(expired(state, caller, token, before), () => Exit.succeed<Draft.Base>({ _tag: "Ended", token }))
   }
   state.looksAt({ transport: index, candidates: [token], any: true })
   return andThen(
@@ -202,7 +202,7 @@ const lookUp = (
       (session) =>
         Effect.as(
           emitting(state, { _tag: "Rejected", ...session, reason }),
-          superseded === undefined ? Draft.fresh : Draft.ended
+          superseded === undefined ? Draft.fresh : { _tag: "Ended", token: superseded }
         )
     )
   }

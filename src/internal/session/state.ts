@@ -78,13 +78,31 @@ export const sameToken = (a: SessionToken.Token, b: SessionToken.Token): boolean
 
 /** @internal */
 export class SessionState {
-  private state: Value = untouched
+  private current: Value = untouched
   private carried: Carried = nothingCarried
   private said: Response = silent
+  /** Most sessions are never watched. */
+  private watchers: Set<() => void> | undefined = undefined
   /** The newest commit that was started for the handler, who may have stopped waiting for it. */
   private started: Effect.Effect<unknown, unknown> | undefined = undefined
 
   constructor(readonly environment: Environment) {}
+
+  private get state(): Value {
+    return this.current
+  }
+
+  private set state(state: Value) {
+    this.current = state
+    this.watchers?.forEach((notify) => notify())
+  }
+
+  /** Calls `notify` whenever more is known of the session. The answer ends that. */
+  onChange(notify: () => void): () => void {
+    this.watchers ??= new Set()
+    this.watchers.add(notify)
+    return () => this.watchers?.delete(notify)
+  }
 
   // ------------------------------------------------------------------------------------------------------ what it is
 
@@ -364,7 +382,9 @@ export class SessionState {
    */
   ended(): void {
     const { open } = this
-    this.state = rebased(open, Draft.ended, open.pending)
+    const { base } = open
+    const token = base._tag === "Live" || base._tag === "Ended" ? base.token : undefined
+    this.state = rebased(open, { _tag: "Ended", token }, open.pending)
   }
 
   /** These sessions were removed. */
