@@ -51,11 +51,11 @@ export interface SessionRecord {
   /** When the subject last proved who they are. */
   readonly authenticatedAt?: number
   /**
-   * Until when the session is listed under its subject, in a store whose list may forget it then. A store writes it; a
-   * later absolute bound has to be listed first. An update to another subject has to leave it out; a renewal need not.
+   * A note of a store that lists its sessions apart: until when the session is listed under its subject. A later absolute
+   * bound has to be listed first. It is not enumerable, so that records compare by what they hold.
    */
   readonly listedUntil?: number
-  /** The subject under which it is listed until then. It is never encoded: a record is read with its own subject. */
+  /** The subject under which it is listed until then. It is not enumerable, and never encoded. */
   readonly listedFor?: string | undefined
   /** The public id, for stores whose token is the data, so that it is not the token's hash. It is never encoded. */
   readonly id?: SessionId
@@ -146,8 +146,10 @@ export const make = (
     record.authenticatedAt = from.authenticatedAt
   }
   if (from.listedUntil !== undefined) {
-    record.listedUntil = from.listedUntil
-    record.listedFor = from.listedFor ?? from.subject
+    Object.defineProperties(record, {
+      listedUntil: { value: from.listedUntil },
+      listedFor: { value: from.listedFor ?? from.subject }
+    })
   }
   return record
 }

@@ -302,8 +302,15 @@ export const tombstoneTimeToLive: Duration.Duration = Duration.seconds(60)
 /** @since 0.1.0 @category constructors */
 export const none: Loaded = { _tag: "None" }
 
-/** @since 0.1.0 @category constructors */
-export const expired = (record: SessionRecord.SessionRecord): Loaded => ({ _tag: "None", expired: record })
+/**
+ * `None`, with the record of the session that has expired. The record is not enumerable, so that the answer compares equal
+ * to `none`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const expired = (record: SessionRecord.SessionRecord): Loaded =>
+  Object.defineProperty({ _tag: "None" as const }, "expired", { value: record })
 
 /** @since 0.1.0 @category constructors */
 export const superseded: Loaded = { _tag: "Superseded" }

@@ -567,7 +567,7 @@ describe("the session of this request", () => {
           NullStore.layer,
           Layer.succeed(
             Sessions.Sessions,
-            Sessions.make({ end: () => Effect.succeed(false), list: () => Stream.empty })
+            Sessions.make({ end: () => Effect.succeedNone, list: () => Stream.empty })
           )
         ))
       )

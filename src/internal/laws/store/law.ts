@@ -209,13 +209,12 @@ export const difference = (actual: unknown, expected: unknown, path = "record"):
 }
 
 /**
- * The record in the form that laws compare: a store may keep the earlier of the two bounds as the deadline, and notes for
- * itself until when it has listed the session.
+ * The record in the form that laws compare: a store may keep the earlier of the two bounds as the deadline.
  *
  * @internal
  */
 export const comparable = (record: SessionRecord.SessionRecord): { readonly [key: string]: unknown } => {
-  const { id: _id, listedFor: _listedFor, listedUntil: _listedUntil, ...rest } = record
+  const { id: _, ...rest } = record
   const present = Object.entries(rest).filter(([, value]) => value !== undefined)
   return { ...Object.fromEntries(present), deadline: SessionRecord.endsAt(record) }
 }
