@@ -3,6 +3,7 @@
  */
 import { Clock, Effect } from "effect"
 import type { SessionRecord } from "effect-session/SessionRecord"
+import * as Record from "effect-session/SessionRecord"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import * as Json from "../../src/internal/record/json.js"
@@ -81,7 +82,6 @@ export const revisionOf = (answer: Store.Updated, before = 0): number => {
 }
 
 /** A record with other data. */
-export const withData = (record: SessionRecord, data: { readonly [key: string]: unknown }): SessionRecord => ({
-  ...record,
-  data: Json.adoptObject(data)
-})
+export const withData = (record: SessionRecord, data: { readonly [key: string]: unknown }): SessionRecord =>
+  // made as the middleware does, so that a store's notes stay
+  Record.make(record, Json.adoptObject(data), record.dropOnRenew, record)
