@@ -9,6 +9,13 @@
  * to find its successor and one to end it. `Sessions.list` is one SELECT for each 500 sessions, and `Sessions.revoke` is
  * one UPDATE.
  *
+ * **Watching.** On PostgreSQL by `@effect/sql-pg`, whoever watches a session is told of its changes by LISTEN and NOTIFY.
+ * All watchers of a store share one connection beside the pool, and one statement every 5 seconds proves that it still
+ * hears; while nobody watches there is neither. A renewal and an end are always told at once. A write of data sends its
+ * notice only while somebody watches, because PostgreSQL commits notices one after another, and other instances may learn
+ * up to 5 seconds late that somebody has begun to. The row `watched` of the table says that somebody watches. Other
+ * databases and clients tell of this process's writes alone, so a watcher asks for the others'.
+ *
  * **SQLite.** Several processes share a file through `@effect/sql-sqlite-node`. With `@effect/sql-libsql` a `file:` URL is
  * for one process alone: after one "database is locked" its driver acknowledges writes that are never committed. A warning
  * is logged when the store is built on one. `@effect/sql-sqlite-node` lets the process stand still while a file is locked,
@@ -40,10 +47,12 @@ import type { Checked } from "./internal/options.js"
 import * as options from "./internal/options.js"
 import type { Primitive } from "./internal/sqlStore/backend.js"
 import * as backend from "./internal/sqlStore/backend.js"
+import * as Postgres from "./internal/sqlStore/postgres.js"
 import * as Sqlite from "./internal/sqlStore/sqlite.js"
 import type { Dialect } from "./internal/sqlStore/statements.js"
 import * as Sql from "./internal/sqlStore/statements.js"
 import * as Table from "./internal/sqlStore/table.js"
+import * as Telling from "./internal/sqlStore/telling.js"
 import type * as SessionRecord from "./SessionRecord.js"
 import * as Sessions from "./Sessions.js"
 import * as Store from "./Store.js"
@@ -186,7 +195,8 @@ const dialectOf = (sql: SqlClient.SqlClient): Checked<Dialect> =>
  * can be run again. Throws a `ConfigError` if a name is not valid.
  *
  * A live session has a `body`: JSON text, as `SessionRecord.encode` writes it. A session that was renewed or removed
- * leaves a row without a body for a minute. After a renewal, `successor` is the `id` of the session's new row.
+ * leaves a row without a body for a minute. After a renewal, `successor` is the `id` of the session's new row. After a
+ * revocation, it is `revoked`.
  * `deadline` is the time until which a row counts, in milliseconds since the epoch. `subject` is the SHA-256, in base64url,
  * of whose session it is. A table that was made without this column gets it by `migrations`. The body's column keeps the text as
  * it was written. It is `json` on PostgreSQL, because `jsonb` does not accept U+0000, reorders keys and rewrites
@@ -338,7 +348,9 @@ const open = (
       )
     }
     const sql = client.withoutTransforms()
-    const kept = backend.make({ sql, dialect, table: Table.qualified(dialect, at), columns })
+    const table = Table.qualified(dialect, at)
+    const telling = Postgres.isPgClient(sql) ? yield* Postgres.inDatabase(sql, at, table) : Telling.inProcess(sql)
+    const kept = backend.make({ sql, dialect, table, columns, telling })
     const store = yield* StoreBackend.fromBackend(kept, { name: "SqlStore", ...sweep })
     return [store, StoreBackend.sessions(kept.subjects, "SqlStore")]
   })

@@ -35,6 +35,7 @@ import { createHash } from "node:crypto"
 import { inspect } from "node:util"
 import * as SqlBackend from "../src/internal/sqlStore/backend.js"
 import * as Sql from "../src/internal/sqlStore/statements.js"
+import { inProcess } from "../src/internal/sqlStore/telling.js"
 import { grace } from "../src/internal/store/sweeping.js"
 import * as Fixture from "./fixtures/sql.js"
 import { clocked } from "./support/clocked.js"
@@ -73,7 +74,8 @@ const open = (dialect: SqlStore.Dialect, options: SqlStore.Options) =>
     const sql = yield* connect()
     yield* define(sql, dialect, options)
     const table = Sql.quote(dialect, options.table ?? "sessions")
-    const backend = SqlBackend.make({ sql: sql.withoutTransforms(), dialect, table, columns: [] })
+    const plain = sql.withoutTransforms()
+    const backend = SqlBackend.make({ sql: plain, dialect, table, columns: [], telling: inProcess(plain) })
     return { sql, store: yield* storeOn(sql, options), backend, table: sql.literal(table) }
   })
 
@@ -734,6 +736,7 @@ for (const database of Fixture.databases) {
             sql: yield* connect(),
             dialect,
             table: "swept",
+            telling: inProcess(sql),
             columns: []
           })
           yield* Effect.forEach(

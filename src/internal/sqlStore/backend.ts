@@ -20,6 +20,7 @@ import * as crypto from "../crypto/hash.js"
 import { grace } from "../store/sweeping.js"
 import * as Sqlite from "./sqlite.js"
 import * as Sql from "./statements.js"
+import type { Telling } from "./telling.js"
 
 /**
  * A value of a column of the app's own. The driver must accept it for the column's type.
@@ -35,6 +36,8 @@ export interface Setup {
   readonly dialect: Sql.Dialect
   /** The table's name, qualified and quoted. */
   readonly table: string
+  /** How whoever watches a session is told of its changes. */
+  readonly telling: Telling
   readonly columns: ReadonlyArray<readonly [name: string, value: (record: SessionRecord.SessionRecord) => Primitive]>
 }
 
@@ -54,10 +57,23 @@ interface Listed extends Row {
 /** How many sessions one statement lists. */
 const pageSize = 500
 
+/**
+ * What a revoked session has in place of a successor. No id has this length, so that an earlier release, which takes it
+ * for one, finds nothing there.
+ */
+const revocation = "revoked"
+
+const successorOf = ({ successor }: Row): Pick<StoreBackend.Tombstone, "revoked" | "successor"> => {
+  if (successor === revocation) {
+    return { revoked: true }
+  }
+  return successor === null ? {} : { successor: successor as SessionId }
+}
+
 /** Drivers return a BIGINT as a number, a bigint or a string. All of these values fit a number. */
 const entryOf = (row: Row): StoreBackend.Entry =>
   row.body === null
-    ? { _tag: "Tombstone", until: Number(row.deadline), successor: row.successor as SessionId ?? undefined }
+    ? { _tag: "Tombstone", until: Number(row.deadline), ...successorOf(row) }
     : {
       _tag: "Entry",
       body: row.body,
@@ -83,7 +99,7 @@ export interface Backend extends StoreBackend.Backend {
 type Assignment = readonly [column: string, value: Statement.Fragment]
 
 /** Makes the backend of a client, a table and the columns that the app adds. @internal */
-export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backend => {
+export const make = ({ columns, dialect, sql, table: tableName, telling }: Setup): Backend => {
   const table = sql.literal(tableName)
   const names = sql.literal(
     [
@@ -138,7 +154,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
   const ending = (tombstone: StoreBackend.Tombstone): Statement.Fragment =>
     sql.csv([
       sql`body = NULL`,
-      sql`successor = ${tombstone.successor ?? null}`,
+      sql`successor = ${tombstone.revoked === true ? revocation : tombstone.successor ?? null}`,
       sql`deadline = ${whole(tombstone.until)}`,
       sql`subject = NULL`,
       ...columns.map(([name]) => sql`${sql.literal(Sql.quote(dialect, name))} = NULL`)
@@ -150,17 +166,46 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
   const isLiveAt = (id: string, revision: number, now: number): Statement.Fragment =>
     sql`id = ${id} AND revision = ${revision} AND body IS NOT NULL AND deadline > ${whole(now)}`
 
-  /** Whether an UPDATE matched a row. Every matched row is changed, so that MySQL's two ways of counting agree. */
-  const hits = (update: Statement.Statement<object>, returning: Statement.Statement<object>) =>
-    dialect === "mysql"
-      ? Effect.map(Sql.affected(update), (count) => count > 0)
-      : Effect.map(Sql.rows(returning), (found) => found.length > 0)
+  const hit = sql`1 AS hit`
 
+  /** What an UPDATE returns for the row that it matched, if any. Every matched row is changed, so that MySQL's two ways of counting agree. */
+  const updated = (
+    assigned: Statement.Fragment,
+    where: Statement.Fragment,
+    returning: Statement.Fragment
+  ): Effect.Effect<object | undefined, Sql.SqlFailure> =>
+    dialect === "mysql"
+      ? Effect.map(
+        Sql.affected(sql`UPDATE ${table} SET ${assigned} WHERE ${where}`),
+        (count) => count > 0 ? {} : undefined
+      )
+      : Effect.map(
+        Sql.rows(sql`UPDATE ${table} SET ${assigned} WHERE ${where} RETURNING ${returning}`),
+        (found) => found[0]
+      )
+
+  /** Whether an UPDATE that nobody is told of matched a row. */
   const update = (assigned: Statement.Fragment, where: Statement.Fragment): Effect.Effect<boolean, Sql.SqlFailure> =>
-    hits(
-      sql`UPDATE ${table} SET ${assigned} WHERE ${where}`,
-      sql`UPDATE ${table} SET ${assigned} WHERE ${where} RETURNING 1 AS hit`
+    Effect.map(updated(assigned, where, hit), (row) => row !== undefined)
+
+  /** Has whoever watches a session be told of a statement that changed it, and says whether it did. */
+  const told = (
+    id: string,
+    now: number,
+    statement: Effect.Effect<object | undefined, Sql.SqlFailure>
+  ): Effect.Effect<boolean, Sql.SqlFailure> =>
+    Effect.flatMap(
+      statement,
+      (row) => row === undefined ? Effect.succeed(false) : Effect.as(telling.changed(id, now, row), true)
     )
+
+  /** Ends a session, if there is one. */
+  const finish = (
+    id: string,
+    tombstone: StoreBackend.Tombstone,
+    where: Statement.Fragment,
+    now: number
+  ): Effect.Effect<boolean, Sql.SqlFailure> => told(id, now, updated(ending(tombstone), where, telling.ended(id)))
 
   const select = (
     where: Statement.Fragment,
@@ -234,7 +279,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     now: number
   ): Effect.Effect<SessionId | undefined, Sql.SqlFailure> =>
     Effect.flatMap(
-      update(ending(tombstone), sql`id = ${id} AND body IS NOT NULL`),
+      finish(id, tombstone, sql`id = ${id} AND body IS NOT NULL`, now),
       (hit) =>
         hit ? Effect.succeed(undefined) : Effect.map(
           obstacle(id),
@@ -279,7 +324,7 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     now: number
   ): Effect.Effect<StoreBackend.Ended, Sql.SqlFailure> =>
     Effect.flatMap(
-      update(ending(tombstone), isLive(id, now)),
+      finish(id, tombstone, isLive(id, now), now),
       (hit): Effect.Effect<StoreBackend.Ended, Sql.SqlFailure> =>
         hit ? Effect.succeed({ _tag: "Ended" }) : Effect.map(
           remove(id, tombstone, now),
@@ -296,9 +341,10 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
         sql`WITH ended AS (
             UPDATE ${table} SET ${ending(tombstone)} WHERE ${isLiveAt(key.id, revision, now)} RETURNING 1 AS hit
           )
-          INSERT INTO ${table} (${names}) SELECT ${values(next.id, entry)} FROM ended RETURNING 1 AS hit`
+          INSERT INTO ${table} (${names}) SELECT ${values(next.id, entry)} FROM ended
+            RETURNING ${telling.ended(key.id)}`
       ),
-      (found) => found.length > 0
+      (found) => found[0]
     )
 
   /**
@@ -324,17 +370,17 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
           ON CONFLICT (id) DO UPDATE SET id = CASE WHEN EXCLUDED.id = ${key.id} THEN EXCLUDED.id END, ${
           ending(tombstone)
         }
-          RETURNING 1 AS hit`
+          RETURNING ${hit}`
       ),
-      (found) => found.length > 0
+      (found) => found[0]
     )
   }
 
   const renameMysql = (...[key, revision, next, entry, tombstone, now]: Parameters<Rename>) =>
     sql.withTransaction(
       Effect.tap(
-        update(ending(tombstone), isLiveAt(key.id, revision, now)),
-        (hit) => hit ? Sql.affected(insertion(next.id, entry)) : Effect.void
+        updated(ending(tombstone), isLiveAt(key.id, revision, now), hit),
+        (row) => row === undefined ? Effect.void : Sql.affected(insertion(next.id, entry))
       )
     ).pipe(
       // `withTransaction` dies where its COMMIT or ROLLBACK fails, as it does when the connection is lost (D12).
@@ -417,18 +463,23 @@ export const make = ({ columns, dialect, sql, table: tableName }: Setup): Backen
     replace: (key, revision, entry, now) =>
       persistently(
         Effect.flatMap(
-          update(assignments(entry), isLiveAt(key.id, revision, now)),
+          told(
+            key.id,
+            now,
+            updated(assignments(entry), isLiveAt(key.id, revision, now), telling.written(key.id, now))
+          ),
           (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
         )
       ),
     rename: (key, revision, next, entry, tombstone, now) =>
       persistently(
         Effect.flatMap(
-          rename(key, revision, next, entry, tombstone, now),
+          told(key.id, now, rename(key, revision, next, entry, tombstone, now)),
           (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
         )
       ),
     extend: (key, revision, deadline, now) => persistently(extend(key.id, revision, deadline, now)),
+    changes: telling.changes,
     subjects: { list, end: (id, tombstone, now) => persistently(end(id, tombstone, now)) },
     remove: (key, tombstone, now) => persistently(remove(key.id, tombstone, now)),
     sweep: (limit, now) => persistently(swept(limit, now))

@@ -1,0 +1,202 @@
+/**
+ * How PostgreSQL tells of changes, by NOTIFY and by one LISTEN for all watchers of a store. A notice is sent by the
+ * statement that makes the change, so that it comes with the change's commit or not at all. What is sent is a public id.
+ *
+ * To commit a notice, PostgreSQL takes a lock of all databases, so that writers who send one go one after another. So a
+ * write of data sends one only while somebody watches. A row says so, under an id that no session has. Whoever listens
+ * keeps it alive. A writer asks for it in the same statement as it writes, and remembers the answer for a moment.
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlError from "@effect/sql/SqlError"
+import type * as Statement from "@effect/sql/Statement"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as RcRef from "effect/RcRef"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as crypto from "../crypto/hash.js"
+import * as metrics from "../runtime/metrics.js"
+import { Signals } from "../runtime/signals.js"
+import * as Sql from "./statements.js"
+import type { Place } from "./table.js"
+import type { Telling } from "./telling.js"
+
+interface PgClient extends SqlClient.SqlClient {
+  readonly listen: (channel: string) => Stream.Stream<string, SqlError.SqlError>
+}
+
+/** Whether the client is that of `@effect/sql-pg`, known by the mark that it puts on its clients. @internal */
+export const isPgClient = (sql: SqlClient.SqlClient): sql is PgClient => "~@effect/sql-pg/PgClient" in sql
+
+/** PostgreSQL refuses a longer channel. Two tables may share one, because an id names one session anywhere. */
+const longestChannel = 63
+
+const channelOf = ({ schema, table }: Place): string => {
+  const name = `effect_session:${schema === undefined ? "" : `${schema}.`}${table}`
+  return name.slice(0, new TextEncoder().encodeInto(name, new Uint8Array(longestChannel)).read)
+}
+
+/** The id of the row that is there while somebody watches. No session has an id of this length. */
+const watchedRow = "watched"
+
+/** How long that row counts, in milliseconds by the database's clock. */
+const watchedFor = 30_000
+
+/** How long a writer remembers whether somebody watches, in milliseconds. It is well below `beatInterval`. */
+const rememberedFor = 2500
+
+/** How long whoever listens waits until it proves anew that it hears, in milliseconds. */
+const beatInterval = 5000
+
+/** The pause after a failure, in milliseconds. */
+const pause = 2000
+
+/** How long an answer is waited for before it is asked for again, in milliseconds. In all, that is 2.5 seconds. */
+const patience = [10, 20, 40, 80, 160, 320, 640, 1280]
+
+/** Whatever clock a test has, a server's answer takes real time. */
+const inRealTime = Effect.withClock(Clock.make())
+
+class Unheard extends Error {
+  override readonly message = "The connection that listens hears nothing."
+}
+
+/** @internal */
+export const inDatabase = (
+  sql: PgClient,
+  at: Place,
+  tableName: string
+): Effect.Effect<Telling, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const table = sql.literal(tableName)
+    const channel = channelOf(at)
+    const signals = new Signals<string>()
+    const time = sql.literal("(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+    const hit = sql`1 AS hit`
+    let listeners = 0
+    let isWatched = false
+    let askedAt = Number.NEGATIVE_INFINITY
+
+    const notice = (text: string): Statement.Fragment => sql`pg_notify(${channel}, ${text})`
+
+    /** Says that somebody watches, and sends a text to whoever listens. */
+    const send = (text: string): Effect.Effect<unknown, Sql.SqlFailure> =>
+      Sql.rows(
+        sql`INSERT INTO ${table} (id, revision, touched_at, deadline)
+          VALUES (${watchedRow}, 0, ${time}, ${time} + ${sql.literal(String(watchedFor))})
+          ON CONFLICT (id) DO UPDATE SET deadline = EXCLUDED.deadline RETURNING ${notice(text)} AS hit`
+      )
+
+    /** Listens, and tells everyone when it begins to hear. Fails if it hears nothing any more. */
+    const listen = (hears: Effect.Effect<unknown>): Effect.Effect<never, unknown> =>
+      Effect.scoped(Effect.gen(function*() {
+        const own = `beat:${Encoding.encodeBase64Url(crypto.randomBytes(12))}`
+        let onBeat = (): void => {}
+        const receive = Stream.runForEach(
+          sql.listen(channel),
+          (text) => Effect.sync(() => text === own ? onBeat() : signals.notify(text))
+        )
+        const listening = yield* Effect.acquireRelease(
+          Effect.forkDaemon(Effect.interruptible(Effect.mapError(receive, (error) => Sql.failure(error, [])))),
+          // the driver waits for an UNLISTEN, which a connection that was cut may never answer
+          (fiber) =>
+            Effect.zipRight(
+              Fiber.interruptFork(fiber),
+              inRealTime(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), 1000))
+            )
+        )
+        // the driver says neither when its LISTEN stands nor when its connection is lost, so a text has to come back
+        const beat = Effect.gen(function*() {
+          const heard = yield* Deferred.make<void>()
+          onBeat = () => Deferred.unsafeDone(heard, Exit.void)
+          for (const wait of patience) {
+            yield* send(own)
+            const answer = yield* inRealTime(Effect.timeoutOption(Deferred.await(heard), wait))
+            if (answer._tag === "Some") {
+              return
+            }
+          }
+          return yield* Effect.fail(new Unheard())
+        })
+        const beats = Effect.gen(function*() {
+          yield* beat
+          yield* hears
+          signals.notifyAll()
+          yield* Effect.sleep(beatInterval)
+          yield* beat
+          // of what was written until here, somebody may have thought that nobody watched
+          signals.notifyAll()
+          return yield* Effect.forever(Effect.zipRight(Effect.sleep(beatInterval), beat))
+        })
+        return yield* Effect.raceFirst(beats, Effect.zipRight(Fiber.join(listening), Effect.fail(new Unheard())))
+      }))
+
+    const listening = yield* RcRef.make({
+      idleTimeToLive: beatInterval,
+      acquire: Effect.gen(function*() {
+        const stands = yield* Deferred.make<void>()
+        let isHeard = true
+        const failed = (cause: unknown): Effect.Effect<void> =>
+          Effect.gen(function*() {
+            if (isHeard) {
+              isHeard = false
+              yield* metrics.storeFailed("SqlStore.listen")
+              yield* Effect.logWarning(
+                "SqlStore: The store does not hear which sessions change. It listens again in a moment.",
+                cause
+              )
+            }
+            // where the database answers, whoever watches can ask it; where it doesn't, they would only fail
+            yield* Effect.ignore(Effect.tap(send("again"), () => Effect.sync(() => signals.notifyAll())))
+            yield* Deferred.succeed(stands, undefined)
+            yield* Effect.sleep(pause)
+          })
+        yield* Effect.acquireRelease(
+          Effect.sync(() => listeners++),
+          () => Effect.sync(() => listeners--)
+        )
+        yield* listen(Effect.zipRight(Effect.sync(() => isHeard = true), Deferred.succeed(stands, undefined))).pipe(
+          Effect.catchAllCause(failed),
+          Effect.forever,
+          Effect.interruptible,
+          Effect.forkScoped
+        )
+        return stands
+      })
+    })
+
+    return {
+      changes: {
+        complete: true,
+        of: ({ id }) =>
+          Stream.unwrapScoped(
+            Effect.as(Effect.flatMap(RcRef.get(listening), Deferred.await), signals.stream(id))
+          )
+      },
+      ended: (id) => sql`${notice(id)} AS hit`,
+      written: (id, now) => {
+        if (listeners > 0 || isWatched && isRecent(askedAt, now)) {
+          return sql`${notice(id)} AS hit`
+        }
+        return isRecent(askedAt, now) ? hit : sql`(
+          SELECT ${notice(id)} FROM ${table} AS watched WHERE id = ${watchedRow} AND deadline > ${time}
+        ) IS NOT NULL AS watched`
+      },
+      changed: (_, now, row) =>
+        "watched" in row
+          ? Effect.map(Sql.transactionKey, (within) => {
+            // an app's transaction may see what was there when it began
+            if (within._tag === "None") {
+              isWatched = row.watched === true
+              askedAt = now
+            }
+          })
+          : Effect.void
+    }
+  })
+
+const isRecent = (askedAt: number, now: number): boolean => Math.abs(now - askedAt) < rememberedFor
