@@ -69,6 +69,8 @@ export interface Service {
   readonly keepNewest: (subject: string, n: number) => Effect.Effect<number, StoreError>
   /** See `count`. */
   readonly count: (subject: string) => Effect.Effect<number, StoreError>
+  /** What the service was made of, for a store that is put in front of another. */
+  readonly lookup: Lookup
 }
 
 /**
@@ -122,7 +124,8 @@ const summary = (id: SessionId, record: SessionRecord.SessionRecord): Summary =>
  * @since 0.1.0
  * @category constructors
  */
-export const make = ({ end, list }: Lookup): Service => {
+export const make = (lookup: Lookup): Service => {
+  const { end, list } = lookup
   const all = (subject: string): Stream.Stream<Summary, StoreError> =>
     Stream.unwrap(
       Effect.map(
@@ -165,6 +168,7 @@ export const make = ({ end, list }: Lookup): Service => {
     }).pipe(Effect.map(({ total }) => total))
 
   return {
+    lookup,
     list: all,
     revoke: (id) => revoke(id),
     revokeAll: (subject, { except } = {}) => endAll(subject, Stream.filter(({ id }) => id !== except)),

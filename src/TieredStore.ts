@@ -11,6 +11,10 @@
  * instances. Until then, a session that was ended elsewhere can still be read here, but never written. A service for
  * which that is too late must use the store alone.
  *
+ * **Sessions.** If the store behind provides `Sessions`, so does this one. They are listed by the store behind. What is
+ * revoked here is treated as a removal: this process sees it at once, and the other instances are told. Whoever watches a
+ * session is told by the store behind, and reads it there.
+ *
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
@@ -19,6 +23,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as environment from "./internal/environment.js"
 import * as checks from "./internal/options.js"
@@ -27,6 +32,7 @@ import * as pubSub from "./internal/redisStore/pubSub.js"
 import { type Channel, join } from "./internal/tieredStore/channel.js"
 import { Memory } from "./internal/tieredStore/memory.js"
 import * as store from "./internal/tieredStore/store.js"
+import * as Sessions from "./Sessions.js"
 import * as Store from "./Store.js"
 
 export type {
@@ -116,7 +122,13 @@ export const layer = <CE = never, CR = never>(
       const joined = channel === undefined
         ? silent
         : yield* join(memory, Effect.isEffect(channel) ? yield* channel : channel)
-      return Context.add(context, Store.Store, store.make(Context.get(context, Store.Store), memory, joined))
+      const origin = Context.get(context, Store.Store)
+      const tiered = Context.add(context, Store.Store, store.make(origin, memory, joined))
+      return Option.match(Context.getOption(context, Sessions.Sessions), {
+        onNone: () => tiered,
+        onSome: ({ lookup }) =>
+          Context.add(tiered, Sessions.Sessions, store.makeSessions(origin, lookup, memory, joined))
+      })
     })
   )
 

@@ -19,8 +19,8 @@ import * as RcRef from "effect/RcRef"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as crypto from "../crypto/hash.js"
-import * as metrics from "../runtime/metrics.js"
 import { Signals } from "../runtime/signals.js"
+import { emitting } from "../sessionEvents/emit.js"
 import * as Sql from "./statements.js"
 import type { Place } from "./table.js"
 import type { Telling } from "./telling.js"
@@ -144,10 +144,12 @@ export const inDatabase = (
           Effect.gen(function*() {
             if (isHeard) {
               isHeard = false
-              yield* metrics.storeFailed("SqlStore.listen")
-              yield* Effect.logWarning(
-                "SqlStore: The store does not hear which sessions change. It listens again in a moment.",
-                cause
+              yield* emitting(
+                { _tag: "StoreFailed", method: "SqlStore.listen", reason: "Unavailable" },
+                Effect.logWarning(
+                  "SqlStore: The store does not hear which sessions change. It listens again in a moment.",
+                  cause
+                )
               )
             }
             // where the database answers, whoever watches can ask it; where it doesn't, they would only fail

@@ -1,10 +1,13 @@
 /**
- * The operations of a tiered store. A read is answered from memory if possible. A write goes to the store behind, the
+ * The operations of a tiered store, and of `Sessions` in front of one. A read is answered from memory if possible. A write goes to the store behind, the
  * origin, and its answer goes to memory. The module knows nothing of HTTP, nor of how the origin keeps sessions.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as SessionRecord from "../../SessionRecord.js"
+import * as Sessions from "../../Sessions.js"
 import * as SessionToken from "../../SessionToken.js"
 import * as Store from "../../Store.js"
 import { andThen } from "../runtime/exit.js"
@@ -115,6 +118,7 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
   return Store.make({
     accepts: origin.accepts,
     ...(origin.transaction === undefined ? undefined : { transaction: origin.transaction }),
+    ...(origin.watching === undefined ? undefined : { watching: watching(origin.watching, memory) }),
     load: (token, call) =>
       unlessInTransaction(token, call, false, () => origin.load(token, call), (id) => {
         const found = memory.find(id, call.audience, call.now)
@@ -157,6 +161,57 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
         const ids = memory.withSuccessors(ticket.id)
         ids.forEach((id) => memory.forget(id))
         return Effect.forEach(ids, announce, { discard: true })
+      })
+  })
+}
+
+/** Whoever is told of a change reads the session next, so it must not be answered from memory. */
+const watching = (origin: Store.Watching, memory: Memory): Store.Watching => ({
+  ...origin,
+  changes: (token) =>
+    Stream.unwrap(
+      Effect.map(
+        SessionToken.toId(token),
+        (id) => Stream.tap(origin.changes(token), () => Effect.sync(() => memory.forget(id)))
+      )
+    )
+})
+
+/**
+ * The sessions by subject. They are listed by the store behind. What ends is forgotten, and announced to the other
+ * instances, even if it is not known whether it ended.
+ *
+ * @internal
+ */
+export const makeSessions = (
+  origin: Store.Store,
+  { end, list }: Sessions.Lookup,
+  memory: Memory,
+  announce: (id: Id) => Effect.Effect<void>
+): Sessions.Service => {
+  const isInTransaction = origin.transaction === undefined
+    ? Exit.succeed(false)
+    : Effect.map(origin.transaction, Option.isSome)
+
+  const forget = (ids: ReadonlySet<Id>, now: number): Effect.Effect<void> =>
+    Effect.flatMap(isInTransaction, (isInside) => {
+      ids.forEach((id) => isInside ? memory.distrust(id, now) : memory.forget(id))
+      return Effect.forEach(ids, announce, { discard: true })
+    })
+
+  return Sessions.make({
+    list,
+    end: (id, now) =>
+      Effect.suspend(() => {
+        const ids = new Set<Id>()
+        const note = (ended: Id) => memory.withSuccessors(ended).forEach((each) => ids.add(each))
+        return Effect.ensuring(
+          Effect.tap(end(id, now), (ended) => Effect.sync(() => Option.map(ended, note))),
+          Effect.suspend(() => {
+            note(id)
+            return forget(ids, now)
+          })
+        )
       })
   })
 }
