@@ -14,7 +14,9 @@ import * as internal from "./internal/laws/store/law.js"
 import * as lifetimes from "./internal/laws/store/lifetimes.js"
 import * as model from "./internal/laws/store/model.js"
 import * as races from "./internal/laws/store/races.js"
+import * as sessions from "./internal/laws/store/sessions.js"
 import * as values from "./internal/laws/store/values.js"
+import * as watching from "./internal/laws/store/watching.js"
 import type * as Store from "./Store.js"
 
 /**
@@ -63,6 +65,11 @@ export interface Options {
    * while. Default: the laws know one instance.
    */
   readonly second?: Layer.Layer<Store.Store, unknown> | undefined
+  /**
+   * Whether the layer provides `Sessions` too, whose laws are then tested. `second` should provide it as well. Default
+   * false.
+   */
+  readonly sessions?: boolean | undefined
   /** Single laws that the store does not keep: the reason by the law's name. The reason is printed. Default: none. */
   readonly except?: { readonly [law: string]: string } | undefined
   /**
@@ -121,6 +128,8 @@ const definitions: ReadonlyArray<internal.Definition> = [
   ...values.definitions,
   ...races.definitions,
   ...interruptions.definitions,
+  ...sessions.definitions,
+  ...watching.definitions,
   ...model.definitions
 ]
 
@@ -131,6 +140,9 @@ const waived = (definition: internal.Definition, settings: internal.Settings, op
   }
   if (definition.onlyWithout !== undefined && !settings.waives.includes(definition.onlyWithout)) {
     return `for stores that waive ${definition.onlyWithout}`
+  }
+  if (definition.sessions === true && !settings.sessions) {
+    return "for stores that provide Sessions"
   }
   if (definition.clock === "test" && settings.clock !== "test") {
     return "another clock sweeps"
@@ -167,7 +179,8 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
     thoroughness: options.thoroughness ?? 1,
     seed: options.seed,
     call: options.call,
-    second: options.second
+    second: options.second,
+    sessions: options.sessions ?? false
   }
   for (const name of Object.keys(options.except ?? {})) {
     if (!definitions.some((definition) => definition.name === name)) {

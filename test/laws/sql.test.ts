@@ -20,6 +20,7 @@ for (const database of [...Fixture.databases, Fixture.libsql]) {
       ),
       second: SqlStore.layer().pipe(Layer.provide(Layer.suspend(() => schema?.client ?? Layer.die("no schema")))),
       clock: "test",
+      sessions: true,
       timeout: "4 minutes"
     })
   })

@@ -5,6 +5,7 @@ import * as MemoryStore from "effect-session/MemoryStore"
 import * as StoreLaws from "effect-session/StoreLaws"
 import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import { rightBackend, wrongBackends } from "./fixtures/wrongBackends.js"
+import { wrongSessions } from "./fixtures/wrongSessions.js"
 import { right, subtlerStores, wrongStores } from "./fixtures/wrongStores.js"
 
 /** A cache that processes share, which can't compare and set. */
@@ -79,6 +80,34 @@ describe("a store with a wrong backend breaks the law that names its mistake", (
         .map(({ name }) => name)
       assert.include(failed, "parallel writers lose no update")
       assert.includeMembers(waived, failed)
+    }))
+})
+
+describe("Sessions with a mistake, and a store that tells what is wrong, break the law that names it", () => {
+  const withSessions = StoreLaws.laws({ clock: "test", sessions: true })
+
+  for (const wrong of wrongSessions) {
+    it.effect(`${wrong.name} breaks "${wrong.law}"`, () =>
+      Effect.gen(function*() {
+        const law = lawNamed(wrong.law, withSessions)
+        const error = yield* Effect.provide(Effect.flip(law.run), wrong.layer)
+        assert.instanceOf(error, StoreLaws.LawBroken)
+        assert.strictEqual(error.law, law.name)
+      }), 30_000)
+  }
+
+  it("every law of Sessions has one of them", () => {
+    const without = StoreLaws.laws({ clock: "test" }).filter(({ waived }) =>
+      waived === "for stores that provide Sessions"
+    )
+    assert.includeMembers(wrongSessions.map(({ law }) => law), without.map(({ name }) => name))
+  })
+
+  it.effect("a layer that provides no Sessions fails their laws, and the failure says why", () =>
+    Effect.gen(function*() {
+      const law = lawNamed("a renewed session is listed once, under its new id", withSessions)
+      const error = yield* Effect.provide(Effect.flip(law.run), right)
+      assert.include(error.message, "provides no Sessions")
     }))
 })
 

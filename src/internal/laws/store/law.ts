@@ -7,10 +7,13 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type * as TestClock from "effect/TestClock"
 import * as SessionRecord from "../../../SessionRecord.js"
+import * as Sessions from "../../../Sessions.js"
 import * as SessionToken from "../../../SessionToken.js"
 import * as Store from "../../../Store.js"
 import * as testing from "../../../testing.js"
@@ -35,6 +38,7 @@ export interface Settings {
   readonly seed: number | undefined
   readonly call: Audience | undefined
   readonly second: Layer.Layer<Store.Store, unknown> | undefined
+  readonly sessions: boolean
 }
 
 /** @internal */
@@ -55,6 +59,8 @@ export interface Definition {
   readonly onlyWithout?: Capability
   /** Whether the law is of calls that meet. Then they go to both instances in turn, if there is a second one. */
   readonly races?: true
+  /** Whether the law is of `Sessions`. */
+  readonly sessions?: true
   readonly trial: (trial: Trial) => Effect.Effect<void, string | Store.StoreError>
 }
 
@@ -81,9 +87,25 @@ export interface Asked {
   readonly remove: (token: SessionToken.Token) => ReturnType<Store.Store["remove"]>
 }
 
+/** `Sessions` in a trial, asked at the trial's time. @internal */
+export interface AskedSessions extends Omit<Sessions.Service, "list" | "lookup"> {
+  readonly list: (subject: string) => Effect.Effect<ReadonlyArray<Sessions.Summary>, Store.StoreError>
+}
+
+/** What a store tells of changes, in a trial. @internal */
+export interface AskedWatching {
+  readonly complete: boolean
+  readonly changes: Store.Watching["changes"]
+  readonly ending: (token: SessionToken.Token) => ReturnType<Store.Watching["ending"]>
+}
+
 /** @internal */
 export interface Trial {
   readonly store: Asked
+  /** For laws of `Sessions`. */
+  readonly sessions: AskedSessions
+  /** What the first instance tells, if it can. */
+  readonly watching: AskedWatching | undefined
   readonly settings: Settings
   /** The time of this trial's calls, in milliseconds since the epoch. */
   readonly now: () => number
@@ -112,20 +134,59 @@ const ask = (store: Store.Store, audience: Audience, now: () => number): Asked =
   }
 }
 
+const askWatching = (watching: Store.Watching, audience: Audience, now: () => number): AskedWatching => ({
+  complete: watching.complete,
+  changes: watching.changes,
+  ending: (token) => Effect.suspend(() => watching.ending(token, { ...audience, now: now() }))
+})
+
+/** The real clock, which shows another time. */
+const clockAt = (now: () => number): Clock.Clock => {
+  const real = Clock.make()
+  const nanos = () => BigInt(now()) * 1_000_000n
+  return {
+    [Clock.ClockTypeId]: Clock.ClockTypeId,
+    unsafeCurrentTimeMillis: now,
+    currentTimeMillis: Effect.sync(now),
+    unsafeCurrentTimeNanos: nanos,
+    currentTimeNanos: Effect.sync(nanos),
+    sleep: (duration) => real.sleep(duration)
+  }
+}
+
+/** `next` gives the instance whose turn it is. */
+const askSessions = (next: () => Sessions.Service, now: () => number): AskedSessions => {
+  const at = <A, E>(run: (sessions: Sessions.Service) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => Effect.withClock(run(next()), clockAt(now)))
+  return {
+    list: (subject) => at((sessions) => Effect.map(Stream.runCollect(sessions.list(subject)), (found) => [...found])),
+    revoke: (id) => at((sessions) => sessions.revoke(id)),
+    revokeAll: (subject, options) => at((sessions) => sessions.revokeAll(subject, options)),
+    keepNewest: (subject, n) => at((sessions) => sessions.keepNewest(subject, n)),
+    count: (subject) => at((sessions) => sessions.count(subject))
+  }
+}
+
 const isTestClock = (clock: Clock.Clock): clock is TestClock.TestClock => "adjust" in clock && "setTime" in clock
 
 /** Builds the second instance anew, also if its layer is that of the first one. */
-const build = (layer: Layer.Layer<Store.Store, unknown>): Effect.Effect<Store.Store, never, Scope.Scope> =>
+const build = (
+  layer: Layer.Layer<Store.Store, unknown>
+): Effect.Effect<Context.Context<Store.Store>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const memoMap = yield* Layer.makeMemoMap
-    const context = yield* Layer.buildWithMemoMap(layer, memoMap, yield* Effect.scope)
-    return Context.get(context, Store.Store)
+    return yield* Layer.buildWithMemoMap(layer, memoMap, yield* Effect.scope)
   }).pipe(Effect.orDie)
+
+/** Gives the two instances in turn, or the first one if there is no second. */
+const inTurn = <A>(first: A, second: A | undefined): () => A => {
+  let count = 0
+  return () => count++ % 2 === 0 ? first : second ?? first
+}
 
 /** A store whose calls go to two stores in turn. */
 const alternating = (first: Store.Store, second: Store.Store): Store.Store => {
-  let count = 0
-  const next = (): Store.Store => count++ % 2 === 0 ? first : second
+  const next = inTurn(first, second)
   return Store.make({
     accepts: first.accepts,
     load: (...args) => next().load(...args),
@@ -137,6 +198,8 @@ const alternating = (first: Store.Store, second: Store.Store): Store.Store => {
   })
 }
 
+const noSessions = "the layer provides no Sessions, so write no `sessions: true`"
+
 /** @internal */
 export const run = (definition: Definition, settings: Settings): Effect.Effect<
   void,
@@ -145,9 +208,18 @@ export const run = (definition: Definition, settings: Settings): Effect.Effect<
 > =>
   Effect.gen(function*() {
     const first = yield* Store.Store
-    const second = definition.races === true && settings.second !== undefined
+    const context = definition.races === true && settings.second !== undefined
       ? yield* build(settings.second)
       : undefined
+    const second = context === undefined ? undefined : Context.get(context, Store.Store)
+    const service = yield* Effect.serviceOption(Sessions.Sessions)
+    if (definition.sessions === true && service._tag === "None") {
+      return yield* Effect.fail(noSessions)
+    }
+    const nextSessions = inTurn(
+      service,
+      context === undefined ? undefined : Context.getOption(context, Sessions.Sessions)
+    )
     const store = second === undefined ? first : alternating(first, second)
     // An instance may answer a read from memory for a while, so time has to go on between the calls of two instances.
     const betweenCalls = second === undefined ? 0 : 1
@@ -163,8 +235,15 @@ export const run = (definition: Definition, settings: Settings): Effect.Effect<
         const now = () => time
         const moveTo = (to: number) => void (time = to)
         const draw = (predecessor?: SessionToken.Token) => SessionToken.draw(generator, predecessor)
-        const asked = ask(store, settings.call ?? everywhere, () => time += betweenCalls)
-        return Effect.withClock(body({ store: asked, settings, now, moveTo, draw, testClock, fork }), clock)
+        const audience = settings.call ?? everywhere
+        const passing = () => time += betweenCalls
+        const asked = ask(store, audience, passing)
+        const sessions = askSessions(() => Option.getOrThrow(nextSessions()), passing)
+        const watching = first.watching === undefined ? undefined : askWatching(first.watching, audience, now)
+        return Effect.withClock(
+          body({ store: asked, sessions, watching, settings, now, moveTo, draw, testClock, fork }),
+          clock
+        )
       })
     yield* fork(definition.trial)
   }).pipe(
