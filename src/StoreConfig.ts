@@ -29,6 +29,7 @@ import * as environment from "./internal/environment.js"
 import type * as check from "./internal/options.js"
 import * as MemoryStore from "./MemoryStore.js"
 import * as RedisStore from "./RedisStore.js"
+import type * as Sessions from "./Sessions.js"
 import type * as Store from "./Store.js"
 
 /**
@@ -42,7 +43,7 @@ export interface Options {
   readonly url: Redacted.Redacted | string
 }
 
-type Chosen = Layer.Layer<Store.Store, ConfigError.ConfigError | Store.StoreError>
+type Chosen = Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError | Store.StoreError>
 
 const wrong = (advice: string): ConfigError.ConfigError => ConfigError.InvalidData(["StoreConfig", "url"], advice)
 
@@ -195,7 +196,7 @@ const ofUrl = <E>(error: E): E | ConfigError.ConfigError =>
     : error
 
 /**
- * The store that a URL names. Its other options are read from the variables of that store's `layerConfig`. Fails with a
+ * The store that a URL names, and `Sessions` with it, which every store that can be named provides. Its other options are read from the variables of that store's `layerConfig`. Fails with a
  * `ConfigError` that says what to write if the URL is wrong, and what to install if its driver is missing. A SQL database
  * has to be there when the layer is built, because the table is made then; if it is not, this fails with a `StoreError`.
  * A Redis server may come later.
@@ -209,7 +210,9 @@ const ofUrl = <E>(error: E): E | ConfigError.ConfigError =>
  * const store = StoreConfig.layer({ url: "file:./sessions" })
  * ```
  */
-export const layer = (options: Options): Layer.Layer<Store.Store, ConfigError.ConfigError | Store.StoreError> =>
+export const layer = (
+  options: Options
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError | Store.StoreError> =>
   Layer.mapError(Layer.unwrapEffect(choose(options)), ofUrl)
 
 const variables: environment.Variables<Options> = {
@@ -236,5 +239,5 @@ const variables: environment.Variables<Options> = {
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Partial<Options>> = {}
-): Layer.Layer<Store.Store, ConfigError.ConfigError | Store.StoreError> =>
+): Layer.Layer<Store.Store | Sessions.Sessions, ConfigError.ConfigError | Store.StoreError> =>
   environment.layerConfig("StoreConfig", variables, options, layer)

@@ -1,6 +1,8 @@
 import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
+import * as Sessions from "effect-session/Sessions"
+import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import * as StoreConfig from "effect-session/StoreConfig"
 import { randomBytes } from "node:crypto"
@@ -53,6 +55,21 @@ describe("StoreConfig", () => {
         withVariables({ SESSION_STORE_URL: "memory:", SESSION_CAPACITY: "0" })
       )
       assert.include(String(message), "SESSION_CAPACITY")
+    }))
+
+  it.scopedLive("S31: whatever the URL names lists and ends the sessions of a subject", () =>
+    Effect.gen(function*() {
+      const folder = yield* directory
+      const servers = redisMissing ? [] : [redisUrl]
+      for (const url of ["memory:", `file:${path.join(folder, "sessions")}`, ...servers]) {
+        const context = yield* Layer.build(StoreConfig.layerConfig()).pipe(withVariables({ SESSION_STORE_URL: url }))
+        const [store, sessions] = [Context.get(context, Store.Store), Context.get(context, Sessions.Sessions)]
+        const subject = `ann ${randomBytes(6).toString("hex")}`
+        const id = yield* SessionToken.toId(yield* createSession(store, { n: 1 }, { subject }))
+        assert.strictEqual(yield* sessions.count(subject), 1)
+        assert.isTrue(yield* sessions.revoke(id))
+        assert.strictEqual(yield* sessions.count(subject), 0)
+      }
     }))
 
   it.scopedLive("file: is FileStore, by a path or by a file URL", () =>

@@ -21,10 +21,11 @@ const inTemporaryFolder = (durability: FileStore.Durability) => {
   }
 }
 
-StoreLawsSuite.suite("FileStore", { ...inTemporaryFolder("rename"), clock: "test" })
+StoreLawsSuite.suite("FileStore", { ...inTemporaryFolder("rename"), clock: "test", sessions: true })
 
 StoreLawsSuite.suite("FileStore, synced to disk", {
   ...inTemporaryFolder("fsync"),
   clock: "test",
+  sessions: true,
   thoroughness: 0.05
 })

@@ -16,6 +16,7 @@ describe.skipIf(missing !== undefined)(missing ?? "the laws", () => {
       }),
       second: RedisStore.layer({ client: connect(Fixture.url), prefix }),
       clock: "test",
+      sessions: true,
       timeout: "4 minutes"
     })
   }

@@ -9,6 +9,7 @@ import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Sessions from "../../Sessions.js"
 import * as SqlStore from "../../SqlStore.js"
 import * as Store from "../../Store.js"
 import * as environment from "../environment.js"
@@ -43,7 +44,7 @@ const failed = (error: unknown): Failure =>
 export const store = (
   client: Layer.Layer<SqlClient.SqlClient, unknown>,
   thrown: (defect: unknown) => Failure
-): Layer.Layer<Store.Store, Failure> =>
+): Layer.Layer<Store.Store | Sessions.Sessions, Failure> =>
   SqlStore.layerConfig().pipe(
     Layer.provide(migrated),
     Layer.provide(client),
