@@ -103,6 +103,9 @@ export interface Lookup {
   readonly end: (id: SessionId, now: number) => Effect.Effect<Option.Option<SessionId>, StoreError>
 }
 
+/** How many sessions are ended at a time, so that many of them do not wait for one trip to the store after the other. */
+const endTogether = 8
+
 /** The form of the ids of stores that keep sessions under a token's hash. */
 const idForm = /^[A-Za-z0-9_-]{43}$/
 
@@ -159,7 +162,7 @@ export const make = (lookup: Lookup): Service => {
       body: ({ total }) =>
         // the ids are read before the first session ends, because pages must not move under the reader
         Stream.runCollect(among(all(subject))).pipe(
-          Effect.flatMap(Effect.forEach(({ id }) => revoke(id, subject))),
+          Effect.flatMap(Effect.forEach(({ id }) => revoke(id, subject), { concurrency: endTogether })),
           Effect.map((ends) => {
             const last = ends.filter((ended) => ended).length
             return { total: total + last, last }

@@ -158,7 +158,7 @@ const told = (events: ReadonlyArray<SessionEvents.Event>): ReadonlyArray<Readonl
 
 const cookie = (token: string) => ({ cookies: `${fixture.cookieName}=${token}` })
 
-describe("every event, by a request that causes it", () => {
+describe("S69: every event, by a request that causes it", () => {
   it.effect("Created", () =>
     recording(memory, ({ client, events }) =>
       Effect.gen(function*() {
@@ -605,6 +605,31 @@ describe("a handler", () => {
         assert.deepStrictEqual(line?.annotations, { request: 7 })
       }).pipe(Effect.provide(services))
     ))
+
+  it.effect("S71: counts unknown and malformed tokens for each client, by the address that the app trusts", () =>
+    Effect.gen(function*() {
+      const refused = new Map<string, number>()
+      const counting = SessionEvents.layer((event) =>
+        event._tag === "Rejected" && (event.reason === "unknown" || event.reason === "malformed")
+          ? Effect.map(Effect.serviceOption(HttpServerRequest.HttpServerRequest), (request) => {
+            const address = Option.match(request, {
+              onNone: () => "unknown",
+              onSome: ({ headers }) => headers["x-client-address"] ?? "unknown"
+            })
+            refused.set(address, (refused.get(address) ?? 0) + 1)
+          })
+          : Effect.void
+      )
+      const client = yield* Effect.provide(testing.client(HttpMiddleware.session(app)), counting)
+      const from = (address: string, token: string) =>
+        client.get("/committed", { cookies: `__Host-session=${token}`, headers: { "x-client-address": address } })
+      yield* from("192.0.2.1", "A".repeat(43))
+      yield* from("192.0.2.1", "made up")
+      yield* from("192.0.2.2", "B".repeat(43))
+      yield* client.get("/committed")
+      yield* settled
+      assert.deepStrictEqual([...refused], [["192.0.2.1", 2], ["192.0.2.2", 1]])
+    }).pipe(Effect.provide(services)))
 
   it.effect("may use Sessions: a limit of parallel sessions", () =>
     Effect.gen(function*() {

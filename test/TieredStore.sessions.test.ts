@@ -186,10 +186,8 @@ describe("Sessions behind a TieredStore", () => {
 
   it.scoped("a store without Sessions stays without", () =>
     Effect.gen(function*() {
-      const { behind } = yield* tiers
-      const context = yield* Layer.build(
-        Layer.succeed(Store.Store, behind.store).pipe(TieredStore.layer())
-      )
+      const { watching: _, ...store } = (yield* tiers).behind.store
+      const context = yield* Layer.build(Layer.succeed(Store.Store, store).pipe(TieredStore.layer()))
       assert.isTrue(Option.isNone(Context.getOption(context, Sessions.Sessions)))
       assert.isUndefined(Context.get(context, Store.Store).watching)
     }))
