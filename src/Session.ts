@@ -378,9 +378,11 @@ export const reload: Effect.Effect<Data, Store.StoreError | SessionGone, Session
  * request of the same client, who has a new token by then. What this request itself renews is watched on. Fails with
  * `StoreError` if the store can't be asked or its connection is lost; run it again with `Stream.retry`.
  *
- * `MemoryStore` and others that tell of every change are heard at once. Any other store is asked at the policy's
- * `watchInterval`, 5 seconds by default. All watchers of a session in one process share one subscription, and one read a
- * change or interval. Watching is no use of the session: it ends when it would have ended without.
+ * `MemoryStore`, `RedisStore` and `SqlStore` on PostgreSQL are heard at once, and so is what this process wrote itself
+ * through `FileStore` or `SqlStore`. For all else the store is asked at the policy's `watchInterval`, 5 seconds by default.
+ * All watchers of a session in one process share one subscription, and one read a change or interval. Watching is no use
+ * of the session: it ends when it would have ended without. On Cloudflare Workers, all watchers in an isolate depend on
+ * the request of the first one, which the runtime may end.
  *
  * Use it in a response's stream, which may go on after the response head has left, or in `withToken`.
  *

@@ -2,9 +2,10 @@
  * The sessions of a person, beside any request: to show them to their owner, to end one or all of them, and to limit how
  * many there are. A session belongs to the subject that `Session.login` was given.
  *
- * The service comes from the layer of a store that can look sessions up by subject: `MemoryStore.layer`,
- * `RedisStore.layer` and `SqlStore.layer`. Another store does not provide it, so needing it there does not compile. The
- * time is that of the caller's `Clock`: a session that has expired is not answered. The module knows nothing of HTTP.
+ * The service comes from the layer of a store that can look sessions up by subject: `MemoryStore`, `FileStore`,
+ * `RedisStore`, `SqlStore`, `StoreConfig`, and `TieredStore` in front of one of them. Another store does not provide it, so
+ * needing it there does not compile. The time is that of the caller's `Clock`: a session that has expired is not answered.
+ * The module knows nothing of HTTP.
  *
  * @since 0.1.0
  */

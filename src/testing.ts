@@ -178,7 +178,7 @@ export interface Client {
   ) => Effect.Effect<void, CommitError, State.State | Store.Store>
   /**
    * Runs an effect on this browser's session and saves it: `client.run(SessionField.set(Cart, ["tea"]))`. If the effect
-   * fails, nothing is saved. A session that does not exist yet is created when something is put into it.
+   * fails, nothing is saved. A browser that has no session gets one.
    */
   readonly run: <A, E, R>(
     effect: Effect.Effect<A, E, R>
