@@ -1,0 +1,53 @@
+/**
+ * Tells an open page that its session has ended, in the moment it ends, as server-sent events.
+ */
+import { HttpRouter, HttpServerResponse } from "@effect/platform"
+import { Context, Deferred, Effect, Layer, Option, Schedule, Stream } from "effect"
+import { Session } from "effect-session"
+import { visitor } from "../visitor.js"
+
+/** How the session of the request ends, as soon as it does. */
+const ending = Session.reload.pipe(
+  Effect.repeat(Schedule.spaced("1 second")),
+  Effect.catchTag("SessionGone", ({ reason }) => Effect.succeed(reason))
+)
+
+/**
+ * A session that was renewed goes on, under a token that the browser has by now: the stream ends, and the browser asks
+ * again.
+ */
+const ended = (reason: string | undefined): string =>
+  reason === "renewed" ? "" : `event: ended\ndata: ${reason ?? "revoked"}\n\n`
+
+/** How long the browser waits before it asks again, in milliseconds, and a comment that makes the head leave. */
+const hello = "retry: 2000\n\n"
+
+/** So that no proxy takes the silence for the end. */
+const beats = Stream.as(Stream.drop(Stream.tick("20 seconds"), 1), ":\n\n")
+
+/** Is done when the server is to stop, which would wait for the streams that are open. */
+export class Stopping extends Context.Tag("examples/login/Stopping")<Stopping, Deferred.Deferred<void>>() {}
+
+export const layer = Layer.scoped(
+  Stopping,
+  Effect.acquireRelease(Deferred.make<void>(), (stopping) => Deferred.succeed(stopping, undefined))
+)
+
+const live = Effect.gen(function*() {
+  const context = yield* Effect.context<Session.Session>()
+  const stopping = yield* Stopping
+  const told = Option.isNone(yield* visitor)
+    ? Stream.make(ended("expired"))
+    : Stream.merge(Stream.map(Stream.fromEffect(ending), () => ended(undefined)), beats, { haltStrategy: "left" })
+  return HttpServerResponse.stream(
+    Stream.make(hello).pipe(
+      Stream.concat(told),
+      Stream.interruptWhenDeferred(stopping),
+      Stream.provideContext(context),
+      Stream.encodeText
+    ),
+    { contentType: "text/event-stream", headers: { "cache-control": "no-store", connection: "close" } }
+  )
+})
+
+export const routes = HttpRouter.empty.pipe(HttpRouter.get("/live", live))

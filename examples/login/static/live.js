@@ -1,0 +1,36 @@
+/**
+ * Says that the session has ended, in the moment it ends, and takes what was private off the page. Without this script
+ * the user is told at the next click.
+ */
+const notice = document.querySelector("#ended")
+let source
+
+const end = ({ data }) => {
+  source.close()
+  const shown = notice.content.cloneNode(true)
+  for (const reason of shown.querySelectorAll("[data-reason]")) {
+    if (reason.dataset.reason !== data) reason.remove()
+  }
+  document.querySelector("header nav").remove()
+  document.querySelector("main").replaceChildren(shown)
+  document.title = "Signed out – Kettle"
+  document.querySelector("main h1").focus()
+}
+
+const listen = () => {
+  source = new EventSource("/live")
+  source.addEventListener("ended", end)
+}
+
+// Only the tab that is looked at listens, because a browser opens six connections to a host at most.
+const follow = () => {
+  source?.close()
+  if (document.visibilityState === "visible") listen()
+}
+
+document.addEventListener("visibilitychange", follow)
+// The answer to a form says it all: whoever signs out here needs no notice.
+document.addEventListener("submit", () => source?.close())
+// A page that comes back from the browser's memory may be of a session that has ended.
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload())
+follow()
