@@ -1,7 +1,8 @@
 /**
- * The documentation tells the truth: every `ts` fence of the README and of the docstrings in `src` compiles as a
- * user's file would (a fence marked `ts skip` is left alone), and every public export of a module says since when it is
- * there and what category it belongs to.
+ * The documentation tells the truth: every `ts` fence of the README, of `docs` and of the docstrings in `src` compiles as
+ * a user's file would (a fence marked `ts skip` is left alone), and every public export of a module says since when it is
+ * there and what category it belongs to. The examples of docs/type-errors.md are those that do not compile; they have a
+ * test of their own.
  */
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -77,9 +78,14 @@ const sources = fs.readdirSync(path.join(root, "src"), { recursive: true })
   .sort()
 const modules = sources.filter((file) => !file.startsWith(path.join("src", "internal")))
 
+const pages = fs.readdirSync(path.join(root, "docs"))
+  .filter((file) => file.endsWith(".md") && file !== "type-errors.md")
+  .map((file) => path.join("docs", file))
+  .sort()
+
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), "effect-session-docs-"))
 try {
-  const failures = [...compileFences(directory, ["README.md", ...sources]), ...untagged(modules)]
+  const failures = [...compileFences(directory, ["README.md", ...pages, ...sources]), ...untagged(modules)]
   for (const failure of failures) process.stderr.write(`${failure}\n`)
   process.exitCode = failures.length === 0 ? 0 : 1
 } finally {

@@ -18,6 +18,11 @@ const ago = (then: number, now: number): string => {
 const time = (then: number, now: number): Html =>
   html`<time datetime="${new Date(then).toISOString()}">${ago(then, now)}</time>`
 
+const times = ({ authenticatedAt, touchedAt }: Sessions.Summary, now: number): Html =>
+  ago(authenticatedAt, now) === ago(touchedAt, now)
+    ? html`Signed in ${time(authenticatedAt, now)}`
+    : html`Signed in ${time(authenticatedAt, now)}, last used ${time(touchedAt, now)}`
+
 /** The sessions of the user: the one that asks, and the others. */
 export interface Devices {
   readonly here: ReadonlyArray<Sessions.Summary>
@@ -41,7 +46,7 @@ const device = (session: Sessions.Summary, now: number, aside: (label: string) =
             ${picture(label)}
             <div>
               <h3>${label}</h3>
-              <p class="muted">Signed in ${time(session.authenticatedAt, now)}, used ${time(session.touchedAt, now)}</p>
+              <p class="muted">${times(session, now)}</p>
             </div>
             ${aside(label)}
           </li>`
