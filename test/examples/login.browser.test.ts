@@ -191,6 +191,13 @@ describe.skipIf(chromiumMissing)(suite, () => {
     await flash(laptop, "The device is signed out.")
     await heading(phone, "You have been signed out")
     await phone.getByText("This session was ended from another device").waitFor()
+    const asked: Array<string> = []
+    phone.on("request", (request) => asked.push(new URL(request.url()).pathname))
+    await phone.evaluate(async () => {
+      document.dispatchEvent(new Event("visibilitychange"))
+      await fetch("/static/icon.svg")
+    })
+    assert.deepStrictEqual(asked, ["/static/icon.svg"], "the script asks no more")
     assert.strictEqual(await phone.getByText(email).count(), 0, "nothing private is left on the page")
     await phone.getByRole("link", { name: "Sign in again" }).click()
     await heading(phone, "Sign in")
@@ -331,6 +338,28 @@ describe.skipIf(chromiumMissing)(suite, () => {
     const answer = elsewhere.waitForResponse(`${base}/devices/end-others`)
     await button(elsewhere, "Win").click()
     assert.strictEqual((await answer).status(), 403)
+  })
+
+  run("S31: nobody ends another's session", async ({ open }) => {
+    const ada = await open()
+    await signUp(ada)
+    const other = await open()
+    await signIn(other)
+    await ada.goto("/account")
+    const id = await button(ada, /^Sign out (Chrome|Chromium)/).getAttribute("value") ?? assert.fail("no id")
+    const eve = await open()
+    await eve.goto("/sign-up")
+    await eve.getByLabel("Email address").fill("eve@example.com")
+    await eve.getByLabel("Password").fill(password)
+    await button(eve, "Open the account").click()
+    await flash(eve, "Welcome!")
+    const said = await eve.evaluate(async (id) => {
+      const answer = await fetch("/devices/end", { method: "POST", body: new URLSearchParams({ id }) })
+      return answer.text()
+    }, id)
+    assert.include(said, "That device was signed out already.")
+    await other.goto("/account")
+    await other.getByText(email).waitFor()
   })
 
   run("guesses at a password have a limit", async ({ open }) => {

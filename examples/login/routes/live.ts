@@ -9,7 +9,8 @@ import { visitor } from "../visitor.js"
 /** How the session of the request ends, as soon as it does. */
 const ending = Session.reload.pipe(
   Effect.repeat(Schedule.spaced("1 second")),
-  Effect.catchTag("SessionGone", ({ reason }) => Effect.succeed(reason))
+  Effect.zipRight(Effect.never),
+  Effect.catchTag("SessionGone", () => Effect.succeed("revoked"))
 )
 
 /**
@@ -17,7 +18,7 @@ const ending = Session.reload.pipe(
  * again.
  */
 const ended = (reason: string | undefined): string =>
-  reason === "renewed" ? "" : `event: ended\ndata: ${reason ?? "revoked"}\n\n`
+  reason === "renewed" ? "" : `event: ended\ndata: ${reason ?? "unknown"}\n\n`
 
 /** How long the browser waits before it asks again, in milliseconds, and a comment that makes the head leave. */
 const hello = "retry: 2000\n\n"
@@ -37,8 +38,8 @@ const live = Effect.gen(function*() {
   const context = yield* Effect.context<Session.Session>()
   const stopping = yield* Stopping
   const told = Option.isNone(yield* visitor)
-    ? Stream.make(ended("expired"))
-    : Stream.merge(Stream.map(Stream.fromEffect(ending), () => ended(undefined)), beats, { haltStrategy: "left" })
+    ? Stream.make(ended(undefined))
+    : Stream.merge(Stream.map(Stream.fromEffect(ending), ended), beats, { haltStrategy: "left" })
   return HttpServerResponse.stream(
     Stream.make(hello).pipe(
       Stream.concat(told),

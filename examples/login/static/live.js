@@ -7,6 +7,7 @@ let source
 
 const end = ({ data }) => {
   source.close()
+  document.removeEventListener("visibilitychange", follow)
   const shown = notice.content.cloneNode(true)
   for (const reason of shown.querySelectorAll("[data-reason]")) {
     if (reason.dataset.reason !== data) reason.remove()
@@ -17,15 +18,13 @@ const end = ({ data }) => {
   document.querySelector("main h1").focus()
 }
 
-const listen = () => {
-  source = new EventSource("/live")
-  source.addEventListener("ended", end)
-}
-
 // Only the tab that is looked at listens, because a browser opens six connections to a host at most.
 const follow = () => {
   source?.close()
-  if (document.visibilityState === "visible") listen()
+  if (document.visibilityState === "visible") {
+    source = new EventSource("/live")
+    source.addEventListener("ended", end)
+  }
 }
 
 document.addEventListener("visibilitychange", follow)
