@@ -325,6 +325,7 @@ describe.skipIf(chromiumMissing)(suite, () => {
     await button(page, "Sign out").click()
     await flash(page, "You are signed out.")
     await heading(other, "You have been signed out")
+    await other.getByText("You signed out in another tab.").waitFor()
   })
 
   run("a form that another site sends is refused", async ({ base, open }) => {

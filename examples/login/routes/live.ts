@@ -2,23 +2,22 @@
  * Tells an open page that its session has ended, in the moment it ends, as server-sent events.
  */
 import { HttpRouter, HttpServerResponse } from "@effect/platform"
-import { Context, Deferred, Effect, Layer, Option, Schedule, Stream } from "effect"
+import { Context, Deferred, Effect, Layer, Option, Stream } from "effect"
 import { Session } from "effect-session"
 import { visitor } from "../visitor.js"
-
-/** How the session of the request ends, as soon as it does. */
-const ending = Session.reload.pipe(
-  Effect.repeat(Schedule.spaced("1 second")),
-  Effect.zipRight(Effect.never),
-  Effect.catchTag("SessionGone", () => Effect.succeed("revoked"))
-)
 
 /**
  * A session that was renewed goes on, under a token that the browser has by now: the stream ends, and the browser asks
  * again.
  */
-const ended = (reason: string | undefined): string =>
-  reason === "renewed" ? "" : `event: ended\ndata: ${reason ?? "unknown"}\n\n`
+const ended = (reason: string | undefined) =>
+  reason === "renewed" ? Stream.empty : Stream.make(`event: ended\ndata: ${reason ?? "unknown"}\n\n`)
+
+/** Says nothing until the session ends. If the store fails, the stream does, and the browser asks again. */
+const ending = Session.watch.pipe(
+  Stream.drain,
+  Stream.catchTag("SessionGone", ({ reason }) => ended(reason))
+)
 
 /** How long the browser waits before it asks again, in milliseconds, and a comment that makes the head leave. */
 const hello = "retry: 2000\n\n"
@@ -38,8 +37,8 @@ const live = Effect.gen(function*() {
   const context = yield* Effect.context<Session.Session>()
   const stopping = yield* Stopping
   const told = Option.isNone(yield* visitor)
-    ? Stream.make(ended(undefined))
-    : Stream.merge(Stream.map(Stream.fromEffect(ending), ended), beats, { haltStrategy: "left" })
+    ? ended(undefined)
+    : Stream.merge(ending, beats, { haltStrategy: "left" })
   return HttpServerResponse.stream(
     Stream.make(hello).pipe(
       Stream.concat(told),
