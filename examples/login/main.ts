@@ -5,8 +5,9 @@
 import { RateLimiter } from "@effect/experimental"
 import { HttpServer } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Config, Effect, Layer } from "effect"
-import { CookieState, HttpMiddleware, MemoryStore } from "effect-session"
+import { Config, Effect, Layer, Redacted } from "effect"
+import { CookieState, HttpMiddleware } from "effect-session"
+import * as StoreConfig from "effect-session/StoreConfig"
 import { createServer } from "node:http"
 import { app } from "./app.js"
 import * as live from "./routes/live.js"
@@ -17,6 +18,10 @@ const server = Layer.unwrapEffect(Effect.map(
   (port) => NodeHttpServer.layer(createServer, { port })
 ))
 
+const store = StoreConfig.layerConfig({
+  url: Config.redacted("SESSION_STORE_URL").pipe(Config.withDefault(Redacted.make("file:.login/sessions")))
+})
+
 app.pipe(
   HttpServer.serve(HttpMiddleware.session),
   Layer.provide(live.layer),
@@ -25,7 +30,7 @@ app.pipe(
   // Provided after the server, so built before it listens: a request that came earlier would wait for ever.
   // The cookie is Secure, as in production. Chromium and Firefox take it from http://localhost too; for Safari set
   // SESSION_SECURE=false.
-  Layer.provide([CookieState.layerConfig(), MemoryStore.layer()]),
+  Layer.provide([CookieState.layerConfig(), store]),
   Layer.provide([Users.layer, RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))]),
   Layer.provide(NodeContext.layer),
   Layer.launch,
