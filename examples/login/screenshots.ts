@@ -48,9 +48,10 @@ const fill = async (page: Page, path: string): Promise<void> => {
   await page.waitForURL(`${base}/`)
 }
 
-const take = async (page: Page, name: string, path?: string): Promise<void> => {
+const take = async (page: Page, name: string, path?: string, height = 760): Promise<void> => {
   if (path !== undefined) await page.goto(`${base}${path}`)
-  await page.screenshot({ path: join(folder, `${name}.png`) })
+  const width = page.viewportSize()?.width ?? 0
+  await page.screenshot({ path: join(folder, `${name}.png`), clip: { x: 0, y: 0, width, height } })
 }
 
 const iPhone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
@@ -71,9 +72,9 @@ try {
     await dark.getByRole("button", { name: `Add ${tea}` }).click()
   }
   await take(dark, "cart-dark")
-  await take(light, "devices-light", "/account")
+  await take(light, "devices-light", "/account", 636)
   await take(light, "shop-light", "/")
-  await take(phone, "devices-phone", "/account")
+  await take(phone, "devices-phone", "/account", 660)
   const visitor = await open({ viewport: { width: 390, height: 760 } })
   await take(visitor, "sign-in-phone", "/sign-in")
   await light.goto(`${base}/account`)
