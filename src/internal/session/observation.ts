@@ -21,8 +21,8 @@ import { nowOf } from "../runtime/caller.js"
 import * as Timeout from "../runtime/timeout.js"
 import { contained, gaveUp, late, timed } from "./storeCalls.js"
 
-/** A session by its token, and how its store is asked. @internal */
-export interface Subject {
+/** A session that is watched, by its token, and how its store is asked. @internal */
+export interface Target {
   readonly store: Store.Store
   readonly policy: Policy
   readonly token: Token
@@ -54,7 +54,7 @@ export class Observation {
   private fibers: ReadonlyArray<Fiber.RuntimeFiber<void>> = []
   private closed = false
 
-  constructor(private readonly subject: Subject, private readonly onClose: () => void) {}
+  constructor(private readonly target: Target, private readonly onClose: () => void) {}
 
   get seen(): Seen {
     return this.state
@@ -123,7 +123,7 @@ export class Observation {
 
   /** The store's own word that something has changed. */
   private get telling(): Effect.Effect<void> {
-    const { store: { watching }, token } = this.subject
+    const { store: { watching }, token } = this.target
     const told = Effect.sync(() => this.ask())
     return watching === undefined ? told : this.orFail(() =>
       Effect.zipRight(
@@ -141,7 +141,7 @@ export class Observation {
 
   /** Reads the session when its store tells of a change, and when it is time to. */
   private get asking(): Effect.Effect<void> {
-    const { policy, record } = this.subject
+    const { policy, record } = this.target
     const subscribed = Effect.timeoutFail(Queue.take(this.told), {
       duration: policy.storeTimeout,
       onTimeout: () => late("watch")
@@ -151,9 +151,9 @@ export class Observation {
 
   private askFrom(before: SessionRecord | undefined): Effect.Effect<void, Store.StoreError> {
     return Effect.withFiberRuntime((caller) =>
-      Effect.flatMap(read(this.subject, caller), (found) => {
+      Effect.flatMap(read(this.target, caller), (found) => {
         if (found._tag !== "Live") {
-          return Effect.map(endingOf({ ...this.subject, record: before }), (reason) =>
+          return Effect.map(endingOf({ ...this.target, record: before }), (reason) =>
             this.become({ _tag: "Ended", reason }))
         }
         const { record } = found
@@ -170,7 +170,7 @@ export class Observation {
 
   /** How long the store need not be asked unless it tells. A touch moves the end of a session, and is not told. */
   private pause(record: SessionRecord, now: number): Duration.Duration {
-    const { policy, store } = this.subject
+    const { policy, store } = this.target
     const interval = store.watching?.complete === true ? longestTimer : policy.watchInterval
     return Duration.millis(Math.max(1, Math.min(interval, endsAt(record) - now)))
   }
@@ -186,7 +186,7 @@ export class Observation {
 
 /** Reads a session within the policy's time limit. It is no use of the session, which ends when it would have. @internal */
 export const read = (
-  { call, policy, store, token }: Subject,
+  { call, policy, store, token }: Target,
   caller: Running
 ): Effect.Effect<Store.Loaded, Store.StoreError> => {
   const loading = contained("watch", () => timed(caller, "load", store.load(token, call(nowOf(caller)))))
@@ -197,7 +197,7 @@ export const read = (
 }
 
 /** How a session ended that its store no longer has. @internal */
-export const endingOf = ({ call, policy, record, store, token }: Subject): Effect.Effect<Ending> =>
+export const endingOf = ({ call, policy, record, store, token }: Target): Effect.Effect<Ending> =>
   Effect.withFiberRuntime((caller) => {
     const { watching } = store
     const now = nowOf(caller)
@@ -216,11 +216,11 @@ const observations = new WeakMap<Store.Store, Map<string, Observation>>()
 
 /** The observation of a session that is under way, or a new one. `notify` is called whenever more is known. @internal */
 export const observe = (
-  subject: Subject,
+  target: Target,
   caller: Running,
   notify: () => void
 ): { readonly observation: Observation; readonly leave: () => void } => {
-  const { call, store, token } = subject
+  const { call, store, token } = target
   const known = observations.get(store) ?? new Map<string, Observation>()
   observations.set(store, known)
   const key = `${call(0).audience} ${Redacted.value(token)}`
@@ -228,7 +228,7 @@ export const observe = (
   if (underway !== undefined) {
     return { observation: underway, leave: underway.join(notify) }
   }
-  const observation = new Observation(subject, () => known.delete(key))
+  const observation = new Observation(target, () => known.delete(key))
   known.set(key, observation)
   const leave = observation.join(notify)
   observation.start(caller)

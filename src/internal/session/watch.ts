@@ -11,7 +11,7 @@ import type { Token } from "../../SessionToken.js"
 import type { StoreError } from "../../Store.js"
 import type { Running } from "../runtime/caller.js"
 import type { Incarnation, Open } from "./model.js"
-import type { Observation, Subject } from "./observation.js"
+import type { Observation, Target } from "./observation.js"
 import { endingOf, observe, read } from "./observation.js"
 import type { SessionState } from "./state.js"
 import { callOf, sameToken } from "./state.js"
@@ -105,7 +105,7 @@ class Watch {
         return Effect.flatMap(
           base.token === undefined
             ? Effect.succeed("destroyed" as const)
-            : endingOf(this.subject(base.token, undefined)),
+            : endingOf(this.target(base.token, undefined)),
           gone
         )
       case "Fresh":
@@ -137,7 +137,7 @@ class Watch {
 
   /** Goes on with the session of a token, which is that of the request or the one that it is about to become. */
   private follow(caller: Running, { base, incarnation }: Open, token: Token, record: SessionRecord): Next {
-    const observed = observe(this.subject(token, record), caller, this.notify)
+    const observed = observe(this.target(token, record), caller, this.notify)
     this.followed?.leave()
     this.followed = { ...observed, token, incarnation, from: base._tag === "Live" ? base.token : token }
     this.share(observed.observation, record)
@@ -191,7 +191,7 @@ class Watch {
         return gone(reason)
       }
       return Effect.withFiberRuntime<Data, Failure>((caller) =>
-        Effect.flatMap(read(this.subject(next, undefined), caller), (found) =>
+        Effect.flatMap(read(this.target(next, undefined), caller), (found) =>
           found._tag === "Live"
             ? this.follow(caller, open, next, found.record) ?? this.next
             : gone(reason))
@@ -199,7 +199,7 @@ class Watch {
     })
   }
 
-  private subject(token: Token, record: SessionRecord | undefined): Subject {
+  private target(token: Token, record: SessionRecord | undefined): Target {
     const { environment: { policy, store }, transport } = this.state
     return { store, policy, token, record, call: (now) => callOf(transport, now) }
   }
