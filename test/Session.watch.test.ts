@@ -533,6 +533,48 @@ describe("the session of this request", () => {
       assert.deepStrictEqual(yield* first.rest, [{ n: 2 }])
     }).pipe(Effect.provide(services(silent))))
 
+  it.scoped("what is told never goes back, though a read is answered late that began before a save (S72)", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const { visit } = yield* visitor
+      yield* visit(put(1))
+      const watch = yield* visit(Effect.gen(function*() {
+        const watch = yield* watchingOwn
+        assert.deepStrictEqual(yield* watch.next, { n: 1 })
+        const reading = yield* controls.hold("load", { at: "after" })
+        yield* TestClock.adjust("5 seconds")
+        yield* reading.arrived
+        yield* put(2)
+        yield* Session.commit
+        assert.deepStrictEqual(yield* watch.rest, [{ n: 2 }])
+        yield* reading.release
+        return watch
+      }))
+      assert.deepStrictEqual(yield* watch.rest, [])
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* watch.rest, [])
+    }).pipe(Effect.provide(services(silent))))
+
+  it.scoped("who joins a watch before its first read is answered is told nothing older than they have read (S72)", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const { client, visit } = yield* visitor
+      yield* visit(put(1))
+      const token = SessionToken.fromString(yield* fixture.tokenOf(client))
+      const [first, reading] = yield* visit(Effect.gen(function*() {
+        yield* Session.get
+        const reading = yield* controls.hold("load", { at: "after" })
+        return [yield* watchingOwn, reading] as const
+      }))
+      yield* reading.arrived
+      yield* save(token, 2)
+      const second = yield* watching(token)
+      assert.deepStrictEqual(yield* second.rest, [])
+      yield* reading.release
+      assert.deepStrictEqual(yield* second.rest, [{ n: 2 }])
+      assert.deepStrictEqual(yield* first.rest, [{ n: 2 }])
+    }).pipe(Effect.provide(services(silent))))
+
   it.scoped("a store that went back to an earlier revision is believed", () =>
     Effect.gen(function*() {
       const { client, visit } = yield* visitor

@@ -53,6 +53,8 @@ export class Observation {
   private readonly told = Effect.runSync(Queue.sliding<void>(1))
   private fibers: ReadonlyArray<Fiber.RuntimeFiber<void>> = []
   private closed = false
+  /** The newest revision that was learned since the store was asked last; -1 if none was. */
+  private floor = -1
 
   constructor(private readonly target: Target, private readonly onClose: () => void) {}
 
@@ -87,6 +89,7 @@ export class Observation {
 
   /** Somebody in this process has read or written the session, later than the store was asked if the revision is higher. */
   learn(record: SessionRecord): void {
+    this.floor = Math.max(this.floor, record.revision)
     if (this.state._tag === "Live" && record.revision > this.state.record.revision) {
       this.become({ _tag: "Live", record })
     }
@@ -150,11 +153,18 @@ export class Observation {
   }
 
   private askFrom(before: SessionRecord | undefined): Effect.Effect<void, Store.StoreError> {
-    return Effect.withFiberRuntime((caller) =>
-      Effect.flatMap(read(this.target, caller), (found) => {
+    return Effect.withFiberRuntime((caller) => {
+      this.floor = -1
+      return Effect.flatMap(read(this.target, caller), (found) => {
+        // It was on its way while something newer was learned: what is told must not go back.
+        if ((found._tag === "Live" ? found.record.revision : -1) < this.floor) {
+          return this.askFrom(before)
+        }
         if (found._tag !== "Live") {
-          return Effect.map(endingOf({ ...this.target, record: before }), (reason) =>
-            this.become({ _tag: "Ended", reason }))
+          return Effect.map(
+            endingOf({ ...this.target, record: before }),
+            (reason) => this.become({ _tag: "Ended", reason })
+          )
         }
         const { record } = found
         if (this.state._tag !== "Live" || this.state.record.revision !== record.revision) {
@@ -165,7 +175,7 @@ export class Observation {
           this.askFrom(record)
         )
       })
-    )
+    })
   }
 
   /** How long the store need not be asked unless it tells. A touch moves the end of a session, and is not told. */
