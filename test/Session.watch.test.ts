@@ -96,6 +96,12 @@ const silent = changed(({ watching: _, ...store }) => store)
 /** One that tells of the writes of its own process alone, as a file store. */
 const partial = changed((store, watching) => ({ ...store, watching: { ...watching, complete: false } }))
 
+/** One that tells nothing, and forgets what has expired at once, as Redis does. */
+const forgetful = changed(({ watching: _, ...store }) => ({
+  ...store,
+  load: (token, call) => Effect.map(store.load(token, call), (found) => found._tag === "None" ? Store.none : found)
+}))
+
 /** One whose changes are another stream. */
 const telling = (changes: Store.Watching["changes"]) =>
   changed((store, watching) => ({ ...store, watching: { ...watching, changes } }))
@@ -322,6 +328,16 @@ describe("a session of another request", () => {
       assert.strictEqual(yield* watch.end, "SessionGone expired")
     }).pipe(Effect.provide(services())))
 
+  it.scoped("one whose life another process shortened unseen has expired, and was not destroyed (S72)", () =>
+    Effect.gen(function*() {
+      const token = yield* begun
+      const watch = yield* watching(token)
+      yield* watch.next
+      yield* Session.withToken(token)(Session.expireIn("2 seconds"))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* watch.end, "SessionGone expired")
+    }).pipe(Effect.provide(services(silent))))
+
   it.scoped("one that is evicted has ended", () =>
     Effect.gen(function*() {
       const token = yield* begun
@@ -504,6 +520,50 @@ describe("the session of this request", () => {
         assert.strictEqual(yield* watch.end, end)
       }).pipe(Effect.provide(services())))
   }
+
+  for (const [title, store] of [["keeps", silent], ["forgets", forgetful]] as const) {
+    it.scoped(`one that this request has found expired has expired for who watches it then: a store that ${title} it (S72)`, () =>
+      Effect.gen(function*() {
+        const { visit } = yield* visitor
+        yield* visit(put(1))
+        const watch = yield* visit(Effect.gen(function*() {
+          yield* Session.get
+          yield* TestClock.adjust("2 hours")
+          yield* Effect.flip(Session.reload)
+          return yield* watchingOwn
+        }))
+        assert.strictEqual(yield* watch.end, "SessionGone expired")
+      }).pipe(Effect.provide(services(store))))
+  }
+
+  it.scoped("one whose life this request shortened has expired, also in a store that forgets it (S72)", () =>
+    Effect.gen(function*() {
+      const { visit } = yield* visitor
+      yield* visit(put(1))
+      const watch = yield* visit(Effect.gen(function*() {
+        const watch = yield* watchingOwn
+        yield* watch.next
+        yield* Session.expireIn("2 seconds")
+        return watch
+      }))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* watch.end, "SessionGone expired")
+    }).pipe(Effect.provide(services(forgetful))))
+
+  it.scoped("nor has one been destroyed whose life was shortened before this request found it expired (S72)", () =>
+    Effect.gen(function*() {
+      const { client, visit } = yield* visitor
+      yield* visit(put(1))
+      const watch = yield* visit(Effect.gen(function*() {
+        yield* Session.get
+        const token = SessionToken.fromString(yield* fixture.tokenOf(client))
+        yield* Session.withToken(token)(Session.expireIn("2 seconds"))
+        yield* TestClock.adjust("2 seconds")
+        yield* Effect.flip(Session.reload)
+        return yield* watchingOwn
+      }))
+      assert.strictEqual(yield* watch.end, "SessionGone expired")
+    }).pipe(Effect.provide(services(silent))))
 
   it.scoped("one that this request finds ended ends the watch without waiting for the clock", () =>
     Effect.gen(function*() {

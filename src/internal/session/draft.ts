@@ -150,8 +150,8 @@ export const replay = (pending: Pending, draft: Draft): Draft =>
  *
  * - `Fresh`: no live session; one begins under a new token if there is something to keep
  * - `Live`: the session as the store has it
- * - `Ended`: superseded, or gone while the request ran (`token` is the one that named it); nothing is kept and no cookie
- *   is set, unless it is renewed
+ * - `Ended`: superseded, or gone while the request ran (`token` is the one that named it, and `record` what was last known
+ *   of it); nothing is kept and no cookie is set, unless it is renewed
  * - `Detached`: the store keeps nothing, or failed (`failure`) under a policy that goes on without it
  *
  * @internal
@@ -159,7 +159,7 @@ export const replay = (pending: Pending, draft: Draft): Draft =>
 export type Base =
   | { readonly _tag: "Fresh" }
   | Live
-  | { readonly _tag: "Ended"; readonly token: Token | undefined }
+  | Ended
   | { readonly _tag: "Detached"; readonly failure: StoreError | undefined }
 
 /** @internal */
@@ -170,9 +170,16 @@ export interface Live {
 }
 
 /** @internal */
+export interface Ended {
+  readonly _tag: "Ended"
+  readonly token: Token | undefined
+  readonly record: SessionRecord | undefined
+}
+
+/** @internal */
 export const fresh: Base = { _tag: "Fresh" }
 /** @internal */
-export const ended: Base = { _tag: "Ended", token: undefined }
+export const ended: Ended = { _tag: "Ended", token: undefined, record: undefined }
 /** @internal */
 export const detached: Base = { _tag: "Detached", failure: undefined }
 

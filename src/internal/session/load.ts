@@ -117,7 +117,7 @@ export const reload = (state: SessionState, caller: Running): Effect.Effect<void
         return reload(state, caller)
       }
       if (found._tag !== "Live") {
-        state.ended()
+        state.ended(expiredOf(found))
         return andThen(expired(state, caller, base.token, found), () => Effect.fail(new SessionGone()))
       }
       state.rebase(base.token, found.record)
@@ -138,7 +138,9 @@ const find = (state: SessionState, caller: Running): Finding => {
     : findCarried(state, source, caller, 0)
 }
 
-const isExpired = (found: Store.Loaded): boolean => found._tag === "None" && found.expired !== undefined
+/** The record of a session that has expired, if the store has it still. */
+const expiredOf = (found: Store.Loaded): SessionRecord.SessionRecord | undefined =>
+  found._tag === "None" ? found.expired : undefined
 
 type Request = Parameters<State.Transport["extract"]>[0]
 
@@ -174,7 +176,10 @@ const findGiven = (
   const transport = transports[index]
   if (transport === undefined || !store.accepts(token)) {
     state.looksAt(nothingCarried)
-    return andThen(expired(state, caller, token, before), () => Exit.succeed<Draft.Base>({ _tag: "Ended", token }))
+    return andThen(
+      expired(state, caller, token, before),
+      () => Exit.succeed<Draft.Base>({ _tag: "Ended", token, record: expiredOf(before) })
+    )
   }
   state.looksAt({ transport: index, candidates: [token], any: true })
   return andThen(
@@ -182,7 +187,7 @@ const findGiven = (
     (found) =>
       found._tag === "Live"
         ? Exit.succeed<Draft.Base>({ _tag: "Live", token, record: found.record })
-        : findGiven(state, token, caller, index + 1, isExpired(before) ? before : found)
+        : findGiven(state, token, caller, index + 1, expiredOf(before) === undefined ? found : before)
   )
 }
 
@@ -202,7 +207,7 @@ const lookUp = (
       (session) =>
         Effect.as(
           emitting(state, { _tag: "Rejected", ...session, reason }),
-          superseded === undefined ? Draft.fresh : { _tag: "Ended", token: superseded }
+          superseded === undefined ? Draft.fresh : { _tag: "Ended", token: superseded, record: undefined }
         )
     )
   }
@@ -230,7 +235,7 @@ const expired = (
   token: SessionToken.Token,
   found: Store.Loaded
 ): Effect.Effect<void> => {
-  const record = found._tag === "None" ? found.expired : undefined
+  const record = expiredOf(found)
   return record === undefined ? Exit.void : andThen(named({ token, record }), (session) => {
     emit(state, caller, { _tag: "Expired", ...session, endedAt: SessionRecord.endsAt(record) })
     return Exit.void

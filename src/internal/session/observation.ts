@@ -28,7 +28,7 @@ export interface Target {
   readonly token: Token
   /** What the store is told of a call at a time. */
   readonly call: (now: number) => Store.Call
-  /** The record as it was read before, if it was. */
+  /** The record as it was last known, if it was. */
   readonly record: SessionRecord | undefined
 }
 
@@ -55,8 +55,12 @@ export class Observation {
   private closed = false
   /** The newest revision that was learned since the store was asked last; -1 if none was. */
   private floor = -1
+  /** The record as it was last known: a touch changes it as well, and is not told. */
+  private record: SessionRecord | undefined
 
-  constructor(private readonly target: Target, private readonly onClose: () => void) {}
+  constructor(private readonly target: Target, private readonly onClose: () => void) {
+    this.record = target.record
+  }
 
   get seen(): Seen {
     return this.state
@@ -91,6 +95,7 @@ export class Observation {
   learn(record: SessionRecord): void {
     this.floor = Math.max(this.floor, record.revision)
     if (this.state._tag === "Live" && record.revision > this.state.record.revision) {
+      this.record = record
       this.become({ _tag: "Live", record })
     }
   }
@@ -144,35 +149,38 @@ export class Observation {
 
   /** Reads the session when its store tells of a change, and when it is time to. */
   private get asking(): Effect.Effect<void> {
-    const { policy, record } = this.target
+    const { policy } = this.target
     const subscribed = Effect.timeoutFail(Queue.take(this.told), {
       duration: policy.storeTimeout,
       onTimeout: () => late("watch")
     })
-    return this.orFail(() => Effect.zipRight(subscribed, this.askFrom(record)))
+    return this.orFail(() => Effect.zipRight(subscribed, this.again))
   }
 
-  private askFrom(before: SessionRecord | undefined): Effect.Effect<void, Store.StoreError> {
+  private get again(): Effect.Effect<void, Store.StoreError> {
     return Effect.withFiberRuntime((caller) => {
       this.floor = -1
       return Effect.flatMap(read(this.target, caller), (found) => {
         // It was on its way while something newer was learned: what is told must not go back.
         if ((found._tag === "Live" ? found.record.revision : -1) < this.floor) {
-          return this.askFrom(before)
+          return this.again
         }
         if (found._tag !== "Live") {
+          // Another process may have shortened its life unseen.
+          const expired = found._tag === "None" ? found.expired : undefined
           return Effect.map(
-            endingOf({ ...this.target, record: before }),
+            endingOf({ ...this.target, record: expired ?? this.record }),
             (reason) => this.become({ _tag: "Ended", reason })
           )
         }
         const { record } = found
+        this.record = record
         if (this.state._tag !== "Live" || this.state.record.revision !== record.revision) {
           this.become({ _tag: "Live", record })
         }
         return Effect.zipRight(
           Effect.timeoutOption(Queue.take(this.told), this.pause(record, nowOf(caller))),
-          this.askFrom(record)
+          this.again
         )
       })
     })

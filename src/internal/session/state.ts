@@ -378,13 +378,13 @@ export class SessionState {
 
   /**
    * The session ended while the request ran. Nothing of its data stays; what this request changed is there for a renewal,
-   * which begins a session of those changes.
+   * which begins a session of those changes. `expired` is its record, if the store has it still.
    */
-  ended(): void {
+  ended(expired?: SessionRecord): void {
     const { open } = this
     const { base } = open
-    const token = base._tag === "Live" || base._tag === "Ended" ? base.token : undefined
-    this.state = rebased(open, { _tag: "Ended", token }, open.pending)
+    const { record, token } = base._tag === "Live" || base._tag === "Ended" ? base : Draft.ended
+    this.state = rebased(open, { _tag: "Ended", token, record: expired ?? record }, open.pending)
   }
 
   /** These sessions were removed. */

@@ -105,7 +105,7 @@ class Watch {
         return Effect.flatMap(
           base.token === undefined
             ? Effect.succeed("destroyed" as const)
-            : endingOf(this.target(base.token, undefined)),
+            : endingOf(this.target(base.token, base.record)),
           gone
         )
       case "Fresh":
