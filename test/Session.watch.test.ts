@@ -24,6 +24,7 @@ import {
   MemoryStore,
   NullStore,
   Session,
+  SessionEvents,
   SessionPolicy,
   Sessions,
   SessionToken,
@@ -31,6 +32,7 @@ import {
 } from "effect-session"
 import type { State } from "effect-session"
 import * as testing from "effect-session/testing"
+import { emitting } from "../src/internal/sessionEvents/emit.js"
 import * as fixture from "./fixtures/http.js"
 import { clockedStore, createSession, hour, makeRecord } from "./support/records.js"
 
@@ -362,6 +364,30 @@ describe("a session of another request", () => {
         }))
       ))
     ))
+
+  it.scoped("the app's handler is told of what the store finds wrong while a session is watched (S72)", () =>
+    Effect.gen(function*() {
+      const heard: Array<SessionEvents.Event["_tag"]> = []
+      const token = yield* begun
+      const watch = yield* Effect.provide(
+        watching(token),
+        SessionEvents.layer((event) => Effect.sync(() => heard.push(event._tag)))
+      )
+      yield* watch.next
+      rotten = true
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* watch.end, "SessionGone destroyed")
+      assert.deepStrictEqual(heard, ["Rejected"])
+    }).pipe(
+      Effect.provide(services(changed(({ watching: _, ...store }) => ({
+        ...store,
+        load: (token, call) =>
+          rotten
+            ? Effect.as(emitting({ _tag: "Rejected", reason: "undecodable" }), Store.none)
+            : store.load(token, call)
+      }))))
+    ))
+  let rotten = false
 
   it.scoped("a named session has a watch of its own", () =>
     Effect.gen(function*() {

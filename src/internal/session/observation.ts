@@ -11,6 +11,8 @@ import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { Ending } from "../../SessionError.js"
+import type { Handler } from "../../SessionEvents.js"
+import { SessionEvents } from "../../SessionEvents.js"
 import type { Policy } from "../../SessionPolicy.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { endsAt } from "../../SessionRecord.js"
@@ -25,6 +27,8 @@ import { contained, gaveUp, late, timed } from "./storeCalls.js"
 export interface Target {
   readonly store: Store.Store
   readonly policy: Policy
+  /** What is told of what the store finds. */
+  readonly events: Handler
   readonly token: Token
   /** What the store is told of a call at a time. */
   readonly call: (now: number) => Store.Call
@@ -67,13 +71,14 @@ export class Observation {
   }
 
   /**
-   * Starts asking. That outlives the watcher whose fiber is given, so it keeps that fiber's clock and loggers, but not its
-   * services, which may be a transaction or a span of that request.
+   * Starts asking. That outlives the watcher whose fiber is given, so it keeps that fiber's clock and loggers, but of its
+   * services the app's handler of events alone: others may be a transaction or a span of that request.
    */
   start(caller: Running): void {
     const fork = Timeout.forkFrom(caller)
+    const services = Context.make(SessionEvents, this.target.events)
     this.fibers = [this.telling, this.asking].map((effect) =>
-      fork(Effect.mapInputContext(effect, (_: Context.Context<never>) => Context.empty()))
+      fork(Effect.mapInputContext(effect, (_: Context.Context<never>) => services))
     )
     if (this.closed) {
       this.interrupt()

@@ -200,8 +200,8 @@ class Watch {
   }
 
   private target(token: Token, record: SessionRecord | undefined): Target {
-    const { environment: { policy, store }, transport } = this.state
-    return { store, policy, token, record, call: (now) => callOf(transport, now) }
+    const { environment: { events, policy, store }, transport } = this.state
+    return { store, policy, events, token, record, call: (now) => callOf(transport, now) }
   }
 }
 
