@@ -9,6 +9,9 @@ import {
   Effect,
   Fiber,
   FiberId,
+  FiberRef,
+  FiberRefs,
+  HashMap,
   Layer,
   Option,
   Queue,
@@ -806,6 +809,52 @@ describe("many watchers of one session", () => {
       const said = yield* Effect.forEach(all, ({ end }) => end)
       assert.deepStrictEqual([...new Set(said)], ["SessionGone revoked"])
     }).pipe(fixture.leavingNoFiber, Effect.provide(services())))
+
+  it.scoped("a watch holds nothing of the request that began it, whose log annotations are not those of all (S72)", () =>
+    Effect.gen(function*() {
+      const token = yield* begun
+      const first = yield* Effect.annotateLogs(
+        Effect.provideService(watching(token), RequestOnly, { socket: "open" }),
+        "request",
+        "the first"
+      )
+      yield* first.next
+      const second = yield* watching(token)
+      yield* second.next
+      yield* Fiber.interrupt(first.fiber)
+      asked.length = 0
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(asked.length, 1)
+      const held = Array.from(asked[0]!.locals.values()).flatMap((values) =>
+        values.map(([, value]) => value as unknown)
+      )
+      assert.isFalse(held.some((value) => Context.isContext(value) && value.unsafeMap.has(RequestOnly.key)))
+      assert.strictEqual(
+        HashMap.size(FiberRefs.getOrDefault(asked[0]!, FiberRef.currentLogAnnotations)),
+        0
+      )
+    }).pipe(Effect.provide(services(changed(({ watching: _, ...store }) => ({
+      ...store,
+      load: (token, call) =>
+        Effect.zipRight(
+          Effect.map(Effect.getFiberRefs, (refs) => asked.push(refs)),
+          store.load(token, call)
+        )
+    }))))))
+  class RequestOnly extends Context.Tag("test/RequestOnly")<RequestOnly, { readonly socket: string }>() {}
+  const asked: Array<FiberRefs.FiberRefs> = []
+
+  it.scoped("each is told within the interval of their own policy (S72)", () =>
+    Effect.gen(function*() {
+      const token = yield* begun
+      const slow = yield* Effect.provide(watching(token), SessionPolicy.layer({ watchInterval: "1 hour" }))
+      yield* slow.next
+      const quick = yield* watching(token)
+      yield* quick.next
+      yield* save(token, 1)
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* quick.rest, [{ n: 1 }])
+    }).pipe(Effect.provide(services(silent))))
 
   it.scoped("the sessions of two stores are told apart, whatever their tokens", () =>
     Effect.gen(function*() {

@@ -18,6 +18,7 @@ import type { SessionRecord } from "../../SessionRecord.js"
 import { endsAt } from "../../SessionRecord.js"
 import type { Token } from "../../SessionToken.js"
 import * as Store from "../../Store.js"
+import { forkApart } from "../runtime/apart.js"
 import type { Running } from "../runtime/caller.js"
 import { nowOf } from "../runtime/caller.js"
 import * as Timeout from "../runtime/timeout.js"
@@ -71,15 +72,12 @@ export class Observation {
   }
 
   /**
-   * Starts asking. That outlives the watcher whose fiber is given, so it keeps that fiber's clock and loggers, but of its
-   * services the app's handler of events alone: others may be a transaction or a span of that request.
+   * Starts asking. That outlives the watcher whose fiber is given, so it holds nothing of that request. Of its services it
+   * keeps the app's handler of events alone: others may be a transaction or a span.
    */
   start(caller: Running): void {
-    const fork = Timeout.forkFrom(caller)
-    const services = Context.make(SessionEvents, this.target.events)
-    this.fibers = [this.telling, this.asking].map((effect) =>
-      fork(Effect.mapInputContext(effect, (_: Context.Context<never>) => services))
-    )
+    const fork = forkApart(caller, Context.make(SessionEvents, this.target.events))
+    this.fibers = [this.telling, this.asking].map((effect) => fork(effect))
     if (this.closed) {
       this.interrupt()
     }
@@ -234,7 +232,10 @@ export const endingOf = ({ call, policy, record, store, token }: Target): Effect
       )
   })
 
-/** The observations of a store by audience and token: two stores may give out the same tokens. */
+/**
+ * The observations of a store: two stores may give out the same tokens. Their keys are a token, its audience, and what a
+ * policy says of asking, which may differ from route to route.
+ */
 const observations = new WeakMap<Store.Store, Map<string, Observation>>()
 
 /** The observation of a session that is under way, or a new one. `notify` is called whenever more is known. @internal */
@@ -243,10 +244,10 @@ export const observe = (
   caller: Running,
   notify: () => void
 ): { readonly observation: Observation; readonly leave: () => void } => {
-  const { call, store, token } = target
+  const { call, policy: { storeTimeout, watchInterval }, store, token } = target
   const known = observations.get(store) ?? new Map<string, Observation>()
   observations.set(store, known)
-  const key = `${call(0).audience} ${Redacted.value(token)}`
+  const key = `${storeTimeout} ${watchInterval} ${call(0).audience} ${Redacted.value(token)}`
   const underway = known.get(key)
   if (underway !== undefined) {
     return { observation: underway, leave: underway.join(notify) }
