@@ -530,6 +530,61 @@ describe("FileStore: what is left on a list", () => {
       assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(yield* Fiber.join(creating))])
     }))
 
+  /** A store whose first creation of a session fails, since the disk is full. Its second stops before the session's file. */
+  const retrying = (directory: string) =>
+    Effect.gen(function*() {
+      const stopped = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const waits = Effect.zipRight(Deferred.succeed(stopped, undefined), Deferred.await(go))
+      let tries = 0
+      const { sessions, store } = yield* openThen(directory, (call, effect) =>
+        Effect.suspend(() => {
+          if (call.method !== "link") {
+            return effect
+          }
+          tries += 1
+          return tries === 1
+            ? filestore.failing("ENOSPC", () => true)(call, effect)
+            : Effect.zipRight(waits, effect)
+        }))
+      const token = yield* drawToken()
+      const create = Effect.flatMap(makeRecord({}, { subject: "ann" }), (record) => store.create(token, record))
+      yield* Effect.flip(create)
+      assert.deepStrictEqual(listedIds(directory), [idOf(token)])
+      listFiles(directory).forEach((file) => age(file, 11))
+      return { create, token, sessions, stopped: Deferred.await(stopped), go: Deferred.succeed(go, undefined) }
+    })
+
+  /** Runs something at the end of the second call that `which` picks. */
+  const atTheSecond = (which: (call: filestore.Call) => boolean, run: Effect.Effect<unknown>): filestore.Around => {
+    let count = 0
+    return (call, effect) =>
+      which(call)
+        ? Effect.tap(effect, () => Effect.suspend(() => ++count === 2 ? run : Effect.void))
+        : effect
+  }
+
+  it.scopedLive("S28: a login that failed and is tried again eleven minutes later stays on the list", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { create, go, sessions, stopped, token } = yield* retrying(directory)
+      const creating = yield* Deferred.make<Fiber.Fiber<Store.Created, unknown>>()
+      yield* filestore.sweptAfter(directory, 0, {
+        passes: 2,
+        around: atTheSecond(
+          ({ method, paths: [name = ""] }) => method === "readDirectory" && name.endsWith("subjects"),
+          Effect.zipRight(
+            Effect.flatMap(Effect.forkDaemon(create), (fiber) => Deferred.succeed(creating, fiber)),
+            stopped
+          )
+        )
+      })
+      yield* go
+      assert.strictEqual((yield* Fiber.join(yield* Deferred.await(creating)))._tag, "Created")
+      assert.deepStrictEqual(listedIds(directory), [idOf(token)])
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(token)])
+    }))
+
   it.scopedLive("N3: a session that the sweep knows to live costs no call on a list", () =>
     Effect.gen(function*() {
       const directory = yield* filestore.folder

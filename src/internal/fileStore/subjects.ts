@@ -44,9 +44,26 @@ export const make = (files: Swap.Files): SubjectList => {
       known.add(folder)
     })
 
-  const add: SubjectList["add"] = (subject, { id }) => {
+  /**
+   * Puts a new file in the place of one that an earlier try may have left, so that the sweep doesn't take the session
+   * that is about to be written for one that nobody writes any more. The age of a new file is by the disk's clock.
+   */
+  const renew = (name: string, id: string, now: number) => {
+    const temporary = Format.temporary(id, files.nonce(now))
+    return andThen(
+      files.write(temporary, new Uint8Array(0)),
+      () => Swap.orUndo(files.rename(temporary, name), () => files.remove(temporary))
+    )
+  }
+
+  const add: SubjectList["add"] = (subject, { id }, _until, now) => {
     const folder = Format.listFolder(subject)
-    const mark = () => andThen(files.mark(Format.listed(subject, id)), () => files.syncFolder(folder))
+    const name = Format.listed(subject, id)
+    const mark = () =>
+      andThen(
+        andThen(files.mark(name), (made) => made ? Exit.void : renew(name, id, now)),
+        () => files.syncFolder(folder)
+      )
     const inNewFolder = () => andThen(makeFolder(folder), mark)
     return known.has(folder)
       ? catchAll(mark(), (error) => Swap.isNotFound(error) ? inNewFolder() : Exit.fail(error))

@@ -79,8 +79,8 @@ export interface Files {
   readonly list: Effect.Effect<Array<string>, PlatformError.PlatformError>
   /** Every name in a folder in the folder, which may be missing. */
   readonly listIn: (folder: string) => Effect.Effect<Array<string>, PlatformError.PlatformError>
-  /** Makes an empty file, if it is not there. Fails if its folder is missing. */
-  readonly mark: (name: string) => Effect.Effect<void, PlatformError.PlatformError>
+  /** Makes an empty file. The answer is false if the name exists. Fails if its folder is missing. */
+  readonly mark: (name: string) => Effect.Effect<boolean, PlatformError.PlatformError>
   /** Makes a folder in the folder, if it is not there. */
   readonly makeFolder: (name: string) => Effect.Effect<void, PlatformError.PlatformError>
   /** When a file was last written, in milliseconds since the epoch, if it is there and the platform can tell. */
@@ -175,7 +175,10 @@ export const make = (options: {
     )
 
   const mark: Files["mark"] = (name) =>
-    catchAll(create(name, nothing), (error) => alreadyExists(error) ? Exit.void : Exit.fail(error))
+    catchAll(
+      andThen(create(name, nothing), () => Exit.succeed(true)),
+      (error) => alreadyExists(error) ? Exit.succeed(false) : Exit.fail(error)
+    )
 
   const makeFolder: Files["makeFolder"] = (name) => {
     const make = fileSystem.makeDirectory(path(name), { mode: 0o700 })
