@@ -22,8 +22,8 @@
  *   take an hour or more to go through hundreds of thousands of live files.
  * - **Sessions of a subject are listed** in a folder in that folder, `subjects`, by empty files whose names are made of the
  *   subject's hash and the session's id. A session is listed before it is written, so that none is ever live and
- *   unlisted. What a killed process leaves on a list is not answered, and the next listing or sweep after ten minutes
- *   deletes it. Where no session has a subject, nothing is made.
+ *   unlisted. What a killed process leaves on a list is not answered, and a sweep deletes it, ten minutes after it was
+ *   listed or later. Where no session has a subject, nothing is made.
  * - **`Session.watch` is told at once** of what this process writes, and asks for what others do.
  * - **Other users can't read them.** The folder is made with mode 0700, the files with 0600. A file's name is the
  *   token's hash. A folder that exists already keeps its mode; if it is open to other users, a warning is logged when

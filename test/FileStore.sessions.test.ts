@@ -489,7 +489,7 @@ describe("FileStore: what is left on a list", () => {
       assert.deepStrictEqual(listFiles(directory).sort(), strange.sort())
     }))
 
-  it.scopedLive("a listing keeps what was listed within ten minutes, because its session may be about to be written", () =>
+  it.scopedLive("a listing keeps what is not there, however old, because its session may be about to be written", () =>
     Effect.gen(function*() {
       const directory = yield* filestore.folder
       const { sessions } = yield* open(directory)
@@ -497,7 +497,20 @@ describe("FileStore: what is left on a list", () => {
       yield* listByHand(directory, "ann", young)
       age(yield* listByHand(directory, "ann", old), 11)
       assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
-      assert.deepStrictEqual(listedIds(directory), [young])
+      assert.deepStrictEqual(listedIds(directory), [old, young])
+    }))
+
+  it.scopedLive("S28: a login under way stays on the list that a process reads whose clock is eleven minutes ahead", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { sessions } = yield* open(directory)
+      const hasty = Effect.withClock(idsOf(sessions, "ann"), filestore.hastyClock(Date.now() + 11 * minute))
+      const { store } = yield* openThen(
+        directory,
+        (call, effect) => call.method === "link" ? Effect.zipRight(Effect.orDie(hasty), effect) : effect
+      )
+      const token = yield* login(store, "ann")
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(token)])
     }))
 
   it.scopedLive("a listing takes off whose tombstone it finds, and neither an expired session nor one that is damaged", () =>
