@@ -4,8 +4,9 @@
  * of parallel sessions. The metrics of the library count the same events. Nothing here holds a token. The module knows
  * nothing of HTTP.
  *
- * A handler never holds up a request: it runs in a fiber of its own, with the services and fiber refs of whoever caused
- * the event, and its failures are logged as a warning, once for each kind of event. At most 1,000 events are being
+ * A handler never holds up a request: it runs in a fiber of its own, with the fiber refs of whoever caused the event, and
+ * its failures are logged as a warning, once for each kind of event. It is never part of an open transaction of the
+ * app's own, which may be rolled back, and may end before the handler does. At most 1,000 events are being
  * handled at a time; while a handler is so far behind, further events are dropped, and a warning says so. A process that
  * ends does not wait for its handlers.
  *
@@ -219,8 +220,10 @@ export type Event =
 
 /**
  * What an app does with each event. It is told events in the order in which they happen, and does not wait for one to end
- * before the next begins. It may use the session of the request (`Session`), which may have been sent by then, and
- * `Sessions`; what it causes by that are events too.
+ * before the next begins. Of whoever caused the event it has the `HttpServerRequest`, the span, and this library's
+ * services, if they are there. So it may use the session of the request (`Session`), which may have been sent by then, and
+ * `Sessions`; what it causes by that are events too. Where it waits for what an open transaction holds, such as a row,
+ * that transaction must not wait for the handler.
  *
  * @since 0.1.0
  * @category models
@@ -244,8 +247,8 @@ export class SessionEvents extends Context.Reference<SessionEvents>()("effect-se
 // -------------------------------------------------------------------------------------------------------------- layers
 
 /**
- * Gives the app's events to a handler, which may need services: those of the request, if it has them, and otherwise those
- * of the layer. Provide it where you provide State and Store; `HttpApiSession` and `SessionRouter` take it from their own
+ * Gives the app's events to a handler, which may need services: those of the layer. Of the request, it has the
+ * `HttpServerRequest`, the span and this library's services. Provide it where you provide State and Store; `HttpApiSession` and `SessionRouter` take it from their own
  * layer's context. What happens beside requests is told if the layer of the store (for its sweep), or whoever calls
  * `Sessions`, is provided with it too.
  *
@@ -287,6 +290,6 @@ export const layer = <E, R>(handler: (event: Event) => Effect.Effect<void, E, R>
       Context.make(SessionEvents, (event) =>
         Effect.mapInputContext(
           Effect.suspend(() => handler(event)),
-          (request: Context.Context<never>) => Context.merge(services, request)
+          (lent: Context.Context<never>) => Context.merge(services, lent)
         )))
   )

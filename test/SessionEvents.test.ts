@@ -3,6 +3,7 @@
  * and that none of them holds a token.
  */
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse, KeyValueStore } from "@effect/platform"
+import { SqlClient } from "@effect/sql"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Clock,
@@ -13,10 +14,12 @@ import {
   Layer,
   Option,
   Redacted,
+  Ref,
   Schema,
   Stream,
   Supervisor,
-  TestClock
+  TestClock,
+  Tracer
 } from "effect"
 import type { Exit } from "effect"
 import {
@@ -35,9 +38,11 @@ import {
   Store
 } from "effect-session"
 import type { State } from "effect-session"
+import * as SqlStore from "effect-session/SqlStore"
 import * as testing from "effect-session/testing"
 import { randomBytes } from "node:crypto"
 import * as fixture from "./fixtures/http.js"
+import * as sql from "./fixtures/sql.js"
 
 const { answering, elsewhere, increment, tokenOf } = fixture
 
@@ -507,6 +512,12 @@ const services = Layer.merge(Layer.orDie(CookieState.layer()), testing.controlle
 
 const warnings = (lines: ReadonlyArray<fixture.Line>) => lines.filter(({ level }) => level === "WARN")
 
+/** What a request is in, and what it sees otherwise than the layer of the handler. */
+class Transaction extends Context.Tag("test/Transaction")<Transaction, string>() {}
+class Audit extends Context.Tag("test/Audit")<Audit, string>() {}
+
+class Admin extends Session.Tag<Admin>()("admin") {}
+
 const refused = (client: testing.Client) => client.post("/change", { headers: { "sec-fetch-site": "cross-site" } })
 
 describe("a handler", () => {
@@ -586,23 +597,42 @@ describe("a handler", () => {
       assert.deepStrictEqual(tags, ["Created", "LoggedIn", "Renewed", "LoggedIn", "Destroyed"])
     }).pipe(Effect.provide(services)))
 
-  it.effect("has the services and the fiber refs of the request", () =>
+  it.effect("has the request, its sessions, its span and its fiber refs, and of services else its layer's alone", () =>
     fixture.logged((lines) =>
       Effect.gen(function*() {
+        const has = <I, S>(tag: Context.Tag<I, S>) => Effect.map(Effect.serviceOption(tag), Option.isSome)
         const client = yield* Effect.provide(
-          testing.client(HttpMiddleware.session(Effect.annotateLogs(app, "request", 7))),
-          SessionEvents.layer((event) =>
-            Effect.flatMap(
-              Effect.serviceOption(HttpServerRequest.HttpServerRequest),
-              (request) => Effect.logWarning(event._tag, Option.map(request, ({ url }) => url))
+          testing.client(
+            HttpMiddleware.session(
+              app.pipe(
+                Effect.annotateLogs("request", 7),
+                Effect.provideService(Transaction, "the request's"),
+                Effect.provideService(Audit, "the request's"),
+                Effect.provideService(Admin, yield* Ref.make({})),
+                Effect.withSpan("request")
+              )
             )
+          ),
+          Layer.provide(
+            SessionEvents.layer((event) =>
+              Effect.gen(function*() {
+                const request = yield* Effect.serviceOption(HttpServerRequest.HttpServerRequest)
+                yield* Effect.logWarning(event._tag, Option.map(request, ({ url }) => url), yield* Audit)
+                assert.isTrue(yield* has(Session.Session))
+                assert.isTrue(yield* has(Admin))
+                assert.isTrue(yield* has(Tracer.ParentSpan))
+                assert.isFalse(yield* has(Transaction))
+              })
+            ),
+            Layer.succeed(Audit, "the layer's")
           )
         )
         yield* client.get("/committed")
         yield* settled
-        const [line] = warnings(lines)
-        assert.match(line?.message ?? "", /^Created .*\/committed/s)
+        const [line, ...others] = warnings(lines)
+        assert.match(line?.message ?? "", /^Created .*\/committed.* the layer's/s)
         assert.deepStrictEqual(line?.annotations, { request: 7 })
+        assert.deepStrictEqual(others, [])
       }).pipe(Effect.provide(services))
     ))
 
@@ -720,6 +750,77 @@ describe("a handler", () => {
       assert.deepStrictEqual(tags, ["Created", "Rejected", "Rejected", "Created"])
     }).pipe(fixture.quietly))
 })
+
+for (const database of [sql.sqlite, sql.postgres]) {
+  describe.skipIf(database.missing !== undefined)(
+    sql.title("S69: a handler of an event in a transaction of the app's own", database),
+    () => {
+      /** A login in a transaction, whose handler writes a line; what the app does with both, and the lines that are left. */
+      const lines = (
+        run: (told: {
+          readonly client: SqlClient.SqlClient
+          readonly login: Effect.Effect<void, unknown, Session.Session>
+          readonly go: Effect.Effect<unknown>
+        }) => Effect.Effect<void, unknown, Session.Session>
+      ) =>
+        Effect.gen(function*() {
+          const gate = yield* Deferred.make<void>()
+          const written = yield* Deferred.make<void>()
+          const client = yield* SqlClient.SqlClient
+          yield* client`CREATE TABLE audit (what TEXT)`
+          const audit = SessionEvents.layer(({ _tag }) =>
+            _tag === "LoggedIn"
+              ? Deferred.await(gate).pipe(
+                Effect.zipRight(client`INSERT INTO audit (what) VALUES (${_tag})`),
+                Effect.ensuring(Deferred.succeed(written, undefined))
+              )
+              : Effect.void
+          )
+          const app = run({
+            client,
+            login: Effect.zipRight(Session.login("ann"), Session.commit),
+            go: Deferred.succeed(gate, undefined)
+          })
+          const browser = yield* Effect.provide(
+            testing.client(HttpMiddleware.session(Effect.as(Effect.orDie(app), fixture.done))),
+            audit
+          )
+          assert.strictEqual((yield* browser.get("/")).status, 200)
+          yield* Deferred.await(written)
+          return yield* client<{ readonly what: string }>`SELECT what FROM audit`
+        }).pipe(
+          Effect.provide(
+            Layer.merge(SqlStore.layer().pipe(Layer.provide(SqlStore.layerMigrations())), CookieState.layer()).pipe(
+              Layer.provideMerge(database.client)
+            )
+          )
+        )
+
+      const failed = Effect.fail("rolled back")
+
+      it.scopedLive("keeps what it wrote, though the transaction was rolled back", () =>
+        Effect.gen(function*() {
+          const found = yield* lines(({ client, go, login }) =>
+            Effect.ignore(
+              client.withTransaction(login.pipe(Effect.zipRight(go), Effect.zipRight(settled), Effect.zipRight(failed)))
+            )
+          )
+          assert.deepStrictEqual(found, [{ what: "LoggedIn" }])
+        }))
+
+      it.scopedLive("does not write into the next transaction on the same connection", () =>
+        Effect.gen(function*() {
+          const found = yield* lines(({ client, go, login }) =>
+            Effect.zipRight(
+              client.withTransaction(login),
+              Effect.ignore(client.withTransaction(go.pipe(Effect.zipRight(settled), Effect.zipRight(failed))))
+            )
+          )
+          assert.deepStrictEqual(found, [{ what: "LoggedIn" }])
+        }))
+    }
+  )
+}
 
 /** Counts the fibers that are started. */
 class Fibers extends Supervisor.AbstractSupervisor<number> {

@@ -2,10 +2,13 @@
  * Runs an app's handler of events beside whoever caused the event: nobody waits for it, and it can neither fail nor hold
  * up anything. Knows nothing of what the events are.
  */
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Tracer from "effect/Tracer"
 import type { Handler } from "../../SessionEvents.js"
-import type * as SessionEvents from "../../SessionEvents.js"
+import * as SessionEvents from "../../SessionEvents.js"
 import type { Running } from "../runtime/caller.js"
 import { forkLater } from "../runtime/timeout.js"
 
@@ -33,6 +36,19 @@ const loadOf = (handler: Handler): Load => {
   return load
 }
 
+/** The services of the caller that a handler gets, besides this library's own, such as its sessions. */
+const lent: ReadonlySet<string> = new Set([HttpServerRequest.HttpServerRequest.key, Tracer.ParentSpan.key])
+
+/**
+ * What a handler has of its caller's services. It may outlive the caller, so it gets none that may end with the caller,
+ * such as the connection of a transaction. Which those are only the app knows, so it gets the few that do not. What
+ * it causes itself is told to the same handler.
+ */
+const contextFor = (caller: Running, handler: Handler): Context.Context<never> =>
+  Context.unsafeMake<never>(
+    new Map([...caller.currentContext.unsafeMap].filter(([key]) => lent.has(key) || key.startsWith("effect-session/")))
+  ).pipe(Context.add(SessionEvents.SessionEvents, handler))
+
 /**
  * Starts the handler for an event. It starts after the step that the caller is in, which may be in the midst of a change of
  * its session.
@@ -54,9 +70,13 @@ export const handle = (caller: Running, handler: Handler, event: SessionEvents.E
     return
   }
   load.underWay += 1
-  const handling = Effect.catchAllCause(
-    Effect.suspend(() => handler(event)),
-    (cause) => failed(load, event, cause)
+  const context = contextFor(caller, handler)
+  const handling = Effect.mapInputContext(
+    Effect.catchAllCause(
+      Effect.suspend(() => handler(event)),
+      (cause) => failed(load, event, cause)
+    ),
+    (_: Context.Context<never>) => context
   )
   forkLater(caller, handling).addObserver(() => {
     load.underWay -= 1
