@@ -248,9 +248,9 @@ export class SessionEvents extends Context.Reference<SessionEvents>()("effect-se
 
 /**
  * Gives the app's events to a handler, which may need services: those of the layer. Of the request, it has the
- * `HttpServerRequest`, the span and this library's services. Provide it where you provide State and Store; `HttpApiSession` and `SessionRouter` take it from their own
- * layer's context. What happens beside requests is told if the layer of the store (for its sweep), or whoever calls
- * `Sessions`, is provided with it too.
+ * `HttpServerRequest`, the span and this library's services. Provide it where you provide State and Store;
+ * `HttpApiSession` and `SessionRouter` take it from their own layer's context. What happens beside requests is told if the
+ * layer of the store (for its sweep), or whoever calls `Sessions`, is provided with it too.
  *
  * The handler may fail: that is logged.
  *

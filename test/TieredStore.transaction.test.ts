@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Stream, TestClock } from "effect"
+import { Context, Effect, Layer, Logger, LogLevel, Option, Stream, TestClock } from "effect"
 import * as MemoryStore from "effect-session/MemoryStore"
+import * as SessionEvents from "effect-session/SessionEvents"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import * as testing from "effect-session/testing"
@@ -70,4 +71,33 @@ describe("TieredStore inside a transaction of the app's own", () => {
         assert.lengthOf(told, 1)
       }))
   }
+
+  it.effect("S66: what is announced is sent outside of it, because the sending may outlive it", () =>
+    Effect.gen(function*() {
+      const sent: Array<boolean> = []
+      const failures: Array<string> = []
+      const channel = {
+        publish: () =>
+          Effect.flatMap(Effect.serviceOption(Open), (open) => {
+            sent.push(Option.isSome(open))
+            return Effect.fail("no channel")
+          }),
+        messages: Stream.never
+      }
+      yield* Effect.gen(function*() {
+        const store = yield* clockedStore
+        const token = SessionToken.draw(yield* SessionToken.Generator)
+        yield* store.create(token, testing.record())
+        yield* store.remove(token).pipe(
+          Effect.provideService(Open, {}),
+          Effect.provide(SessionEvents.layer((event) => Effect.sync(() => failures.push(event._tag))))
+        )
+        yield* Effect.repeatN(Effect.yieldNow(), 20)
+      }).pipe(
+        Effect.provide(TieredStore.layer({ channel })(testing.controlled(origin))),
+        Logger.withMinimumLogLevel(LogLevel.None)
+      )
+      assert.deepStrictEqual(sent, [false])
+      assert.deepStrictEqual(failures, ["StoreFailed"])
+    }))
 })

@@ -2,6 +2,7 @@
  * How instances announce their writes to each other. The module knows nothing of HTTP, nor of what carries the
  * messages.
  */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Schedule from "effect/Schedule"
@@ -41,6 +42,7 @@ export const join = (
 ): Effect.Effect<(id: SessionToken.SessionId) => Effect.Effect<void>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
+    const context = yield* Effect.context<never>()
     const self = Encoding.encodeBase64Url((yield* SessionToken.Generator)(9))
     const receive = (message: string): Effect.Effect<void> =>
       Effect.sync(() => {
@@ -63,6 +65,8 @@ export const join = (
     )
     return (id) =>
       channel.publish(`${self} ${id}`).pipe(
+        // the caller's services may end before it does, such as the connection of a transaction
+        Effect.mapInputContext((_: Context.Context<never>) => context),
         Effect.catchAllCause((cause) =>
           emitting(
             channelFailed,
