@@ -9,12 +9,13 @@
  * to find its successor and one to end it. `Sessions.list` is one SELECT for each 500 sessions, and `Sessions.revoke` is
  * one UPDATE.
  *
- * **Watching.** On PostgreSQL by `@effect/sql-pg`, whoever watches a session is told of its changes by LISTEN and NOTIFY.
- * All watchers of a store share one connection beside the pool, and one statement every 5 seconds proves that it still
- * hears; while nobody watches there is neither. A renewal and an end are always told at once. A write of data sends its
- * notice only while somebody watches, because PostgreSQL commits notices one after another, and other instances may learn
- * up to 5 seconds late that somebody has begun to. The row `watched` of the table says that somebody watches. Other
- * databases and clients tell of this process's writes alone, so a watcher asks for the others'.
+ * **Watching.** On PostgreSQL by `@effect/sql-pg`, whoever watches a session is told of its changes by LISTEN and
+ * NOTIFY. All watchers of a store share one connection beside the pool, and one statement every 5 seconds proves that
+ * it still hears; while nobody watches there is neither. A renewal and an end are always told at once. A write of data
+ * sends its notice only while somebody watches, because PostgreSQL commits notices one after another, and other
+ * instances may learn up to 5 seconds late that somebody has begun to. In a transaction of the app's own it always
+ * does. The row `watched` of the table says that somebody watches. Other databases and clients tell of this process's
+ * writes alone, so a watcher asks for the others'.
  *
  * **SQLite.** Several processes share a file through `@effect/sql-sqlite-node`. With `@effect/sql-libsql` a `file:` URL is
  * for one process alone: after one "database is locked" its driver acknowledges writes that are never committed. A warning

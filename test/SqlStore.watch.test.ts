@@ -234,6 +234,52 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
       assert.deepStrictEqual(yield* notices("committed"), [yield* SessionToken.toId(ended)])
     }))
 
+  it.scopedLive("S72: data written in an app's transaction are told when it commits, whoever watches since", () =>
+    Effect.gen(function*() {
+      const { client } = yield* postgres.schema
+      const { sql, store } = yield* instance(client)
+      const notices = yield* listenTo(sql, "effect_session:sessions")
+      const token = yield* createSession(store, {})
+      // known: nobody watches
+      yield* update(store, token)
+      yield* sql.withTransaction(update(store, token))
+      assert.deepStrictEqual(yield* notices("committed"), [yield* SessionToken.toId(token)])
+      // and the transaction has not told the store that somebody watches
+      yield* update(store, token)
+      assert.deepStrictEqual(yield* notices("outside"), [])
+    }))
+
+  it.scopedLive("S72: a write that was held up is told, because somebody may have begun to watch meanwhile", () =>
+    Effect.gen(function*() {
+      const { client } = yield* postgres.schema
+      const { sql } = yield* instance(client)
+      const notices = yield* listenTo(sql, "effect_session:sessions")
+      const asking = yield* instance(client)
+      const knowing = yield* instance(client)
+      const tokens = yield* Effect.zip(createSession(asking.store, {}), createSession(knowing.store, {}))
+      const [first, second] = yield* Effect.forEach(tokens, (token) => recordOf(asking.store, token))
+      assert.isDefined(first)
+      assert.isDefined(second)
+      yield* update(knowing.store, yield* createSession(knowing.store, {}))
+      const held = yield* Deferred.make<void>()
+      // forked here: a fiber of the transaction would write on its connection
+      const writes = yield* Effect.fork(Effect.zipRight(
+        Deferred.await(held),
+        Effect.zip(
+          asking.store.update(tokens[0], first.revision, first),
+          knowing.store.update(tokens[1], second.revision, second),
+          { concurrent: true }
+        )
+      ))
+      yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql`SELECT id FROM sessions FOR UPDATE`
+        yield* Deferred.succeed(held, undefined)
+        yield* sql`SELECT pg_sleep(2.7)`
+      }))
+      yield* Fiber.join(writes)
+      assert.sameMembers([...(yield* notices("late"))], yield* Effect.forEach(tokens, SessionToken.toId))
+    }))
+
   it.scopedLive("a watcher that begins inside of an app's transaction listens outside of it", () =>
     Effect.gen(function*() {
       const { client } = yield* postgres.schema

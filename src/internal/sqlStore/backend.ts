@@ -466,7 +466,10 @@ export const make = ({ columns, dialect, sql, table: tableName, telling }: Setup
           told(
             key.id,
             now,
-            updated(assignments(entry), isLiveAt(key.id, revision, now), telling.written(key.id, now))
+            Effect.flatMap(
+              telling.written(key.id, now),
+              (returning) => updated(assignments(entry), isLiveAt(key.id, revision, now), returning)
+            )
           ),
           (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
         )

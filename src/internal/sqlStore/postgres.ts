@@ -4,7 +4,9 @@
  *
  * To commit a notice, PostgreSQL takes a lock of all databases, so that writers who send one go one after another. So a
  * write of data sends one only while somebody watches. A row says so, under an id that no session has. Whoever listens
- * keeps it alive. A writer asks for it in the same statement as it writes, and remembers the answer for a moment.
+ * keeps it alive. A writer asks for it in the same statement as it writes, and remembers the answer for a moment. Whoever
+ * begins to watch reads again what was written until that moment is over, so a write that takes longer sends its notice,
+ * and so does one in a transaction of the app's own, which may be committed at any time.
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as SqlError from "@effect/sql/SqlError"
@@ -46,7 +48,10 @@ const watchedRow = "watched"
 /** How long that row counts, in milliseconds by the database's clock. */
 const watchedFor = 30_000
 
-/** How long a writer remembers whether somebody watches, in milliseconds. It is well below `beatInterval`. */
+/**
+ * How long a writer believes that nobody watches, or that somebody does, in milliseconds. It is well below `beatInterval`,
+ * which leaves the write time to be committed.
+ */
 const rememberedFor = 2500
 
 /** How long whoever listens waits until it proves anew that it hears, in milliseconds. */
@@ -76,10 +81,14 @@ export const inDatabase = (
     const channel = channelOf(at)
     const signals = new Signals<string>()
     const time = sql.literal("(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-    const hit = sql`1 AS hit`
+    // a statement sees the rows of this time, also where it waits for a lock
+    const begin = sql.literal("(extract(epoch FROM statement_timestamp()) * 1000)::bigint")
     let listeners = 0
     let isWatched = false
+    /** When it was asked whether somebody watches, by the caller's clock. */
     let askedAt = Number.NEGATIVE_INFINITY
+    /** Until when the answer holds, by the database's clock. */
+    let holdsUntil = 0
 
     const notice = (text: string): Statement.Fragment => sql`pg_notify(${channel}, ${text})`
 
@@ -180,24 +189,26 @@ export const inDatabase = (
           )
       },
       ended: (id) => sql`${notice(id)} AS hit`,
-      written: (id, now) => {
-        if (listeners > 0 || isWatched && isRecent(askedAt, now)) {
-          return sql`${notice(id)} AS hit`
-        }
-        return isRecent(askedAt, now) ? hit : sql`(
-          SELECT ${notice(id)} FROM ${table} AS watched WHERE id = ${watchedRow} AND deadline > ${time}
-        ) IS NOT NULL AS watched`
-      },
+      written: (id, now) =>
+        Effect.map(Sql.transactionKey, (within) => {
+          const isKnown = isRecent(askedAt, now)
+          if (within._tag === "Some" || listeners > 0 || isWatched && isKnown) {
+            return sql`${notice(id)} AS hit`
+          }
+          return isKnown
+            ? sql`CASE WHEN ${time} > ${holdsUntil} THEN ${notice(id)} END IS NULL AS hit`
+            : sql`CASE WHEN ${time} > ${begin} + ${sql.literal(String(rememberedFor))} THEN ${notice(id)} ELSE (
+                SELECT ${notice(id)} FROM ${table} AS watched WHERE id = ${watchedRow} AND deadline > ${time}
+              ) END IS NOT NULL AS watched, ${begin} AS asked_at`
+        }),
       changed: (_, now, row) =>
-        "watched" in row
-          ? Effect.map(Sql.transactionKey, (within) => {
-            // an app's transaction may see what was there when it began
-            if (within._tag === "None") {
-              isWatched = row.watched === true
-              askedAt = now
-            }
-          })
-          : Effect.void
+        Effect.sync(() => {
+          if ("watched" in row && "asked_at" in row) {
+            isWatched = row.watched === true
+            askedAt = now
+            holdsUntil = Number(row.asked_at) + rememberedFor
+          }
+        })
     }
   })
 

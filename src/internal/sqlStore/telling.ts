@@ -14,7 +14,7 @@ export interface Telling {
   /** What a statement that ends or renews the session of an id returns. */
   readonly ended: (id: string) => Statement.Fragment
   /** What a statement that writes the session of an id returns. `now` is the caller's time, in milliseconds. */
-  readonly written: (id: string, now: number) => Statement.Fragment
+  readonly written: (id: string, now: number) => Effect.Effect<Statement.Fragment>
   /** Is given what such a statement returned, if it changed the session. */
   readonly changed: (id: string, now: number, row: object) => Effect.Effect<void>
 }
@@ -26,7 +26,7 @@ export const inProcess = (sql: SqlClient.SqlClient): Telling => {
   return {
     changes: { complete: false, of: ({ id }) => signals.stream(id) },
     ended: () => hit,
-    written: () => hit,
+    written: () => Effect.succeed(hit),
     changed: (id) => Effect.sync(() => signals.notify(id))
   }
 }
