@@ -424,9 +424,10 @@ export const watch: Stream.Stream<Data, Store.StoreError | SessionGone, Session>
 export const token: Effect.Effect<SessionToken.Token, Store.StoreError | SessionGone | HeadSent, Session> = own.token
 
 /**
- * Gives the session a new token at the commit and ends the old one; data and absolute bound are kept. Call it at every
- * login and change of privilege: a token that somebody planted or saw before is worth nothing after. On a session that has
- * ended it begins a new one, from this request's own updates. Fields declared with `onRenew: "remove"` are dropped.
+ * Gives the session a new token at the commit and ends the old one; data, subject and absolute bound are kept. Call it at
+ * a change of privilege that is no login: a token that somebody saw before is worth nothing after. At a login call `login`,
+ * which renews as well. On a session that has ended it begins a new one, from this request's own updates. Fields declared
+ * with `onRenew: "remove"` are dropped.
  *
  * @since 0.1.0
  * @category combinators
@@ -460,18 +461,17 @@ export const login: (subject: string, options?: LoginOptions) => Effect.Effect<v
 export const subject: Effect.Effect<Option.Option<string>, never, Session> = own.subject
 
 /**
- * Who logged in to the session. Fails with the error that you give if nobody did: a guard in one line.
+ * Who logged in to the session. Fails with the error that you give if nobody did: a guard in one line. A response that
+ * nobody catches is the answer; an error of your own is answered with 500 unless you catch it.
  *
  * @since 0.1.0
  * @category login
  * @example
  * ```ts
- * import { Data } from "effect"
+ * import { HttpServerResponse } from "@effect/platform"
  * import { Session } from "effect-session"
  *
- * class Unauthorized extends Data.TaggedError("Unauthorized") {}
- *
- * const userId = Session.subjectOrFail(() => new Unauthorized())
+ * const userId = Session.subjectOrFail(() => HttpServerResponse.empty({ status: 401 }))
  * ```
  */
 export const subjectOrFail: <E>(orFail: () => E) => Effect.Effect<string, E, Session> = own.subjectOrFail

@@ -34,8 +34,9 @@ export interface Summary {
   /** When the subject last proved who they are. */
   readonly authenticatedAt: number
   /**
-   * When the session was last written or touched. Reads in between move it only after the policy's touch interval, by
-   * default a tenth of the idle timeout.
+   * When the session was last written or touched. A read moves it only where it moves the end of the session, and then
+   * after the policy's touch interval, by default a tenth of the idle timeout. The end of a session that was logged in with
+   * `remember`, or kept by `Session.expireIn`, never moves by reads: its `touchedAt` is its login or its last change.
    */
   readonly touchedAt: number
   /** When the session ends if it is not used: the earlier of the idle deadline and the absolute bound. */

@@ -4,7 +4,7 @@
 import type { HttpApp } from "@effect/platform"
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Layer, Option, Schema, TestClock } from "effect"
+import { Clock, Effect, Layer, Option, Schema, Stream, TestClock } from "effect"
 import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField, Sessions } from "effect-session"
 import * as testing from "effect-session/testing"
 import { logged } from "./fixtures/http.js"
@@ -52,21 +52,78 @@ describe("renewal on a schedule", () => {
 })
 
 describe("single sign-on", () => {
-  /** The sessions of one session at the identity provider are those of a subject of its own. */
-  const subjectOf = (issuer: string, sid: string) => JSON.stringify([issuer, sid])
+  const UserId = SessionField.make("userId", Schema.NonEmptyString)
   const issuer = "https://id.example"
+  const named = (issuer: string, name: string) => JSON.stringify([issuer, name])
+  const ann = named(issuer, "ann")
+  const bob = named(issuer, "bob")
 
-  it.scoped("S34: a back-channel logout ends the sessions of one session at the provider, on all devices, and no other", () =>
+  /** The app's table: the sessions of one session at the provider are those of a subject of its own. */
+  const table = () => {
+    const rows: Array<{ readonly userId: string; readonly subject: string }> = []
+    return {
+      add: (userId: string, subject: string) => Effect.sync(() => void rows.push({ userId, subject })),
+      of: (userId: string) =>
+        Effect.sync(() => [...new Set(rows.filter((row) => row.userId === userId).map(({ subject }) => subject))])
+    }
+  }
+
+  const practice = Effect.gen(function*() {
+    const subjects = table()
+    const loggedIn = (claims: { readonly iss: string; readonly sid: string; readonly sub: string }) =>
+      Effect.gen(function*() {
+        const userId = named(claims.iss, claims.sub)
+        const subject = named(claims.iss, claims.sid)
+        yield* subjects.add(userId, subject)
+        yield* Session.login(subject)
+        yield* SessionField.set(UserId, userId)
+      })
+    const devices = (userId: string) =>
+      Stream.flatMap(Stream.fromIterableEffect(subjects.of(userId)), (subject) => Sessions.list(subject))
+    const endSession = (claims: { readonly iss: string; readonly sid: string }) =>
+      Sessions.revokeAll(named(claims.iss, claims.sid))
+    const endAll = (userId: string) =>
+      Effect.flatMap(subjects.of(userId), Effect.forEach((subject) => Sessions.revokeAll(subject), { discard: true }))
+
+    const app = HttpMiddleware.session(
+      Effect.map(SessionField.option(UserId), (user) => HttpServerResponse.text(Option.getOrElse(user, () => "nobody")))
+    )
+    const browser = (sub: string, sid: string) =>
+      Effect.tap(testing.client(app), (client) => client.run(loggedIn({ iss: issuer, sid, sub })))
+    return {
+      devices,
+      endSession,
+      endAll,
+      phone: yield* browser("ann", "sid-1"),
+      laptop: yield* browser("ann", "sid-1"),
+      work: yield* browser("ann", "sid-2"),
+      other: yield* browser("bob", "sid-3")
+    }
+  })
+
+  it.scoped("S34: a logout token with a sid ends that session at the provider, on all devices, and no other", () =>
     Effect.gen(function*() {
-      const [phone, laptop, other] = yield* Effect.all([1, 2, 3].map(() => testing.client(HttpMiddleware.session(who))))
-      if (phone === undefined || laptop === undefined || other === undefined) return assert.fail()
-      yield* phone.login(subjectOf(issuer, "sid-1"))
-      yield* laptop.login(subjectOf(issuer, "sid-1"))
-      yield* other.login(subjectOf(issuer, "sid-2"))
-      assert.strictEqual(yield* Sessions.revokeAll(subjectOf(issuer, "sid-1")), 2)
+      const { devices, endSession, laptop, other, phone, work } = yield* practice
+      assert.lengthOf(yield* Stream.runCollect(devices(ann)), 3)
+      assert.strictEqual(yield* endSession({ iss: issuer, sid: "sid-1" }), 2)
       assert.strictEqual(yield* text(phone, "/"), "nobody")
       assert.strictEqual(yield* text(laptop, "/"), "nobody")
-      assert.strictEqual(yield* text(other, "/"), subjectOf(issuer, "sid-2"))
+      assert.strictEqual(yield* text(work, "/"), ann)
+      assert.strictEqual(yield* text(other, "/"), bob)
+      assert.lengthOf(yield* Stream.runCollect(devices(ann)), 1)
+    }).pipe(Effect.provide(layers)))
+
+  it.scoped("S34: a logout token with a sub alone ends all of the user's sessions, and no other's", () =>
+    Effect.gen(function*() {
+      const { devices, endAll, laptop, other, phone, work } = yield* practice
+      yield* endAll(ann)
+      assert.deepStrictEqual(yield* Effect.forEach([phone, laptop, work], (client) => text(client, "/")), [
+        "nobody",
+        "nobody",
+        "nobody"
+      ])
+      assert.strictEqual(yield* text(other, "/"), bob)
+      assert.lengthOf(yield* Stream.runCollect(devices(ann)), 0)
     }).pipe(Effect.provide(layers)))
 })
 
