@@ -92,7 +92,9 @@ export class Sessions extends Context.Tag("effect-session/Sessions")<Sessions, S
 export interface Lookup {
   /**
    * The sessions of a subject that are live at `now` (milliseconds since the epoch), the one with the latest `touchedAt`
-   * first. A session that is written or renewed meanwhile may be missing: whoever must not miss one lists again.
+   * first. A session that is renewed meanwhile is there, under its old id or its new one; `end` ends it under either. Where
+   * a list is read in pages, one that is used meanwhile may be missing: whoever must not miss one lists again, as long as
+   * there is something to end.
    */
   readonly list: (
     subject: string,
@@ -152,8 +154,8 @@ export const make = (lookup: Lookup): Service => {
       : Effect.succeed(false)
 
   /**
-   * Ends the listed sessions that `among` leaves, and lists again until none is left to end: a session that was renewed
-   * or touched while the list was read may have been missing there.
+   * Ends the listed sessions that `among` leaves, and lists again until none is left to end: a session that was used
+   * while a list of many pages was read may have been missing there.
    */
   const endAll = (
     subject: string,

@@ -691,6 +691,56 @@ describe("FileStore: an end beside the requests", () => {
       }
     }).pipe(Effect.provide(quiet)))
 
+  it.scoped("S28 S32: a session that is renewed while the list is read ends under its new id", () =>
+    Effect.gen(function*() {
+      const ends: ReadonlyArray<(sessions: Sessions.Service) => Effect.Effect<number, Store.StoreError>> = [
+        (sessions) => sessions.revokeAll("ann"),
+        (sessions) => sessions.keepNewest("ann", 0)
+      ]
+      for (const end of ends) {
+        const directory = yield* filestore.folder
+        const { store } = yield* open(directory)
+        let token = yield* login(store, "ann")
+        const tokens = [token]
+        const { sessions } = yield* openThen(
+          directory,
+          (call, effect) =>
+            call.method === "readDirectory" && tokens.length === 1
+              ? Effect.tap(effect, () =>
+                Effect.gen(function*() {
+                  for (let n = 0; n < 2; n++) {
+                    token = yield* renew(store, token)
+                    tokens.push(token)
+                  }
+                }).pipe(Effect.orDie))
+              : effect
+        )
+        assert.strictEqual(yield* end(sessions), 1)
+        assert.lengthOf(tokens, 3)
+        for (const each of tokens) {
+          assert.strictEqual((yield* store.load(each))._tag, "Superseded")
+        }
+        assert.deepStrictEqual(listedIds(directory), [])
+      }
+    }))
+
+  it.scoped("S31: a session is listed once, also if it is renewed while the list is read", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { sessions, store } = yield* open(directory)
+      const token = yield* login(store, "ann")
+      const next = yield* renew(store, token)
+      // both were listed when the names were read
+      yield* listByHand(directory, "ann", idOf(token))
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(next)])
+      // a login made it another subject's
+      const later = yield* renew(store, next, { subject: "bob" })
+      yield* listByHand(directory, "ann", idOf(token))
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+      assert.deepStrictEqual(listedIds(directory), [idOf(later)])
+      assert.deepStrictEqual(yield* idsOf(sessions, "bob"), [idOf(later)])
+    }))
+
   it("the file of an ended session says whether it was revoked, and one that an older release wrote still reads", () => {
     const decode = (text: string) => Format.decode(new TextEncoder().encode(text))
     const of = (more: { readonly revoked?: true }) => ({ _tag: "Tombstone", until: 5, ...more }) as const

@@ -315,6 +315,31 @@ describe.skipIf(!isInstalled)(isInstalled ? "Sessions in Redis" : "skipped: no r
           assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
         }))
 
+      it.scoped("S28: a session that is renewed while the list is read ends under its new id", () =>
+        Effect.gen(function*() {
+          const { client, store } = yield* open
+          const token = yield* createSession(store, {}, { subject: "ann" })
+          const next = yield* drawToken(token)
+          const record = yield* recordOf(store, token)
+          const runtime = yield* Effect.runtime()
+          let renewed: Promise<Store.Updated> | undefined
+          const other = yield* services({
+            client: through(client, async (command, args) => {
+              // between the list and the first read of what is listed
+              if (args.length === 1) {
+                await (renewed ??= Runtime.runPromise(runtime)(store.renew(token, 0, next, record)))
+              }
+              return command()
+            }),
+            prefix
+          })
+          assert.strictEqual(yield* other.sessions.revokeAll("ann"), 1)
+          assert.isDefined(renewed)
+          for (const each of [token, next]) {
+            assert.strictEqual((yield* store.load(each))._tag, "Superseded")
+          }
+        }))
+
       it.scoped("a session that is listed and not there stays listed for ten minutes, and goes when it is listed again", () =>
         Effect.gen(function*() {
           const { admin, client, sessions } = yield* open

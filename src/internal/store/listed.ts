@@ -2,17 +2,16 @@
  * A backend that can look sessions up by subject, made of one that can't and of a list that is kept apart from the
  * sessions, in other files or other keys. The two can't be written in one step. So a session is listed before it is
  * written, and taken off the list after it has ended: after a crash at any point it may be listed and dead, but never
- * alive and unlisted. A reader of the list asks for each session, and leaves out the dead ones. The module knows nothing
- * of where either is kept.
+ * alive and unlisted. A reader of the list asks for each session, leaves out the dead ones, and follows those that were
+ * renewed since it read the list. The module knows nothing of where either is kept.
  */
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as SessionRecord from "../../SessionRecord.js"
 import type { SessionId } from "../../SessionToken.js"
-import type { Backend, Ended, Key, LiveEntry, Subjects, Tombstone } from "../../StoreBackend.js"
+import type { Backend, Ended, Entry, Key, LiveEntry, Subjects, Tombstone } from "../../StoreBackend.js"
 import { isLive } from "../../StoreBackend.js"
 import { afterExit, andThen } from "../runtime/exit.js"
 import { subjectHash } from "./subject.js"
@@ -104,25 +103,47 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
       ? removed
       : { _tag: removed._tag === "Removed" && isLive(removed.entry, now) ? "Ended" : "Absent" }
 
-  /** The live entry of a listed key. What has ended, or is missing, is said to the list. */
-  const entryOf = (
-    subject: string,
-    key: Key,
-    now: number
-  ): Effect.Effect<Option.Option<readonly [SessionId, LiveEntry]>, unknown> =>
-    andThen(backend.get(key, now), (found): Effect.Effect<Option.Option<readonly [SessionId, LiveEntry]>, unknown> => {
+  /** What is under a listed key. What has ended, or is missing, is said to the list. */
+  const entryOf = (subject: string, key: Key, now: number): Effect.Effect<Entry | undefined, unknown> =>
+    andThen(backend.get(key, now), (found) => {
       const entry = Option.getOrUndefined(found)
-      if (isLive(entry, now)) {
-        return Exit.succeed(Option.some([key.id, entry]))
-      }
       // a session that has expired is there still for other clocks
       const said = entry === undefined
         ? list.missing(subject, key, now)
         : entry._tag === "Tombstone"
         ? list.remove(subject, key)
         : Exit.void
-      return andThen(said, () => Exit.succeed(Option.none()))
+      return andThen(said, () => Exit.succeed(entry))
     })
+
+  /**
+   * The live entries of listed keys. A session that was renewed after the list was read is not on it under its new id, so
+   * the tombstones of renewals are followed.
+   */
+  const liveOf = (
+    subject: string,
+    keys: Iterable<Key>,
+    now: number,
+    found: Map<SessionId, Entry> = new Map()
+  ): Effect.Effect<ReadonlyArray<readonly [SessionId, LiveEntry]>, unknown> => {
+    const successors: Array<Key> = []
+    const read = (key: Key) =>
+      andThen(entryOf(subject, key, now), (entry) => {
+        if (entry !== undefined) {
+          found.set(key.id, entry)
+          if (entry._tag === "Tombstone" && entry.successor !== undefined) {
+            successors.push({ id: entry.successor, shard: key.shard })
+          }
+        }
+        return Exit.void
+      })
+    return Effect.flatMap(Effect.forEach(keys, read, { concurrency: readTogether, discard: true }), () => {
+      const unread = successors.filter(({ id }) => !found.has(id))
+      return unread.length > 0
+        ? liveOf(subject, unread, now, found)
+        : Effect.succeed([...found].flatMap(([id, entry]) => isLive(entry, now) ? [[id, entry] as const] : []))
+    })
+  }
 
   return {
     ...backend,
@@ -147,10 +168,8 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
         Stream.unwrap(
           Stream.runCollect(list.keys(subject)).pipe(
             // `Stream.mapEffect` takes several times as long
-            Effect.flatMap(Effect.forEach((key) => entryOf(subject, key, now), { concurrency: readTogether })),
-            Effect.map((found) =>
-              Stream.fromIterable(Arr.getSomes(found).sort(([, a], [, b]) => b.touchedAt - a.touchedAt))
-            )
+            Effect.flatMap((keys) => liveOf(subject, keys, now)),
+            Effect.map((found) => Stream.fromIterable([...found].sort(([, a], [, b]) => b.touchedAt - a.touchedAt)))
           )
         ),
       end: (id, tombstone, now) =>

@@ -67,6 +67,24 @@ const shown = ({ label, ...rest }: Summary) => ({ ...rest, label: Option.getOrNu
 const together = <A, E>(effects: ReadonlyArray<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
   Effect.all(effects, { concurrency: "unbounded" })
 
+/** Renews a session and notes the token; gives nothing once it has ended. Others go on before it does. */
+const renewUnlessEnded = (
+  trial: law.Trial,
+  { record, token }: Login,
+  tokens: Array<SessionToken.Token>
+): Checked<Login | undefined> =>
+  Effect.gen(function*() {
+    yield* Effect.yieldNow()
+    const next = law.written(trial, record, { renewals: tokens.length })
+    const answer = yield* trial.store.renew(token, record.revision, trial.draw(token), next)
+    if (answer._tag === "Gone") {
+      return undefined
+    }
+    const { revision, token: kept } = yield* law.expectTag(answer, "Updated", "renew beside the end of all")
+    tokens.push(kept)
+    return yield* identified({ token: kept, record: { ...next, revision } })
+  })
+
 /** Subjects that a path, a statement, a key of an object or an encoding could take for each other. */
 const hostile: ReadonlyArray<string> = [
   "../../etc/passwd",
@@ -382,6 +400,29 @@ const laws: ReadonlyArray<Omit<law.Definition, "races" | "sessions">> = [
           yield* law.expectEnded(trial, token, "of the old token after a renewal beside a revocation")
           yield* law.expectEnded(trial, next, "of the new token after a renewal beside a revocation")
           yield* expectListed(trial, ann, [], "after a renewal beside a revocation")
+        }
+      })
+  },
+  {
+    name: "a session that is renewed again and again ends with all of its subject",
+    covers: ["C7", "S28", "S32"],
+    needs: ["keeping", "revocation", "tombstones", "compareAndSet"],
+    trial: (trial) =>
+      Effect.gen(function*() {
+        for (let round = 0; round < 6; round++) {
+          const ann = someone(trial, "ann")
+          const first = yield* login(trial, ann)
+          const tokens = [first.token]
+          const renewing = Effect.iterate<Login | undefined, never, string | Store.StoreError>(first, {
+            while: (last) => last !== undefined && tokens.length <= 20,
+            body: (last) => last === undefined ? Effect.succeed(last) : renewUnlessEnded(trial, last, tokens)
+          })
+          const ending = round % 2 === 0 ? trial.sessions.revokeAll(ann) : trial.sessions.keepNewest(ann, 0)
+          yield* together<unknown, string | Store.StoreError>([renewing, ending])
+          for (const token of tokens) {
+            yield* law.expectEnded(trial, token, "of a token after all ended beside renewals")
+          }
+          yield* expectListed(trial, ann, [], "after all ended beside renewals")
         }
       })
   }
