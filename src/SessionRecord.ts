@@ -146,12 +146,16 @@ export const make = (
     record.authenticatedAt = from.authenticatedAt
   }
   if (from.listedUntil !== undefined) {
-    Object.defineProperties(record, {
-      listedUntil: { value: from.listedUntil },
-      listedFor: { value: from.listedFor ?? from.subject }
-    })
+    noteListed(record, from.listedUntil, from.listedFor ?? from.subject)
   }
   return record
+}
+
+const noteListed = (record: SessionRecord, until: number, subject: string | undefined): void => {
+  Object.defineProperties(record, {
+    listedUntil: { value: until, configurable: true },
+    listedFor: { value: subject, configurable: true }
+  })
 }
 
 /**
@@ -164,7 +168,27 @@ export const make = (
 export const own = (
   record: SessionRecord,
   changes: Partial<Stamp & { readonly id: SessionId }> = {}
-): SessionRecord => {
+): SessionRecord => Object.freeze(copy(record, changes))
+
+/**
+ * The same of a record that a store has written, with the revision that the store gave it. A store that lists its
+ * sessions apart has listed one of a subject until its absolute bound by then, and the copy says so. Others ignore that.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const written = (record: SessionRecord, revision: number = record.revision): SessionRecord => {
+  const owned = copy(record, { revision })
+  if (owned.subject !== undefined) {
+    noteListed(owned, owned.expiresAt, owned.subject)
+  }
+  return Object.freeze(owned)
+}
+
+const copy = (
+  record: SessionRecord,
+  changes: Partial<Stamp & { readonly id: SessionId }>
+): Mutable<SessionRecord> => {
   const { dropOnRenew } = record
   const frozen = dropOnRenew === undefined || Object.isFrozen(dropOnRenew)
     ? dropOnRenew
@@ -178,7 +202,7 @@ export const own = (
   if (id !== undefined) {
     owned.id = id
   }
-  return Object.freeze(owned)
+  return owned
 }
 
 /**
@@ -212,12 +236,14 @@ const decodeBody = Schema.decodeUnknownOption(Body)
 const undecodable = (reason: Undecodable["reason"]): Undecodable => ({ _tag: "Undecodable", reason })
 
 /**
- * Encodes a record as JSON text, without its stamp. The inverse of `decode`.
+ * Encodes a record as JSON text, without its stamp. The inverse of `decode`. A store that lists its sessions apart says
+ * until when this one is listed, for `listedUntil`; the note of the record is not written, because it may be another
+ * store's.
  *
  * @since 0.1.0
  * @category encoding
  */
-export const encode = (record: SessionRecord): string =>
+export const encode = (record: SessionRecord, listedUntil?: number): string =>
   JSON.stringify({
     v: version,
     data: record.data,
@@ -229,7 +255,7 @@ export const encode = (record: SessionRecord): string =>
     subject: record.subject,
     label: record.label,
     authenticatedAt: record.authenticatedAt,
-    listedUntil: record.listedUntil
+    listedUntil
   })
 
 /**

@@ -271,11 +271,11 @@ export const fromBackend = (
     return decoded._tag === "Right" ? Effect.succeed(decoded.right) : undecodable(key, decoded.left.reason)
   }
 
-  const entryOf = (record: SessionRecord.SessionRecord, revision: number): LiveEntry => ({
+  const entryOf = (record: SessionRecord.SessionRecord, revision: number, listedUntil?: number): LiveEntry => ({
     _tag: "Entry",
     ...SessionRecord.stamp(record),
     revision,
-    body: SessionRecord.encode(record)
+    body: SessionRecord.encode(record, listedUntil)
   })
 
   const entryOfSubject = (
@@ -284,13 +284,13 @@ export const fromBackend = (
     subject: string,
     isNew: boolean
   ): LiveEntry => {
-    const { expiresAt, listedFor, listedUntil = Number.NEGATIVE_INFINITY } = record
-    const toList = backend.listsApart === true && (isNew || listedFor !== record.subject || listedUntil < expiresAt)
-    return {
-      ...entryOf(toList ? { ...record, listedUntil: expiresAt, listedFor: record.subject } : record, revision),
-      subject,
-      listUntil: toList ? expiresAt : undefined
+    if (backend.listsApart !== true) {
+      return { ...entryOf(record, revision), subject }
     }
+    const { expiresAt, listedFor, listedUntil } = record
+    return isNew || listedUntil === undefined || listedUntil < expiresAt || listedFor !== record.subject
+      ? { ...entryOf(record, revision, expiresAt), subject, listUntil: expiresAt }
+      : { ...entryOf(record, revision, listedUntil), subject }
   }
 
   /** Runs a write with the entry of a record, which `isNew` under its key or replaces another. */

@@ -2,6 +2,7 @@
  * The list of a subject's sessions in Redis: its keys, its cost, and what a crash leaves of it. What every store that
  * provides `Sessions` keeps is in Sessions.test.ts.
  */
+import { HttpServerRequest } from "@effect/platform"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import {
   Chunk,
@@ -18,15 +19,19 @@ import {
   Stream,
   TestClock
 } from "effect"
+import { CookieState, HttpMiddleware, Session } from "effect-session"
 import * as RedisStore from "effect-session/RedisStore"
 import * as SessionRecord from "effect-session/SessionRecord"
 import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
+import * as testing from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
 import type { Redis } from "ioredis"
 import * as ListScripts from "../src/internal/redisStore/listScripts.js"
 import * as Scripts from "../src/internal/redisStore/scripts.js"
 import { subjectHash } from "../src/internal/store/subject.js"
+import * as http from "./fixtures/http.js"
 import * as Fixture from "./fixtures/redis.js"
 import { clocked } from "./support/clocked.js"
 import { createSession, drawToken, hour, makeRecord, recordOf, revisionOf, withData } from "./support/records.js"
@@ -263,6 +268,47 @@ describe.skipIf(!isInstalled)(isInstalled ? "Sessions in Redis" : "skipped: no r
           assert.deepStrictEqual(yield* commands(server, idsOf(sessions, "nobody")), ["EVALSHA"])
           assert.deepStrictEqual(yield* commands(server, sessions.revoke(id)), ["GET", "EVALSHA", "EVALSHA"])
           assert.deepStrictEqual(yield* commands(server, sessions.revoke("x".repeat(43))), ["GET"])
+        }))
+
+      it.scoped("S28: a request that logs in and goes on to write lists the session once", () =>
+        Effect.gen(function*() {
+          const { client } = yield* open
+          const app = Effect.gen(function*() {
+            const { url } = yield* HttpServerRequest.HttpServerRequest
+            if (url !== "/update") {
+              yield* Session.login("ann")
+              yield* Session.commit
+            }
+            if (url !== "/login") {
+              yield* http.increment
+              yield* Session.commit
+            }
+            if (url === "/all") {
+              yield* Session.renew
+              yield* Session.commit
+              yield* http.increment
+            }
+            return http.done
+          })
+          const count = (layer: Layer.Layer<Store.Store, unknown>) =>
+            Effect.gen(function*() {
+              const get = (path: string) =>
+                Effect.gen(function*() {
+                  const browser = yield* testing.client(HttpMiddleware.session(app))
+                  return [
+                    yield* commands(server, browser.get(path)),
+                    yield* commands(server, browser.get("/update"))
+                  ].map((sent) => sent.filter((name) => name === "EVALSHA").length)
+                })
+              // each script is sent whole once
+              yield* get("/all")
+              return [yield* get("/login"), yield* get("/login-and-update"), yield* get("/all")]
+            }).pipe(Effect.provide([CookieState.layer(), layer]))
+          const store = RedisStore.layer({ client, prefix })
+          // a login and a renewal take one command more, an update none
+          const expected = [[2, 1], [3, 1], [6, 1]]
+          assert.deepStrictEqual(yield* count(store), expected)
+          assert.deepStrictEqual(yield* count(TieredStore.layer()(store)), expected)
         }))
 
       it.scoped("the logout of an anonymous session moves no data", () =>

@@ -25,6 +25,26 @@ describe("SessionRecord", () => {
     })
   }
 
+  it("the note of a store that has listed a session is on the copy of what it wrote, and encoded by that store alone", () => {
+    const least = { v: 1, data: {}, createdAt: 0, expiresAt: 9, idle: 1 }
+    const [anonymous, hers] = [least, { ...least, subject: "ann" }].map((body) =>
+      Either.getOrThrow(SessionRecord.decode(body, stamp))
+    )
+    assert.isDefined(anonymous)
+    assert.isDefined(hers)
+    const written = SessionRecord.written(hers, 7)
+    assert.isFrozen(written)
+    assert.deepStrictEqual(written, { ...hers, revision: 7 })
+    assert.deepStrictEqual([written.listedUntil, written.listedFor], [9, "ann"])
+    assert.isUndefined(SessionRecord.written(anonymous).listedUntil)
+    assert.strictEqual(SessionRecord.encode(written), SessionRecord.encode(hers))
+    const read = Either.getOrThrow(SessionRecord.decode(SessionRecord.encode(hers, 9), stamp))
+    assert.deepStrictEqual([read.listedUntil, read.listedFor], [9, "ann"])
+    // a shorter life after it, and another login, are noted as they are
+    const later = SessionRecord.written({ ...read, listedUntil: 9, listedFor: "ann", subject: "bob", expiresAt: 5 })
+    assert.deepStrictEqual([later.listedUntil, later.listedFor], [5, "bob"])
+  })
+
   it("S61: a newer version is told apart, whatever else it holds", () => {
     for (const body of ["{\"v\":2}", "{\"v\":3,\"data\":\"sealed\"}", { v: 2, data: {} }]) {
       assert.deepStrictEqual(

@@ -192,7 +192,7 @@ const create = <B>(run: Run<B>, plan: Planned<B>): Committing<B> => {
     (result): Committing<B> => {
       switch (result._tag) {
         case "Created":
-          return committedUnder(run, plan, next, result.token, record, undefined)
+          return committedUnder(run, plan, next, result.token, asWritten(record, record.revision), undefined)
         case "Exists":
           state.taken()
           run.draws += 1
@@ -219,7 +219,7 @@ const update = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<
   return andThen(updating, (result): Committing<B> => {
     switch (result._tag) {
       case "Updated": {
-        const written = withRevision(record, result.revision)
+        const written = asWritten(record, result.revision)
         run.left = written
         // A client that was told how long the session lives is told as well that it no longer is.
         const told = state.carriesExpiry(base.record) || state.carriesExpiry(record)
@@ -252,7 +252,7 @@ const renew = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live): Committing<B
       case "Updated":
         return andThen(
           named(base),
-          ({ id }) => committedUnder(run, plan, next, result.token, withRevision(record, result.revision), id)
+          ({ id }) => committedUnder(run, plan, next, result.token, asWritten(record, result.revision), id)
         )
       case "Conflict":
         return conflicted(run, plan, base.token, result.record)
@@ -287,8 +287,9 @@ const touch = <B>(run: Run<B>, plan: Planned<B>, base: Draft.Live, deadline: num
   })
 }
 
-const withRevision = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
-  record.revision === revision ? record : SessionRecord.own(record, { revision })
+/** The record as the store has it now. One of no subject differs from what was given to the store by its revision alone. */
+const asWritten = (record: SessionRecord.SessionRecord, revision: number): SessionRecord.SessionRecord =>
+  record.revision === revision && record.subject === undefined ? record : SessionRecord.written(record, revision)
 
 /** Another request saved first. */
 const conflicted = <B>(

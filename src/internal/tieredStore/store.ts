@@ -106,7 +106,7 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
             // If the origin made a token of its own, only it knows the record's id, so the next load reads the record.
             if (given === asked) {
               const under = given === ticket.id ? ticket : memory.begin(given, ticket.audience, ticket.startedAt)
-              memory.keep(under, SessionRecord.own(record, { revision: answer.revision }))
+              memory.keep(under, SessionRecord.written(record, answer.revision))
               memory.end(under)
             }
             return announce(ticket.id)
@@ -135,7 +135,7 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
         answer._tag === "Created"
           ? Effect.map(SessionToken.toId(answer.token), (id) =>
             id === ticket.id
-              ? memory.keepNew(ticket, SessionRecord.own(record))
+              ? memory.keepNew(ticket, SessionRecord.written(record))
               : memory.forget(ticket.id))
           : undefined),
     update: (token, revision, record, call) =>
