@@ -50,7 +50,10 @@ export interface Summary {
  * @category models
  */
 export interface RevokeAllOptions {
-  /** The id of a session that stays, such as the current one's: `Session.id`. Default: none. */
+  /**
+   * The id of a session that stays, such as the current one's: `Session.id`. Default: none. An id from before a renewal
+   * keeps nothing.
+   */
   readonly except?: string | undefined
 }
 
@@ -246,6 +249,9 @@ export const revoke = (id: string): Effect.Effect<boolean, StoreError, Sessions>
  * `revoke` ends it. If it fails, some may have ended; call it again. In a request that renews its session or logs in, call
  * `Session.commit` first: until then, `Session.id` is that of a session that is not kept yet, and the current one would
  * end.
+ *
+ * A session that another request renews meanwhile has another id than `except`, and ends. In a request that renews its
+ * session and commits first, as below, this can't happen: the browser does not have the new token yet.
  *
  * @since 0.1.0
  * @category accessors

@@ -255,6 +255,16 @@ const suite = (name: string, services: Layer.Layer<Store.Store | Sessions.Sessio
         assert.strictEqual((yield* store.load(token, before))._tag, "Superseded")
       }))
 
+    it.effect("S29: an id from before a renewal keeps nothing", () =>
+      Effect.gen(function*() {
+        const ann = someone("ann")
+        const first = yield* login(ann)
+        const { id } = yield* renew(first.token, (record) => record)
+        assert.strictEqual(yield* Sessions.revokeAll(ann, { except: id }), 0)
+        assert.strictEqual(yield* Sessions.revokeAll(ann, { except: first.id }), 1)
+        assert.deepStrictEqual(yield* idsOf(ann), [])
+      }))
+
     it.effect("whose a session is changes with the record, whoever writes it", () =>
       Effect.gen(function*() {
         const [ann, bob] = [someone("ann"), someone("bob")]
