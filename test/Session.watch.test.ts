@@ -35,6 +35,8 @@ import {
 } from "effect-session"
 import type { State } from "effect-session"
 import * as testing from "effect-session/testing"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { emitting } from "../src/internal/sessionEvents/emit.js"
 import * as fixture from "./fixtures/http.js"
 import { clockedStore, createSession, hour, makeRecord } from "./support/records.js"
@@ -843,6 +845,36 @@ describe("many watchers of one session", () => {
     }))))))
   class RequestOnly extends Context.Tag("test/RequestOnly")<RequestOnly, { readonly socket: string }>() {}
   const asked: Array<FiberRefs.FiberRefs> = []
+
+  it.scoped("a request that began a watch is freed once it is over, though others watch on (S72)", () =>
+    Effect.gen(function*() {
+      const token = yield* begun
+      const request = Effect.suspend(() => {
+        const service = { socket: "open" }
+        const watch = Effect.provideService(
+          Session.withToken(token)(Stream.runDrain(Session.watch)),
+          RequestOnly,
+          service
+        )
+        return Effect.map(Effect.forkDaemon(watch), (fiber) => ({
+          service: new WeakRef(service),
+          over: Fiber.interrupt(fiber)
+        }))
+      })
+      const { over, service } = yield* request
+      yield* settle
+      const other = yield* watching(token)
+      yield* other.next
+      yield* over
+      setFlagsFromString("--expose_gc")
+      const collect = runInNewContext("gc") as () => void
+      // what a weak reference has given out stays until the turn is over
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      collect()
+      assert.isUndefined(service.deref())
+      yield* save(token, 1)
+      assert.deepStrictEqual(yield* other.next, { n: 1 })
+    }).pipe(Effect.provide(services())))
 
   it.scoped("each is told within the interval of their own policy (S72)", () =>
     Effect.gen(function*() {

@@ -139,7 +139,8 @@ export class Observation {
     return watching === undefined ? told : this.orFail(() =>
       Effect.zipRight(
         Stream.runForEach(watching.changes(token), () => told),
-        Effect.fail(
+        // An error holds on to whoever is on the stack when it is made, here the first watcher.
+        Effect.failSync(() =>
           new Store.StoreError({
             reason: "Unavailable",
             method: "watch",
