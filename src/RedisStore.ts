@@ -11,8 +11,8 @@
  * token of a renewed session also ends the session that the renewal made, which takes one trip more.
  *
  * **Time.** The clock of the process that makes the call decides what has expired. The server deletes keys 60 seconds
- * or more after a session's end, so its own clock may be wrong by that much. A record of a later release is neither
- * served nor changed.
+ * or more after a session's end, so its own clock may be wrong by that much. It alone says how long ago a session was
+ * listed under its subject. A record of a later release is neither served nor changed.
  *
  * **Keys.** A key is `prefix{shard}id`. The `id` is the token's SHA-256, so a dump holds nothing that a client could
  * send. The `shard` is two bytes of the token that a renewal keeps. It is the key's hash tag: in a cluster it puts the
@@ -46,7 +46,7 @@
  *
  * **Costs.** A read is one `GET`, a write is one `EVALSHA`. A write that begins or renews a session with a subject, or
  * prolongs its absolute bound, takes one more before it, and its logout one more after it. In a cluster each of these
- * is two that are sent together, since the subject's list lies in another slot. The first use of each script after a
+ * is two, one after the other, since the subject's list lies in another slot. The first use of each script after a
  * server's start, a failover or `SCRIPT FLUSH` takes one trip more. A session takes the bytes of its JSON text and 250
  * to 450 more, and 200 to 300 more again with a subject.
  *

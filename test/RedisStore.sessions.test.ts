@@ -104,6 +104,16 @@ const dying = (client: RedisStore.Client, at: number, sent: boolean) => {
   }
 }
 
+/** Lets time pass on servers for what is listed there. */
+const aged = (nodes: ReadonlyArray<Fixture.Server>, time: number) =>
+  Effect.promise(async () => {
+    for (const { admin } of nodes) {
+      for (const key of await admin.keys(`${prefix}id:*`)) {
+        await admin.pexpire(key, await admin.pttl(key) - time)
+      }
+    }
+  })
+
 /** The sessions of a subject that are alive by their own keys, whatever is listed. */
 const alive = (nodes: ReadonlyArray<Fixture.Server>, now: number) =>
   Effect.promise(async () => {
@@ -166,7 +176,7 @@ const crashes = (
           assert.strictEqual(yield* sessions.revokeAll("ann"), found.length, where)
           assert.deepStrictEqual(yield* alive(nodes(), now), [], where)
           // what was listed for a write that never came is forgotten
-          yield* TestClock.adjust(10 * minute + 1)
+          yield* aged(nodes(), 10 * minute)
           assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [], where)
           const index = yield* indexOf("ann")
           const left = yield* Effect.promise(() => Promise.all(nodes().map(({ admin }) => admin.keys(index))))
@@ -393,10 +403,68 @@ describe.skipIf(!isInstalled)(isInstalled ? "Sessions in Redis" : "skipped: no r
           const index = yield* indexOf("ann")
           const members = Effect.promise(() => admin.zcard(index))
           assert.isTrue(Either.isLeft(yield* Effect.either(createSession(store, {}, { subject: "ann" }))))
-          for (const [wait, left] of [[0, 1], [10 * minute, 1], [1, 0]] as const) {
-            yield* TestClock.adjust(wait)
+          for (const [wait, left] of [[0, 1], [9 * minute, 1], [minute, 0]] as const) {
+            yield* aged([server], wait)
             assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
             assert.strictEqual(yield* members, left)
+          }
+        }))
+
+      it.scoped("S28: a reader whose clock is ahead takes no session off the list that is about to be written", () =>
+        Effect.gen(function*() {
+          const { client, sessions } = yield* open
+          const listed = yield* Deferred.make<void>()
+          const release = yield* Deferred.make<void>()
+          const runtime = yield* Effect.runtime()
+          let count = 0
+          const slow = yield* services({
+            client: through(client, async (command) => {
+              if (++count === 2) {
+                await Runtime.runPromise(runtime)(
+                  Effect.zipRight(Deferred.succeed(listed, undefined), Deferred.await(release))
+                )
+              }
+              return command()
+            }),
+            prefix
+          })
+          const warm = yield* services({ client, prefix })
+          yield* createSession(warm.store, {}, { subject: "warm" })
+          const login = yield* Effect.fork(createSession(slow.store, {}, { subject: "ann" }))
+          yield* Deferred.await(listed)
+          yield* TestClock.adjust(11 * minute)
+          assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+          yield* Deferred.succeed(release, undefined)
+          assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [yield* SessionToken.toId(yield* Fiber.join(login))])
+        }))
+
+      it.scoped("S28: a login that is tried again while a reader takes its first try off the list stays listed", () =>
+        Effect.gen(function*() {
+          const { client, sessions, store } = yield* open
+          const runtime = yield* Effect.runtime()
+          let reached = true
+          for (let at = 1; reached; at++) {
+            yield* Effect.promise(() => server.admin.flushdb())
+            const token = yield* drawToken()
+            const record = yield* makeRecord({}, { subject: "ann" })
+            const first = yield* services({ client: dying(client, 2, false).client, prefix })
+            yield* Effect.flip(first.store.create(token, record))
+            yield* aged([server], 10 * minute)
+            yield* TestClock.adjust(11 * minute)
+            let count = 0
+            const reader = yield* services({
+              client: through(client, async (command) => {
+                if (++count === at) {
+                  await Runtime.runPromise(runtime)(store.create(token, record))
+                }
+                return command()
+              }),
+              prefix
+            })
+            yield* idsOf(reader.sessions, "ann")
+            reached = count >= at
+            const ids = reached ? [yield* SessionToken.toId(token)] : []
+            assert.deepStrictEqual(yield* idsOf(sessions, "ann"), ids, `before the reader's command ${at}`)
           }
         }))
 
@@ -513,7 +581,7 @@ it.scoped.skipIf(!isInstalled)(
               body: SessionRecord.encode(record)
             })
             pipeline.set(`${prefix}{${key.shard}}${key.id}`, `${head}${".".repeat(48)} ${body}`)
-            pipeline.set(`${prefix}id:${key.id}`, ListScripts.locator(key, now))
+            pipeline.set(`${prefix}id:${key.id}`, `${key.shard} ${day}`, "PX", day)
             pipeline.zadd(index, now + day, ListScripts.member(key))
           }
           await pipeline.exec()

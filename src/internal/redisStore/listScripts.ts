@@ -2,15 +2,18 @@
  * The scripts that keep the sessions of a subject listed. A list has two keys:
  *
  *     the index of a subject: a sorted set of `<shard><id>`, by the time until which each is listed
- *     the locator of an id:   <shard> <when it was listed: 16 digits>
+ *     the locator of an id:   <shard> <the time to live that it was given>
  *
- * The locator finds a session whose public id alone is known. Each script is there for both keys together and for
- * either alone, because in a cluster they lie in different slots. All three take the same arguments. The module knows
- * nothing of clients, nor of how keys are named.
+ * The locator finds a session whose public id alone is known. How long ago the session was listed is what its locator has
+ * lived of the time that it was given. So one clock alone measures it, the server's, and no process's can be wrong about
+ * what another one listed. `PTTL` says it without the command `TIME`, which a user would have to be allowed.
+ *
+ * Each script is there for both keys together and for either alone, because in a cluster they lie in different slots. All
+ * three take the same arguments. The module knows nothing of clients, nor of how keys are named.
  */
 import type { SessionId } from "../../SessionToken.js"
 import type { Key } from "../../StoreBackend.js"
-import { digits, done } from "./scripts.js"
+import { done } from "./scripts.js"
 
 /** A script in three forms. @internal */
 export interface Sources {
@@ -29,7 +32,7 @@ const sources = (index: (key: string) => string, locator: (key: string) => strin
 })
 
 /**
- * ARGV: the member, until when it is listed, the locator, the time to live of both, the bound below which members are
+ * ARGV: the member, until when it is listed, the shard, the time to live of both, the bound below which members are
  * dropped, and the longest time to live.
  *
  * A member's bound is never lowered: the write that it is listed for may be refused, and then another session of a
@@ -50,8 +53,8 @@ if last[2] then
 end
 `,
   (key) => `
-local timeToLive = math.max(tonumber(ARGV[4]), redis.call('PTTL', ${key}))
-redis.call('SET', ${key}, ARGV[3], 'PX', string.format('%.0f', timeToLive))
+local timeToLive = string.format('%.0f', math.max(tonumber(ARGV[4]), redis.call('PTTL', ${key})))
+redis.call('SET', ${key}, ARGV[3] .. ' ' .. timeToLive, 'PX', timeToLive)
 `
 )
 
@@ -65,6 +68,26 @@ export const remove: Sources = sources(
   (key) => `redis.call('ZREM', ${key}, ARGV[1])\n`,
   (key) => `redis.call('PEXPIRE', ${key}, ARGV[2])\n`
 )
+
+/** The answer of `forget` for a session that was listed lately. */
+const recent = "+"
+
+const unlessRecent = (key: string) => `
+local given = tonumber(string.match(redis.call('GET', ${key}) or '', ' (%d+)$'))
+if given and given - redis.call('PTTL', ${key}) < tonumber(ARGV[2]) then return '${recent}' end
+`
+
+/**
+ * ARGV: the member, within how many milliseconds of its listing a session may still be written. A session that was listed
+ * lately, or again, stays listed. Where the two keys are asked apart, the index is asked after the locator has agreed.
+ *
+ * @internal
+ */
+export const forget: Sources = {
+  both: `${unlessRecent("KEYS[2]")}redis.call('ZREM', KEYS[1], ARGV[1])\nreturn '${done}'`,
+  index: `redis.call('ZREM', KEYS[1], ARGV[1])\nreturn '${done}'`,
+  locator: `${unlessRecent("KEYS[1]")}return '${done}'`
+}
 
 /**
  * KEYS: the index. ARGV: the cursor, about how many members to answer. The answer is the next cursor and the members,
@@ -85,11 +108,5 @@ export const member = ({ id, shard }: Key): string => `${shard}${id}`
 /** The inverse of `member`. @internal */
 export const ofMember = (member: string): Key => ({ shard: member.slice(0, 4), id: member.slice(4) as SessionId })
 
-/** @internal */
-export const locator = ({ shard }: Key, now: number): string => `${shard} ${digits(now)}`
-
-/** What a locator says: the shard, and when the session was listed, in milliseconds. @internal */
-export const ofLocator = (text: string): { readonly shard: string; readonly listedAt: number } => {
-  const [shard = "", listedAt] = text.split(" ")
-  return { shard, listedAt: Number(listedAt) }
-}
+/** The shard that a locator says. @internal */
+export const shardOf = (locator: string): string => locator.slice(0, 4)

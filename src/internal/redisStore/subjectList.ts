@@ -1,6 +1,6 @@
 /**
  * The list of each subject's sessions in Redis. On a single server it is written by one command. Where a subject's
- * index and a session's locator lie in different slots, as in a cluster, it is written by two that are sent together.
+ * index and a session's locator lie in different slots, as in a cluster, it is written by two, one after the other.
  * The server says so, whatever the client is, because a proxy may stand before a cluster. The module knows nothing of
  * what a session holds.
  */
@@ -17,11 +17,11 @@ import { afterExit, andThen } from "../runtime/exit.js"
 import type { SubjectList } from "../store/listed.js"
 import * as Commands from "./commands.js"
 import * as ListScripts from "./listScripts.js"
-import { digits } from "./scripts.js"
+import { digits, done } from "./scripts.js"
 import { grace, longest, timeToLive } from "./timeToLive.js"
 
-/** How long after it was listed a session may still be about to be written, in milliseconds. */
-const writtenWithin = 600_000
+/** How long after it was listed a session may still be about to be written, in milliseconds, by the server's clock. */
+const writtenWithin = "600000"
 
 /** About how many members a page has. */
 const pageSize = "1000"
@@ -35,6 +35,7 @@ const prepare = ({ both, index, locator }: ListScripts.Sources) =>
 const prepared = Effect.all({
   add: prepare(ListScripts.add),
   remove: prepare(ListScripts.remove),
+  forget: prepare(ListScripts.forget),
   page: Commands.script(ListScripts.page)
 })
 
@@ -49,23 +50,34 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
     /** Whether the server was seen to refuse one command on both keys. */
     let apart = false
 
+    /**
+     * The locator is written first, so that what is found in an index has one. The index alone would say nothing of how
+     * long ago it was written.
+     */
     const eachApart = (script: Prepared, index: string, locator: string, args: Array<string>) =>
-      Effect.all([commands.run(script.index, [index], args), commands.run(script.locator, [locator], args)], {
-        concurrency: "unbounded",
-        discard: true
-      })
+      andThen(
+        commands.run(script.locator, [locator], args),
+        (reply): Effect.Effect<Commands.Reply, Error> =>
+          reply === done ? commands.run(script.index, [index], args) : Exit.succeed(reply)
+      )
 
-    const write = (script: Prepared, subject: string, key: Key, args: Array<string>): Effect.Effect<void, Error> => {
+    const write = (
+      script: Prepared,
+      subject: string,
+      key: Key,
+      args: Array<string>
+    ): Effect.Effect<void, Error> => {
       const [index, locator] = [indexOf(subject), locatorOf(key.id)]
-      return apart
+      const written = apart
         ? eachApart(script, index, locator, args)
-        : afterExit(commands.run(script.both, [index, locator], args), (exit): Effect.Effect<void, Error> => {
+        : afterExit(commands.run(script.both, [index, locator], args), (exit): Effect.Effect<Commands.Reply, Error> => {
           if (Commands.failedWith(exit, "CROSSSLOT")) {
             apart = true
             return eachApart(script, index, locator, args)
           }
-          return Exit.asVoid(exit)
+          return exit
         })
+      return andThen(written, () => Exit.void)
     }
 
     const remove = (subject: string, key: Key): Effect.Effect<void, Error> =>
@@ -85,7 +97,7 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
         write(scripts.add, subject, key, [
           ListScripts.member(key),
           digits(until),
-          ListScripts.locator(key, now),
+          key.shard,
           timeToLive(until, now),
           digits(now - grace),
           String(longest)
@@ -101,18 +113,12 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
             Stream.map(ListScripts.ofMember)
           )
         }),
-      missing: (subject, key, now) =>
-        andThen(
-          commands.get(locatorOf(key.id)),
-          (found) =>
-            found === undefined || ListScripts.ofLocator(found).listedAt < now - writtenWithin
-              ? remove(subject, key)
-              : Exit.void
-        ),
+      missing: (subject, key) => write(scripts.forget, subject, key, [ListScripts.member(key), writtenWithin]),
       locate: (id) =>
-        andThen(commands.get(locatorOf(id)), (found) =>
-          Exit.succeed(
-            found === undefined ? Option.none() : Option.some({ id, shard: ListScripts.ofLocator(found).shard })
-          ))
+        andThen(
+          commands.get(locatorOf(id)),
+          (found) =>
+            Exit.succeed(found === undefined ? Option.none() : Option.some({ id, shard: ListScripts.shardOf(found) }))
+        )
     }
   })
