@@ -33,7 +33,8 @@
  * **Sessions by subject.** `layer` provides `Sessions` too. A subject has a sorted set, `prefix` and `subject:` with
  * the subject's SHA-256, and each of its sessions a key `prefix` and `id:` with the session's public id. No key's name
  * shows a subject. A session is listed before it is written and taken off after it has ended, so after a crash it may
- * be listed and dead, but never alive and unlisted; a reader leaves out what is dead. `Sessions.revoke` finds only
+ * be listed and dead, but never alive and unlisted; a reader leaves out what is dead. The old id of a renewed session is
+ * taken off with the next session that the process lists. `Sessions.revoke` finds only
  * sessions that have a subject. A list reads all sessions of its subject, one `GET` each.
  *
  * **Changes.** A store tells `Session.watch` of a write by publishing on the channel of the key's name. It listens on a

@@ -186,6 +186,58 @@ const crashes = (
     }
   })
 
+/** Renews a session often, and looks at what that left on the list. */
+const renewals = (
+  nodes: () => ReadonlyArray<Fixture.Server>,
+  connect: Effect.Effect<RedisStore.Client, never, Scope.Scope>
+) =>
+  Effect.gen(function*() {
+    yield* Effect.promise(() => Promise.all(nodes().map(({ admin }) => admin.flushall())))
+    const { sessions, store } = yield* services({ client: yield* connect, prefix })
+    const renewing = (token: SessionToken.Token) =>
+      Effect.gen(function*() {
+        const record = yield* recordOf(store, token)
+        const next = yield* drawToken(token)
+        assert.strictEqual((yield* store.renew(token, record.revision, next, record))._tag, "Updated")
+        return next
+      })
+    const start = yield* Effect.forEach(["ann", "bob"], (subject) => createSession(store, {}, { subject }))
+    const ends = yield* Effect.forEach(
+      start,
+      (token) => Effect.reduce(Array.from({ length: 50 }), token, renewing),
+      { concurrency: "unbounded" }
+    )
+    // the last old keys wait for what is listed next
+    const members = yield* Effect.forEach(["ann", "bob"], (subject) =>
+      Effect.flatMap(indexOf(subject), (index) =>
+        Effect.promise(async () => {
+          const counts = await Promise.all(
+            nodes().map(async ({ admin }) =>
+              await admin.exists(index).catch(() =>
+                  0
+                ) === 1
+                ? admin.zcard(index)
+                : 0
+            )
+          )
+          return counts.reduce((sum, count) => sum + count)
+        })))
+    assert.isAtMost(members[0]! + members[1]!, 4)
+    const left = yield* Effect.promise(async () => {
+      const each = nodes().map(async ({ admin }) =>
+        Promise.all((await admin.keys(`${prefix}id:*`)).map((key) => admin.pttl(key)))
+      )
+      return (await Promise.all(each)).flat()
+    })
+    assert.isAtMost(left.filter((timeToLive) => timeToLive > 2 * minute).length, 4)
+    for (const [index, subject] of ["ann", "bob"].entries()) {
+      assert.deepStrictEqual(yield* idsOf(sessions, subject), [yield* SessionToken.toId(ends[index]!)])
+      // the first id leads to what the session became
+      assert.isTrue(yield* sessions.revoke(yield* SessionToken.toId(start[index]!)))
+      assert.deepStrictEqual(yield* idsOf(sessions, subject), [])
+    }
+  })
+
 const hostile: ReadonlyArray<string> = [
   "../../etc/passwd",
   "a{b}c",
@@ -345,6 +397,9 @@ describe.skipIf(!isInstalled)(isInstalled ? "Sessions in Redis" : "skipped: no r
 
       it.scoped("S28 S67: wherever a process dies, no session is alive and unlisted", () =>
         crashes(() => [server], connect(server.url)))
+
+      it.scoped("S28: fifty renewals of a session leave no more on the list than one does", () =>
+        renewals(() => [server], connect(server.url)))
 
       it.scoped("S26: an update that is under way when its session is revoked is refused", () =>
         Effect.gen(function*() {
@@ -641,5 +696,8 @@ describe.skipIf(!isInstalled)(isInstalled ? "Sessions in a cluster" : "skipped: 
 
     it.scoped(`${name} S28 S67: wherever a process dies, no session is alive and unlisted`, () =>
       crashes(() => cluster.nodes, connect))
+
+    it.scoped(`${name} S28: fifty renewals of a session leave no more on the list than one does`, () =>
+      renewals(() => cluster.nodes, connect))
   }
 })

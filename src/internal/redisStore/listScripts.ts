@@ -25,15 +25,16 @@ export interface Sources {
   readonly locator: string
 }
 
-const sources = (index: (key: string) => string, locator: (key: string) => string): Sources => ({
-  both: `${index("KEYS[1]")}${locator("KEYS[2]")}return '${done}'`,
+const sources = (index: (key: string) => string, locator: (key: string) => string, inPassing = ""): Sources => ({
+  both: `${index("KEYS[1]")}${locator("KEYS[2]")}${inPassing}return '${done}'`,
   index: `${index("KEYS[1]")}return '${done}'`,
   locator: `${locator("KEYS[1]")}return '${done}'`
 })
 
 /**
  * ARGV: the member, until when it is listed, the shard, the time to live of both, the bound below which members are
- * dropped, and the longest time to live.
+ * dropped, and the longest time to live. Where both keys are given, other sessions may be taken off in passing: KEYS
+ * goes on with the index and the locator of each, and ARGV with the locators' time to live and the member of each.
  *
  * A member's bound is never lowered: the write that it is listed for may be refused, and then another session of a
  * later bound is still there. The index lives as long as its last member. A full server refuses the first write of a
@@ -55,6 +56,12 @@ end
   (key) => `
 local timeToLive = string.format('%.0f', math.max(tonumber(ARGV[4]), redis.call('PTTL', ${key})))
 redis.call('SET', ${key}, ARGV[3] .. ' ' .. timeToLive, 'PX', timeToLive)
+`,
+  `
+for i = 3, #KEYS, 2 do
+  redis.call('ZREM', KEYS[i], ARGV[(i + 13) / 2])
+  redis.call('PEXPIRE', KEYS[i + 1], ARGV[7])
+end
 `
 )
 

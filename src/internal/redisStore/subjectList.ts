@@ -23,6 +23,9 @@ import { grace, longest, timeToLive } from "./timeToLive.js"
 /** How long after it was listed a session may still be about to be written, in milliseconds, by the server's clock. */
 const writtenWithin = "600000"
 
+/** How many sessions are taken off in passing by one command. */
+const inPassing = 16
+
 /** About how many members a page has. */
 const pageSize = "1000"
 
@@ -65,20 +68,31 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
       script: Prepared,
       subject: string,
       key: Key,
-      args: Array<string>
+      args: Array<string>,
+      others: Array<string> = []
     ): Effect.Effect<void, Error> => {
       const [index, locator] = [indexOf(subject), locatorOf(key.id)]
       const written = apart
         ? eachApart(script, index, locator, args)
-        : afterExit(commands.run(script.both, [index, locator], args), (exit): Effect.Effect<Commands.Reply, Error> => {
-          if (Commands.failedWith(exit, "CROSSSLOT")) {
-            apart = true
-            return eachApart(script, index, locator, args)
+        : afterExit(
+          commands.run(script.both, [index, locator, ...others], args),
+          (exit): Effect.Effect<Commands.Reply, Error> => {
+            if (Commands.failedWith(exit, "CROSSSLOT")) {
+              apart = true
+              return eachApart(script, index, locator, args)
+            }
+            return exit
           }
-          return exit
-        })
+        )
       return andThen(written, () => Exit.void)
     }
+
+    /**
+     * The old keys of sessions that were renewed. What is listed next takes them off in passing, so that they do not pile
+     * up and a renewal takes no command more. What is lost of them, with the process or by a command that failed, stays
+     * listed until a reader finds it or its bound comes. Each renewal lists before it leaves one, so they stay few.
+     */
+    const leaving: Array<readonly [subject: string, key: Key]> = []
 
     const remove = (subject: string, key: Key): Effect.Effect<void, Error> =>
       write(scripts.remove, subject, key, [ListScripts.member(key), locatorAfterEnd])
@@ -93,18 +107,40 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
       })
 
     return {
-      add: (subject, key, until, now) =>
-        write(scripts.add, subject, key, [
+      add: (subject, key, until, now) => {
+        const args = [
           ListScripts.member(key),
           digits(until),
           key.shard,
           timeToLive(until, now),
           digits(now - grace),
           String(longest)
-        ]),
+        ]
+        const left = leaving.splice(0, inPassing)
+        return left.length === 0
+          ? write(scripts.add, subject, key, args)
+          : apart
+          ? Effect.zipLeft(
+            write(scripts.add, subject, key, args),
+            Effect.forEach(left, ([subject, key]) => Effect.ignore(remove(subject, key)), {
+              concurrency: "unbounded",
+              discard: true
+            }),
+            { concurrent: true }
+          )
+          : write(
+            scripts.add,
+            subject,
+            key,
+            [...args, locatorAfterEnd, ...left.map(([_, key]) => ListScripts.member(key))],
+            left.flatMap(([subject, key]) => [indexOf(subject), locatorOf(key.id)])
+          )
+      },
       remove,
-      // a reader of the list finds the tombstone, or later that nothing is there
-      renewed: () => Exit.void,
+      renewed: (subject, key) => {
+        leaving.push([subject, key])
+        return Exit.void
+      },
       keys: (subject) =>
         Stream.suspend(() => {
           const seen = new Set<string>()
