@@ -451,6 +451,48 @@ describe.skipIf(!isInstalled)(isInstalled ? "Sessions in Redis" : "skipped: no r
           }
         }))
 
+      it.scoped("S26: a login that is sent again after it was revoked does not begin again", () =>
+        Effect.gen(function*() {
+          const { client, sessions, store: others } = yield* open
+          const runtime = yield* Effect.runtime()
+          /** A store whose second command, which writes the session, is sent again when `between` has run. */
+          const resending = (between: Effect.Effect<unknown, unknown>) => {
+            let count = 0
+            return Effect.map(
+              services({
+                client: through(client, async (command) => {
+                  const answer = await command()
+                  if (++count !== 2) {
+                    return answer
+                  }
+                  await Runtime.runPromise(runtime)(between)
+                  return command()
+                }),
+                prefix
+              }),
+              ({ store }) => store
+            )
+          }
+          // the scripts are there
+          const first = yield* createSession(others, {}, { subject: "bob" })
+          yield* others.renew(first, 0, yield* drawToken(first), yield* recordOf(others, first))
+
+          const token = yield* drawToken()
+          const revoking = (token: SessionToken.Token) => Effect.flatMap(SessionToken.toId(token), sessions.revoke)
+          const begins = yield* resending(revoking(token))
+          const record = yield* makeRecord({}, { subject: "ann" })
+          assert.deepStrictEqual(yield* begins.create(token, record), Store.created(token))
+          assert.deepStrictEqual(yield* others.load(token), Store.superseded)
+
+          const hers = yield* createSession(others, {}, { subject: "ann" })
+          const next = yield* drawToken(hers)
+          const renews = yield* resending(revoking(hers))
+          const renewed = yield* renews.renew(hers, 0, next, yield* recordOf(others, hers))
+          assert.strictEqual(renewed._tag, "Updated")
+          assert.deepStrictEqual(yield* others.load(next), Store.superseded)
+          assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+        }))
+
       it.scoped("a session that is listed and not there stays listed for ten minutes, and goes when it is listed again", () =>
         Effect.gen(function*() {
           const { admin, client, sessions } = yield* open

@@ -18,7 +18,8 @@
  * A writer identifies the call that wrote the session, by 12 characters. The head has room for the last five, the
  * newest first; what is not taken yet is dots. A client may send a call again after a cut connection, without knowing
  * whether it was carried out. If its writer is among the five, the script answers that it was, and not that somebody
- * else was faster. The tombstone of a renewed session keeps the last four, for a write that was carried out before.
+ * else was faster. The tombstone of a renewed or revoked session keeps the last four, for a write that was carried out
+ * before: a login that was sent again after its revocation would else be told that there is no session, and begin again.
  *
  * An earlier layout begins with `S` and has one writer. It is read as well, and the next write of the session is in the
  * layout above.
@@ -143,6 +144,10 @@ local function writers(found)
   return layout(found) == 'W ' and string.sub(found, 54, ${headLength - 1}) or string.sub(found, 54, 65) .. nobody
 end
 local function tombstone(found) return layout(found) == 'T ' end
+local function burying(tombstone, found)
+  if string.len(tombstone) < ${tombstoneLength} then return tombstone end
+  return tombstone .. ' ' .. string.sub(writers(found), 1, ${writerLength * writersBuried})
+end
 local function ours(found, written)
   local known = session(found) and writers(found) or tombstone(found) and string.sub(found, ${
   tombstoneLength + 2
@@ -193,8 +198,7 @@ if not live(found) then return '${absent}' end
 if revision(found) ~= ARGV[2] then return redis.call('GET', KEYS[1]) end
 if next ~= '' then return '${taken}' end
 write(KEYS[2], ARGV[3], nobody, ARGV[4], ARGV[5])
-local buried = string.sub(writers(found), 1, ${writerLength * writersBuried})
-redis.call('SET', KEYS[1], ARGV[6] .. ' ' .. buried, 'PX', ARGV[7])
+redis.call('SET', KEYS[1], burying(ARGV[6], found), 'PX', ARGV[7])
 tell(KEYS[1])
 return '${done}'`
 
@@ -220,7 +224,7 @@ export const remove = `${prelude}
 local found = head(KEYS[1])
 if session(found) then
   local whole = redis.call('GET', KEYS[1])
-  local kept = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  local kept = redis.pcall('SET', KEYS[1], burying(ARGV[2], found), 'PX', ARGV[3])
   if kept.err then redis.call('DEL', KEYS[1]) end
   tell(KEYS[1])
   return string.find(whole, '"subject":', ${headOfEarlierLayout}, true) and whole or found
