@@ -379,10 +379,10 @@ export const reload: Effect.Effect<Data, Store.StoreError | SessionGone, Session
  * `StoreError` if the store can't be asked or its connection is lost; run it again with `Stream.retry`.
  *
  * `MemoryStore`, `RedisStore` and `SqlStore` on PostgreSQL are heard at once, and so is what this process wrote itself
- * through `FileStore` or `SqlStore`. For all else the store is asked at the policy's `watchInterval`, 5 seconds by default.
- * All watchers of a session in one process share one subscription, and one read a change or interval. Watching is no use
- * of the session: it ends when it would have ended without. On Cloudflare Workers, all watchers in an isolate depend on
- * the request of the first one, which the runtime may end.
+ * through `FileStore` or `SqlStore`, if in a transaction a moment after its commit. For all else the store is asked at
+ * the policy's `watchInterval`, 5 seconds by default. All watchers of a session in one process share one subscription,
+ * and one read a change or interval. Watching is no use of the session: it ends when it would have ended without. On
+ * Cloudflare Workers, all watchers in an isolate depend on the request of the first one, which the runtime may end.
  *
  * Use it in a response's stream, which may go on after the response head has left, or in `withToken`.
  *

@@ -15,7 +15,8 @@
  * sends its notice only while somebody watches, because PostgreSQL commits notices one after another, and other
  * instances may learn up to 5 seconds late that somebody has begun to. In a transaction of the app's own it always
  * does. The row `watched` of the table says that somebody watches. Other databases and clients tell of this process's
- * writes alone, so a watcher asks for the others'.
+ * writes alone, so a watcher asks for the others'. They do not say when a transaction of the app's own was committed, so
+ * whoever watches one of its sessions is told of the write again and again, for 10 seconds.
  *
  * **SQLite.** Several processes share a file through `@effect/sql-sqlite-node`. With `@effect/sql-libsql` a `file:` URL is
  * for one process alone: after one "database is locked" its driver acknowledges writes that are never committed. A warning
@@ -350,7 +351,9 @@ const open = (
     }
     const sql = client.withoutTransforms()
     const table = Table.qualified(dialect, at)
-    const telling = Postgres.isPgClient(sql) ? yield* Postgres.inDatabase(sql, at, table) : Telling.inProcess(sql)
+    const telling = Postgres.isPgClient(sql)
+      ? yield* Postgres.inDatabase(sql, at, table)
+      : yield* Telling.inProcess(sql)
     const kept = backend.make({ sql, dialect, table, columns, telling })
     const store = yield* StoreBackend.fromBackend(kept, { name: "SqlStore", ...sweep })
     return [store, StoreBackend.sessions(kept.subjects, "SqlStore")]

@@ -75,7 +75,7 @@ const open = (dialect: SqlStore.Dialect, options: SqlStore.Options) =>
     yield* define(sql, dialect, options)
     const table = Sql.quote(dialect, options.table ?? "sessions")
     const plain = sql.withoutTransforms()
-    const backend = SqlBackend.make({ sql: plain, dialect, table, columns: [], telling: inProcess(plain) })
+    const backend = SqlBackend.make({ sql: plain, dialect, table, columns: [], telling: yield* inProcess(plain) })
     return { sql, store: yield* storeOn(sql, options), backend, table: sql.literal(table) }
   })
 
@@ -736,7 +736,7 @@ for (const database of Fixture.databases) {
             sql: yield* connect(),
             dialect,
             table: "swept",
-            telling: inProcess(sql),
+            telling: yield* inProcess(sql),
             columns: []
           })
           yield* Effect.forEach(

@@ -3,7 +3,20 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Logger, Option, Queue, Stream, TestClock, TestServices } from "effect"
+import {
+  Context,
+  Deferred,
+  Effect,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Queue,
+  Ref,
+  Stream,
+  TestClock,
+  TestServices
+} from "effect"
 import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
 import * as SqlStore from "effect-session/SqlStore"
@@ -125,6 +138,57 @@ for (const database of Fixture.databases) {
         yield* store.remove(third)
         yield* last.next
       }))
+
+    it.scopedLive(
+      "S72: what its own process writes in a transaction is told after its commit, not only before",
+      () =>
+        Effect.gen(function*() {
+          const { client } = yield* database.schema
+          const { sql, store } = yield* instance(client)
+          const token = yield* createSession(store, { n: 1 })
+          const record = yield* recordOf(store, token)
+          const watcher = yield* watch(store, token)
+          const seen = Effect.zipRight(watcher.next, Effect.map(recordOf(store, token), ({ data }) => data["n"]))
+          const readBefore = yield* Deferred.make<void>()
+          // forked here: a fiber of the transaction would read on its connection
+          const reading = yield* Effect.fork(
+            Effect.repeat(Effect.tap(seen, () => Deferred.succeed(readBefore, undefined)), { until: (n) => n === 2 })
+          )
+          yield* sql.withTransaction(
+            Effect.zipRight(
+              store.update(token, record.revision, { ...record, data: { n: 2 } }),
+              // PostgreSQL tells nobody before the commit, and SQLite lets nobody read
+              database.dialect === "mysql" ? Deferred.await(readBefore) : Effect.void
+            )
+          )
+          assert.strictEqual(yield* Fiber.join(reading), 2)
+        }),
+      20_000
+    )
+
+    it.scoped.skipIf(isTelling)(
+      "a watcher of what a transaction wrote is told for ten seconds, and no longer",
+      () =>
+        Effect.gen(function*() {
+          const { client } = yield* database.schema
+          const { sql, store } = yield* instance(client)
+          const token = yield* createSession(store, {})
+          const told = yield* Ref.make(0)
+          yield* Effect.forkScoped(
+            Stream.runForEach(watchingOf(store).changes(token), () => Ref.update(told, (n) => n + 1))
+          )
+          const pass = (seconds: number) =>
+            Effect.zipRight(
+              Effect.repeatN(Effect.zipRight(TestClock.adjust("1 second"), Effect.yieldNow()), seconds - 1),
+              Ref.get(told)
+            )
+          yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), Ref.get(told)), { until: (n) => n > 0 })
+          yield* sql.withTransaction(update(store, token))
+          const early = yield* pass(12)
+          assert.isAtLeast(early, 3)
+          assert.strictEqual(yield* pass(60), early)
+        })
+    )
   })
 }
 
@@ -224,9 +288,9 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
 
   it.scopedLive("S65: what an app's transaction changes is told when it commits, and never after a rollback", () =>
     Effect.gen(function*() {
-      const { client } = yield* postgres.schema
-      const { sql, store } = yield* instance(client)
-      const notices = yield* listenTo(sql, "effect_session:sessions")
+      const { client, name } = yield* postgres.schema
+      const { sql, store } = yield* instance(client, { table: name })
+      const notices = yield* listenTo(sql, `effect_session:${name}`)
       const [ended, kept] = yield* Effect.zip(createSession(store, {}), createSession(store, {}))
       yield* Effect.ignore(sql.withTransaction(Effect.zipRight(store.remove(kept), Effect.fail("rolled back"))))
       assert.deepStrictEqual(yield* notices("rolled back"), [])
@@ -236,9 +300,9 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
 
   it.scopedLive("S72: data written in an app's transaction are told when it commits, whoever watches since", () =>
     Effect.gen(function*() {
-      const { client } = yield* postgres.schema
-      const { sql, store } = yield* instance(client)
-      const notices = yield* listenTo(sql, "effect_session:sessions")
+      const { client, name } = yield* postgres.schema
+      const { sql, store } = yield* instance(client, { table: name })
+      const notices = yield* listenTo(sql, `effect_session:${name}`)
       const token = yield* createSession(store, {})
       // known: nobody watches
       yield* update(store, token)
@@ -251,11 +315,11 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
 
   it.scopedLive("S72: a write that was held up is told, because somebody may have begun to watch meanwhile", () =>
     Effect.gen(function*() {
-      const { client } = yield* postgres.schema
-      const { sql } = yield* instance(client)
-      const notices = yield* listenTo(sql, "effect_session:sessions")
-      const asking = yield* instance(client)
-      const knowing = yield* instance(client)
+      const { client, name } = yield* postgres.schema
+      const { sql } = yield* instance(client, { table: name })
+      const notices = yield* listenTo(sql, `effect_session:${name}`)
+      const asking = yield* instance(client, { table: name })
+      const knowing = yield* instance(client, { table: name })
       const tokens = yield* Effect.zip(createSession(asking.store, {}), createSession(knowing.store, {}))
       const [first, second] = yield* Effect.forEach(tokens, (token) => recordOf(asking.store, token))
       assert.isDefined(first)
@@ -272,7 +336,7 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
         )
       ))
       yield* sql.withTransaction(Effect.gen(function*() {
-        yield* sql`SELECT id FROM sessions FOR UPDATE`
+        yield* sql`SELECT id FROM ${sql(name)} FOR UPDATE`
         yield* Deferred.succeed(held, undefined)
         yield* sql`SELECT pg_sleep(2.7)`
       }))

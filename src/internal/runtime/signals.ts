@@ -19,8 +19,11 @@ export class Signals<Key> {
     return this.watchers.size
   }
 
-  notify(key: Key): void {
-    this.watchers.get(key)?.forEach(signal)
+  /** Says whether anybody watches the key. */
+  notify(key: Key): boolean {
+    const watchers = this.watchers.get(key)
+    watchers?.forEach(signal)
+    return watchers !== undefined
   }
 
   /** Notifies every key that is watched. */

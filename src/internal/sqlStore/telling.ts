@@ -4,9 +4,13 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Statement from "@effect/sql/Statement"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import type { Changes } from "../../StoreBackend.js"
 import { Signals } from "../runtime/signals.js"
+import * as Sql from "./statements.js"
 
 /** @internal */
 export interface Telling {
@@ -19,14 +23,37 @@ export interface Telling {
   readonly changed: (id: string, now: number, row: object) => Effect.Effect<void>
 }
 
-/** For databases that tell nobody: whoever watches in this process is told of its own writes. @internal */
-export const inProcess = (sql: SqlClient.SqlClient): Telling => {
-  const signals = new Signals<string>()
-  const hit = sql`1 AS hit`
-  return {
-    changes: { complete: false, of: ({ id }) => signals.stream(id) },
-    ended: () => hit,
-    written: () => Effect.succeed(hit),
-    changed: (id) => Effect.sync(() => signals.notify(id))
-  }
-}
+/** 10 ms, then twice as long each time, for about 10 seconds in all. */
+const again = Schedule.intersect(Schedule.exponential(10), Schedule.recurs(9))
+
+/**
+ * For databases that tell nobody: whoever watches in this process is told of its own writes. A client does not say when a
+ * transaction of the app's own ends, and what is read before shows nothing of it. So whoever watches is told of a write
+ * in one again and again, until it has most likely ended; after that the watcher's own interval has to do.
+ *
+ * @internal
+ */
+export const inProcess = (sql: SqlClient.SqlClient): Effect.Effect<Telling, never, Scope.Scope> =>
+  Effect.map(Effect.scope, (scope) => {
+    const signals = new Signals<string>()
+    const hit = sql`1 AS hit`
+    const repeatedly = (id: string): Effect.Effect<void> =>
+      Effect.sync(() => signals.notify(id)).pipe(
+        Effect.repeat({ schedule: again, while: (isWatched) => isWatched }),
+        // it outlives the caller, whose services may be those of the transaction
+        Effect.mapInputContext((_: Context.Context<never>) => Context.empty()),
+        Effect.interruptible,
+        Effect.forkIn(scope),
+        Effect.asVoid
+      )
+    return {
+      changes: { complete: false, of: ({ id }) => signals.stream(id) },
+      ended: () => hit,
+      written: () => Effect.succeed(hit),
+      changed: (id) =>
+        Effect.flatMap(
+          Sql.transactionKey,
+          (within) => signals.notify(id) && within._tag === "Some" ? repeatedly(id) : Effect.void
+        )
+    }
+  })
