@@ -94,7 +94,7 @@ export const make = (files: Swap.Files): Listed.Listed => {
   const sound = (id: string, found: Format.Found) =>
     found?._tag === "Corrupt" ? Effect.as(setAside(id), undefined) : Sweep.resolve(files, id, found)
 
-  /** The same for a write, of which those are told who watch the ids, whatever became of it. */
+  /** Runs a write `alone`, and then tells those who watch its ids, whatever became of it. */
   const writing = <A, E>(
     ids: ReadonlyArray<string>,
     f: (waited: boolean) => Effect.Effect<A, E>
