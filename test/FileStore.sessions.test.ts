@@ -598,6 +598,50 @@ describe("FileStore: what is left on a list", () => {
       assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(token)])
     }))
 
+  /**
+   * A login that stopped before its session's file, until a sweep has begun to take it off the list. It goes on before
+   * that call of the sweep's second pass on the session or the list, and ends before the call is made.
+   */
+  const wakingAt = (nth: number) =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { create, go, sessions, stopped, token } = yield* retrying(directory)
+      const creating = yield* Effect.fork(create)
+      yield* stopped
+      listFiles(directory).forEach((file) => age(file, 11))
+      let passes = 0
+      let calls = 0
+      yield* filestore.sweptAfter(directory, 0, {
+        passes: 2,
+        around: (call, effect) =>
+          Effect.suspend(() => {
+            passes += call.method === "readDirectory" && call.paths[0] === directory ? 1 : 0
+            return passes === 2 && call.paths.some((name) => name.includes(idOf(token))) && ++calls === nth
+              ? Effect.zipRight(Effect.zipRight(go, Effect.ignore(Fiber.await(creating))), effect)
+              : effect
+          })
+      })
+      yield* go
+      const created = yield* Fiber.join(creating)
+      assert.deepStrictEqual(yield* idsOf(sessions, "ann"), created._tag === "Created" ? [idOf(token)] : [])
+      return { created: created._tag, isOver: calls < nth }
+    })
+
+  it.scopedLive(
+    "S28: a login that a sweep takes for abandoned begins on the list, or not at all",
+    () =>
+      Effect.gen(function*() {
+        const outcomes: Array<string> = []
+        for (let nth = 1, isOver = false; !isOver; nth++) {
+          const result = yield* Effect.scoped(wakingAt(nth))
+          outcomes.push(result.created)
+          isOver = result.isOver
+        }
+        assert.sameMembers([...new Set(outcomes)], ["Created", "Exists"])
+      }),
+    60_000
+  )
+
   it.scopedLive("N3: a session that the sweep knows to live costs no call on a list", () =>
     Effect.gen(function*() {
       const directory = yield* filestore.folder

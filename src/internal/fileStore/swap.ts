@@ -9,7 +9,8 @@
  * 2. That file is linked under the lock's name, which fails if the name exists. The name has the id and the exact
  *    content to be replaced (`baseOf`), so a process that read an older content takes another lock.
  * 3. The session's file is read again, to check that it still has that content.
- * 4. The temporary file is renamed over the session's file. This is the commit.
+ * 4. The temporary file is renamed over the session's file. This is the commit. Where the sweep ends an id without a
+ *    file, it is linked instead, which fails if there is one by now, because a new session is put there without a lock.
  * 5. The lock is deleted.
  *
  * A process that is killed before step 4 has changed nothing, and one that is killed after it has changed everything.
@@ -47,6 +48,8 @@ interface Write<A> {
   readonly content: (nonce: string) => Uint8Array
   /** Runs under the lock, before the commit. If the commit fails, the caller has to undo it. */
   readonly prepare?: (() => Effect.Effect<void, PlatformError.PlatformError>) | undefined
+  /** Whether the commit fails if there is a file by now, so that it replaces nothing that was put there without a lock. */
+  readonly isExclusive?: boolean
   readonly value: A
 }
 
@@ -275,11 +278,14 @@ export const make = (options: {
         const end = Format.baseOf(found) === decision.base ? drop() : andThen(drop(), () => discardAll(locks))
         return andThen(end, () => Exit.succeed(next))
       }
-      return andThen(next.prepare?.() ?? Exit.void, () =>
-        andThen(commit(temporary, id), (committed) =>
-          committed
-            ? andThen(syncFolder(), () => andThen(discardAll(locks), () => Exit.succeed(answer(next.value))))
-            : Exit.succeed<Decision<A>>(next)))
+      return andThen(
+        next.prepare?.() ?? Exit.void,
+        () =>
+          andThen(next.isExclusive === true ? commitNew(temporary, id) : commit(temporary, id), (committed) =>
+            committed
+              ? andThen(syncFolder(), () => andThen(discardAll(locks), () => Exit.succeed(answer(next.value))))
+              : Exit.succeed<Decision<A>>(next))
+      )
     }
 
     return andThen(write(temporary, decision.content(mine)), () =>
@@ -294,6 +300,13 @@ export const make = (options: {
   const commit = (temporary: string, id: string) =>
     catchAll(
       andThen(rename(temporary, id), () => Exit.succeed(true)),
+      (error) => isNotFound(error) ? Exit.succeed(false) : Exit.fail(error)
+    )
+
+  /** Links the temporary file as the session's. The answer is false if that is there, or if the other was deleted. */
+  const commitNew = (temporary: string, id: string) =>
+    catchAll(
+      andThen(link(temporary, id), (linked) => andThen(discard(temporary), () => Exit.succeed(linked))),
       (error) => isNotFound(error) ? Exit.succeed(false) : Exit.fail(error)
     )
 

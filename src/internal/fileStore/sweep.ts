@@ -1,8 +1,8 @@
 /**
  * The sweep of a folder: deletes files of ended sessions, and what killed processes left there and in the lists by
- * subject. It works in small steps, each
- * of which goes on where the last one stopped. Between two steps it rests, so that a large folder of live sessions costs
- * less than 2 % of a core however long the pass takes. The module knows nothing of tokens or HTTP.
+ * subject. It works in small steps, each of which goes on where the last one stopped. Between two steps it rests, so that
+ * a large folder of live sessions costs less than 2 % of a core however long the pass takes. The module knows nothing of
+ * tokens or HTTP.
  */
 import type * as PlatformError from "@effect/platform/Error"
 import * as Clock from "effect/Clock"
@@ -191,20 +191,21 @@ export const make = (
 
   /**
    * Ends the base `none` of an id without a file, as an ordinary write does: it takes the dead process's lock over and
-   * puts a tombstone in the file's place, which counts no longer.
+   * puts a tombstone in the file's place. The answer is false if there is a file by now.
    */
-  const endNone = (id: string, now: number) =>
+  const endNone = (id: string, until: number, now: number) =>
     files.swap(id, now, undefined, (found) =>
-      Effect.succeed<Swap.Decision<void>>(
+      Effect.succeed<Swap.Decision<boolean>>(
         found === undefined
           ? {
             _tag: "Write",
             base: Format.baseOf(found),
-            content: (nonce) => Format.encodeTombstone({ _tag: "Tombstone", until: now }, nonce),
-            value: undefined
+            content: (nonce) => Format.encodeTombstone({ _tag: "Tombstone", until }, nonce),
+            isExclusive: true,
+            value: true
           }
-          : Swap.answer(undefined)
-      ))
+          : Swap.answer(false)
+      )).pipe(Effect.tap((ended) => ended ? Effect.sync(() => remember(id, until)) : Effect.void))
 
   /** A lock stays while its base is current, because another process may depend on it. */
   const lock = (name: string, id: string, base: string, now: number) =>
@@ -218,10 +219,21 @@ export const make = (
           return kept
         }
         return isCurrent && suspects.has(name)
-          ? Effect.zipRight(endNone(id, now), Effect.zipRight(abandoned(name), Effect.sync(() => remember(id, now))))
+          // the tombstone counts no longer, so that the token can be taken
+          ? Effect.zipRight(endNone(id, now, now), abandoned(name))
           : abandoned(name)
       })
     })
+
+  /**
+   * Deletes the file that lists a session which is not there. Its writer may only have been slow, and may write the
+   * session at any moment. So the id is ended first: of the tombstone and the session only one can be put there. A
+   * writer that finds the tombstone draws another token.
+   */
+  const unlistMissing = (name: string, id: string, now: number) =>
+    suspects.has(name)
+      ? Effect.flatMap(endNone(id, now + Subjects.stale, now), (ended) => ended ? deleted(name) : kept)
+      : abandoned(name)
 
   /** A list is visited after all sessions' files. So those of live sessions are mostly known, and need not be read. */
   const listed = (name: string, id: string, now: number) =>
@@ -230,7 +242,10 @@ export const make = (
       : Effect.flatMap(files.read(id), (found) =>
         found !== undefined
           ? kept
-          : Effect.flatMap(Subjects.isStale(files, name, now), (isStale) => isStale ? abandoned(name) : kept))
+          : Effect.flatMap(
+            Subjects.isStale(files, name, now),
+            (isStale) => isStale ? unlistMissing(name, id, now) : kept
+          ))
 
   /** The names in a folder of lists are next. */
   const open = (folder: string) =>
