@@ -16,6 +16,7 @@ const pages = HttpRouter.concatAll(shop.routes, signIn.routes, account.routes, l
   HttpRouter.all("*", show(errors.notFound, 404)),
   HttpRouter.catchTags({
     SignInFirst: () => signIn.signInFirst,
+    SomebodyElse: () => account.ofAnother,
     ReauthenticationRequired: () => account.confirmFirst
   })
 )

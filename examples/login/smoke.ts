@@ -80,12 +80,13 @@ try {
   assert.match(await (await laptop.send("/account")).text(), /ada@example\.com/)
 
   assert.equal((await phone.send("/sign-in", ada)).headers.get("location"), "/")
-  const live = await phone.send("/live")
-  assert.equal((await laptop.send("/devices/end-others", {})).status, 303)
+  const [, user = ""] = /data-user="([^"]+)"/.exec(await (await phone.send("/")).text()) ?? []
+  const live = await phone.send(`/live?user=${user}`)
+  assert.equal((await laptop.send("/devices/end-others", { user })).status, 303)
   assert.match(await live.text(), /event: ended\ndata: revoked/)
   assert.equal((await phone.send("/account")).status, 303)
 
-  const open = await laptop.send("/live")
+  const open = await laptop.send(`/live?user=${user}`)
   await stop(server)
   assert.equal(await open.text(), "retry: 2000\n\n")
 } finally {

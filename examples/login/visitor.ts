@@ -1,6 +1,7 @@
 /**
  * What a session holds, and who it belongs to.
  */
+import { HttpServerRequest } from "@effect/platform"
 import { Data, Effect, Option, Schema } from "effect"
 import { Session, SessionField } from "effect-session"
 import { type User, Users } from "./users.js"
@@ -29,3 +30,13 @@ export const visitor = Effect.gen(function*() {
 
 /** The guard of the pages that need a login. */
 export const user = Effect.flatMap(visitor, (found) => Effect.mapError(found, () => new SignInFirst()))
+
+/** A page was made for somebody who has left since, and another is logged in. */
+export class SomebodyElse extends Data.TaggedError("SomebodyElse") {}
+
+/** The guard of forms that act without a question: the form says whose page it is on. */
+export const userOfForm = Effect.gen(function*() {
+  const found = yield* user
+  const form = yield* HttpServerRequest.schemaBodyUrlParams(Schema.Struct({ user: Schema.String }))
+  return form.user === found.id ? found : yield* new SomebodyElse()
+})

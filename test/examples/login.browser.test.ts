@@ -82,7 +82,8 @@ const opened = async (browser: Browser, offences: Array<string>, options: Browse
 
 const site: Effect.Effect<Site, unknown, Scope.Scope> = Effect.gen(function*() {
   const clock = clockAhead()
-  const context = yield* Layer.build(served(clock, path.join(yield* directory, "users.json")))
+  const users = path.join(yield* directory, "users.json")
+  const context = yield* Layer.build(served(clock, users))
   const { address } = Context.get(context, HttpServer.HttpServer)
   const port = address._tag === "TcpAddress" ? address.port : assert.fail("no port")
   const offences: Array<string> = []
@@ -106,14 +107,14 @@ const heading = (page: Page, name: string) => page.getByRole("heading", { name }
 
 const flash = (page: Page, text: string) => page.getByRole("status").filter({ hasText: text }).waitFor()
 
-const fill = async (page: Page, words = password): Promise<void> => {
-  await page.getByLabel("Email address").fill(email)
+const fill = async (page: Page, words = password, address = email): Promise<void> => {
+  await page.getByLabel("Email address").fill(address)
   await page.getByLabel("Password").fill(words)
 }
 
-const signUp = async (page: Page): Promise<void> => {
+const signUp = async (page: Page, address = email): Promise<void> => {
   await page.goto("/sign-up")
-  await fill(page)
+  await fill(page, password, address)
   await button(page, "Open the account").click()
   await flash(page, "Welcome!")
 }
@@ -132,7 +133,7 @@ const sessionCookie = async (context: BrowserContext) => {
 }
 
 /** The tab's own eye on its session is open: from here on it learns of the end without being asked. */
-const watching = (page: Page) => page.waitForRequest((request) => request.url().endsWith("/live"))
+const watching = (page: Page) => page.waitForRequest((request) => new URL(request.url()).pathname === "/live")
 
 const iPhone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
   "Version/18.1 Mobile/15E148 Safari/604.1"
@@ -329,6 +330,80 @@ describe.skipIf(chromiumMissing)(suite, () => {
     await other.getByText("You signed out in another tab.").waitFor()
   })
 
+  for (const javaScriptEnabled of [true, false]) {
+    const by = javaScriptEnabled ? "with scripts" : "without scripts"
+    run(`a page of who left does nothing to who came after, ${by}`, async ({ open }) => {
+      const page = await open({ javaScriptEnabled })
+      await signUp(page)
+      const stale = await page.context().newPage()
+      const other = await page.context().newPage()
+      const order = await page.context().newPage()
+      const look = async (tab: Page, state: "hidden" | "visible") => {
+        if (!javaScriptEnabled) return
+        await tab.evaluate((state) => {
+          Object.defineProperty(document, "visibilityState", { value: state, configurable: true })
+          document.dispatchEvent(new Event("visibilitychange"))
+        }, state)
+      }
+      await stale.goto("/account/delete")
+      await look(stale, "hidden")
+      await signIn(await open())
+      await other.goto("/account")
+      await look(other, "hidden")
+      await page.goto("/")
+      await button(page, "Add Assam to the cart").click()
+      await flash(page, "Assam is in your cart.")
+      await order.goto("/cart")
+      await look(order, "hidden")
+
+      await button(page, "Sign out").click()
+      await flash(page, "You are signed out.")
+      await signUp(page, "eve@example.com")
+      await page.goto("/")
+      await button(page, "Add Sencha to the cart").click()
+      await flash(page, "Sencha is in your cart.")
+
+      for (
+        const [tab, name] of [
+          [stale, "Delete it for good"],
+          [other, "Sign out everywhere else"],
+          [order, "Place the order"]
+        ] as const
+      ) {
+        await button(tab, name).click()
+        await flash(tab, "That page was of another account")
+        await tab.getByText("eve@example.com").waitFor()
+      }
+      await page.goto("/cart")
+      await page.getByRole("heading", { name: "Sencha" }).waitFor()
+
+      if (javaScriptEnabled) {
+        const back = await page.context().newPage()
+        await back.goto("/account")
+        await look(back, "hidden")
+        await button(page, "Sign out").click()
+        await flash(page, "You are signed out.")
+        await signIn(page)
+        await look(back, "visible")
+        await heading(back, "You have been signed out")
+        await back.getByText("Somebody else is signed in").waitFor()
+        assert.strictEqual(await back.getByText("eve@example.com").count(), 0)
+      }
+    })
+  }
+
+  run("S25: a page listens again after an answer that was none", async ({ open }) => {
+    const page = await open()
+    await signUp(page)
+    const other = await open()
+    await signIn(other)
+    await other.route(/\/live\?/, (route) => route.fulfill({ status: 503 }), { times: 1 })
+    await other.goto("/account")
+    await page.goto("/account")
+    await button(page, "Sign out everywhere else").click()
+    await heading(other, "You have been signed out")
+  })
+
   run("a form that another site sends is refused", async ({ base, open }) => {
     const page = await open()
     await signUp(page)
@@ -354,11 +429,7 @@ describe.skipIf(chromiumMissing)(suite, () => {
     await ada.goto("/account")
     const id = await button(ada, /^Sign out (Chrome|Chromium)/).getAttribute("value") ?? assert.fail("no id")
     const eve = await open()
-    await eve.goto("/sign-up")
-    await eve.getByLabel("Email address").fill("eve@example.com")
-    await eve.getByLabel("Password").fill(password)
-    await button(eve, "Open the account").click()
-    await flash(eve, "Welcome!")
+    await signUp(eve, "eve@example.com")
     const said = await eve.evaluate(async (id) => {
       const answer = await fetch("/devices/end", { method: "POST", body: new URLSearchParams({ id }) })
       return answer.text()

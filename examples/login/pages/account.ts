@@ -5,7 +5,7 @@ import { Option } from "effect"
 import type { Sessions } from "effect-session"
 import { type Html, html } from "../html.js"
 import type { User } from "../users.js"
-import type { Page } from "./layout.js"
+import { type Page, whose } from "./layout.js"
 
 const relative = new Intl.RelativeTimeFormat("en")
 const units = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000]] as const
@@ -61,8 +61,9 @@ const end = (session: Sessions.Summary, now: number) => (label: string): Html =>
             </form>`
 }
 
-const endOthers = html`
-        <form method="post" action="/devices/end-others">
+const endOthers = (user: User): Html =>
+  html`
+        <form method="post" action="/devices/end-others">${whose(user)}
           <button class="quiet">Sign out everywhere else</button>
         </form>`
 
@@ -78,7 +79,7 @@ export const account = (user: User, { elsewhere, here, now }: Devices): Page => 
         <ul class="lines">${here.map((session) => device(session, now, badge))}${
     elsewhere.map((session) => device(session, now, end(session, now)))
   }
-        </ul>${elsewhere.length > 0 ? endOthers : html`<p class="muted">You are signed in nowhere else.</p>`}
+        </ul>${elsewhere.length > 0 ? endOthers(user) : html`<p class="muted">You are signed in nowhere else.</p>`}
       </section>
       <section class="card" aria-labelledby="delete">
         <h2 id="delete">Delete the account</h2>
@@ -94,7 +95,7 @@ export const deletion = (user: User): Page => ({
       <section class="card narrow">
         <h1>Delete the account?</h1>
         <p>You are about to delete <strong>${user.email}</strong>. This can’t be undone.</p>
-        <form method="post" action="/account/delete">
+        <form method="post" action="/account/delete">${whose(user)}
           <div class="actions">
             <button class="danger">Delete it for good</button>
             <a href="/account">Keep it</a>

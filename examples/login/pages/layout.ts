@@ -32,13 +32,18 @@ const personLinks = (page: Page): Html =>
         ${link(page, "/account", html`Account`)}
         <form method="post" action="/sign-out"><button class="link">Sign out</button></form>`
 
+/** Says in a form whose page it is on: somebody else may log in to this browser while the page is open. */
+export const whose = (user: User): Html => html`<input type="hidden" name="user" value="${user.id}">`
+
 /** `live.js` shows it in the place of what was on the page, which may be private. */
-const notice = html`
-    <template id="ended">
+const notice = (user: User): Html =>
+  html`
+    <template id="ended" data-user="${user.id}">
       <section class="card narrow notice" role="alert">
         <h1 tabindex="-1">You have been signed out</h1>
         <p data-reason="revoked">This session was ended from another device, or from another browser.</p>
         <p data-reason="destroyed">You signed out in another tab.</p>
+        <p data-reason="other">Somebody else is signed in here now.</p>
         <p data-reason="expired">Your session has expired.</p>
         <p><a class="button" href="/sign-in">Sign in again</a></p>
       </section>
@@ -75,7 +80,7 @@ export const document = (page: Page, { flash, items, user }: Around): Html =>
       ${page.main}
     </main>
     <footer><p>An example of effect-session. Nothing is sold here.</p></footer>
-    ${Option.isSome(user) && notice}
+    ${Option.isSome(user) && notice(user.value)}
   </body>
 </html>
 `

@@ -1,10 +1,12 @@
 /**
  * The shop's pages: what it sells, and the cart.
  */
+import { Option } from "effect"
 import { type Html, html } from "../html.js"
 import { type Tea, teas } from "../teas.js"
+import type { User } from "../users.js"
 import type { Items } from "../visitor.js"
-import type { Page } from "./layout.js"
+import { type Page, whose } from "./layout.js"
 
 const price = (cents: number): string => `€ ${(cents / 100).toFixed(2)}`
 
@@ -58,20 +60,20 @@ const empty = html`
         <p><a class="button" href="/">Look at the teas</a></p>
       </div>`
 
-const filled = (lines: ReadonlyArray<readonly [tea: Tea, quantity: number]>, signedIn: boolean): Html =>
+const filled = (lines: ReadonlyArray<readonly [tea: Tea, quantity: number]>, user: Option.Option<User>): Html =>
   html`
       <ul class="card lines">${lines.map(([tea, quantity]) => line(tea, quantity))}
       </ul>
       <div class="total">
         <p>Total <strong>${price(lines.reduce((sum, [tea, quantity]) => sum + tea.cents * quantity, 0))}</strong></p>
         ${
-    signedIn
-      ? html`<form method="post" action="/cart/order"><button>Place the order</button></form>`
+    Option.isSome(user)
+      ? html`<form method="post" action="/cart/order">${whose(user.value)}<button>Place the order</button></form>`
       : html`<a class="button" href="/sign-in?to=/cart">Sign in to order</a>`
   }
       </div>`
 
-export const cart = (items: Items, signedIn: boolean): Page => {
+export const cart = (items: Items, user: Option.Option<User>): Page => {
   const lines = teas.flatMap((tea) => {
     const quantity = items[tea.id]
     return quantity === undefined ? [] : [[tea, quantity] as const]
@@ -80,6 +82,6 @@ export const cart = (items: Items, signedIn: boolean): Page => {
     title: "Cart",
     path: "/cart",
     main: html`
-      <h1>Your cart</h1>${lines.length === 0 ? empty : filled(lines, signedIn)}`
+      <h1>Your cart</h1>${lines.length === 0 ? empty : filled(lines, user)}`
   }
 }

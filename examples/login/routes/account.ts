@@ -6,7 +6,7 @@ import { Array, Clock, Effect, Schema, Stream } from "effect"
 import { Session, Sessions } from "effect-session"
 import * as pages from "../pages/account.js"
 import { Users } from "../users.js"
-import { user } from "../visitor.js"
+import { user, userOfForm } from "../visitor.js"
 import { goTo, goToWith, show } from "./respond.js"
 
 const account = Effect.gen(function*() {
@@ -31,7 +31,7 @@ const endOne = Effect.gen(function*() {
 })
 
 const endOthers = Effect.gen(function*() {
-  const found = yield* user
+  const found = yield* userOfForm
   const ended = yield* Sessions.revokeAll(found.id, { except: yield* Session.id })
   return yield* goToWith("/account", ended === 1 ? "One device is signed out." : `${ended} devices are signed out.`)
 })
@@ -46,7 +46,7 @@ const deletionPage = Effect.gen(function*() {
 })
 
 const remove = Effect.gen(function*() {
-  const found = yield* user
+  const found = yield* userOfForm
   yield* recently
   // the account first: a session whose account is gone is nobody's, should the process end in between
   yield* (yield* Users).remove(found.id)
@@ -65,3 +65,6 @@ export const routes = HttpRouter.empty.pipe(
 
 /** Where somebody goes whose login is too long ago. */
 export const confirmFirst = Effect.succeed(goTo("/confirm?to=/account/delete"))
+
+/** Where somebody goes who sends a form from another's page. */
+export const ofAnother = goToWith("/account", "That page was of another account, so nothing was done.")

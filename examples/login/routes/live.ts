@@ -1,7 +1,7 @@
 /**
  * Tells an open page that its session has ended, in the moment it ends, as server-sent events.
  */
-import { HttpRouter, HttpServerResponse } from "@effect/platform"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Context, Deferred, Effect, Layer, Option, Stream } from "effect"
 import { Session } from "effect-session"
 import { visitor } from "../visitor.js"
@@ -13,7 +13,7 @@ import { visitor } from "../visitor.js"
 const ended = (reason: string | undefined) =>
   reason === "renewed" ? Stream.empty : Stream.make(`event: ended\ndata: ${reason ?? "unknown"}\n\n`)
 
-/** Says nothing until the session ends. If the store fails, the stream does, and the browser asks again. */
+/** Says nothing until the session ends. If the store fails, the stream breaks off, and the browser asks again. */
 const ending = Session.watch.pipe(
   Stream.drain,
   Stream.catchTag("SessionGone", ({ reason }) => ended(reason))
@@ -33,12 +33,18 @@ export const layer = Layer.scoped(
   Effect.acquireRelease(Deferred.make<void>(), (stopping) => Deferred.succeed(stopping, undefined))
 )
 
+/** Whether the session still is of who the page was made for. */
+const reasonToEnd = Effect.gen(function*() {
+  const { user } = yield* HttpServerRequest.ParsedSearchParams
+  const found = yield* visitor
+  return Option.isNone(found) ? "unknown" : found.value.id === user ? undefined : "other"
+})
+
 const live = Effect.gen(function*() {
   const context = yield* Effect.context<Session.Session>()
   const stopping = yield* Stopping
-  const told = Option.isNone(yield* visitor)
-    ? ended(undefined)
-    : Stream.merge(ending, beats, { haltStrategy: "left" })
+  const reason = yield* reasonToEnd
+  const told = reason === undefined ? Stream.merge(ending, beats, { haltStrategy: "left" }) : ended(reason)
   return HttpServerResponse.stream(
     Stream.make(hello).pipe(
       Stream.concat(told),

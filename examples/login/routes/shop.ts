@@ -2,11 +2,11 @@
  * The shop. Everybody has a cart; it takes an account to order.
  */
 import { HttpRouter, HttpServerRequest } from "@effect/platform"
-import { Effect, Option, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { SessionField } from "effect-session"
 import * as pages from "../pages/shop.js"
 import { teaOf } from "../teas.js"
-import { Cart, countOf, type Items, user, visitor } from "../visitor.js"
+import { Cart, countOf, type Items, userOfForm, visitor } from "../visitor.js"
 import { goTo, goToWith, show } from "./respond.js"
 
 const chosen = Effect.map(
@@ -35,7 +35,7 @@ const take = Effect.flatMap(chosen, (tea) =>
   ))
 
 const order = Effect.gen(function*() {
-  yield* user
+  yield* userOfForm
   // in a transaction, so that of two clicks one orders
   const ordered = yield* SessionField.transaction(Cart, (cart) => [countOf(cart), {}])
   return yield* ordered === 0
@@ -44,7 +44,7 @@ const order = Effect.gen(function*() {
 })
 
 const cart = Effect.gen(function*() {
-  return yield* show(pages.cart(yield* Cart, Option.isSome(yield* visitor)))
+  return yield* show(pages.cart(yield* Cart, yield* visitor))
 })
 
 export const routes = HttpRouter.empty.pipe(

@@ -22,8 +22,14 @@ const end = ({ data }) => {
 const follow = () => {
   source?.close()
   if (document.visibilityState === "visible") {
-    source = new EventSource("/live")
-    source.addEventListener("ended", end)
+    // whose page it is: the cookie may be of somebody else by now
+    const opened = new EventSource(`/live?user=${encodeURIComponent(notice.dataset.user)}`)
+    opened.addEventListener("ended", end)
+    // A browser asks again if the connection breaks, but never after an answer that is an error.
+    opened.addEventListener("error", () => {
+      if (opened.readyState === EventSource.CLOSED) setTimeout(() => source === opened && follow(), 3000)
+    })
+    source = opened
   }
 }
 
