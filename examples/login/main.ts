@@ -1,30 +1,36 @@
 /**
- * The shop on http://localhost:3000 (or PORT). Sessions and accounts are in the folder .login. SESSION_STORE_URL keeps the
- * sessions elsewhere, such as redis://127.0.0.1:6379, and USERS is the path of the accounts' file.
+ * The shop on http://localhost:3000, or on PORT and HOST. Sessions and accounts are in the folder .login.
+ * SESSION_STORE_URL keeps the sessions elsewhere, such as redis://127.0.0.1:6379, and USERS is the path of the accounts'
+ * file.
  */
 import { RateLimiter } from "@effect/experimental"
-import { HttpServer } from "@effect/platform"
+import { HttpMiddleware as Http, HttpServer } from "@effect/platform"
 import { NodeContext, NodeHttpServer, NodeRuntime } from "@effect/platform-node"
-import { Config, Effect, Layer, Redacted } from "effect"
+import { Config, flow, Layer, Redacted } from "effect"
 import { CookieState, HttpMiddleware } from "effect-session"
 import * as StoreConfig from "effect-session/StoreConfig"
 import { createServer } from "node:http"
 import { app } from "./app.js"
+import * as audit from "./audit.js"
 import * as live from "./routes/live.js"
 import * as Users from "./users.js"
 
-const server = Layer.unwrapEffect(Effect.map(
-  Config.port("PORT").pipe(Config.withDefault(3000)),
-  (port) => NodeHttpServer.layer(createServer, { port })
-))
+const server = NodeHttpServer.layerConfig(
+  createServer,
+  Config.all({
+    port: Config.port("PORT").pipe(Config.withDefault(3000)),
+    host: Config.string("HOST").pipe(Config.withDefault("127.0.0.1"))
+  })
+)
 
 const store = StoreConfig.layerConfig({
   url: Config.redacted("SESSION_STORE_URL").pipe(Config.withDefault(Redacted.make("file:.login/sessions")))
 })
 
 app.pipe(
-  HttpServer.serve(HttpMiddleware.session),
-  Layer.provide(live.layer),
+  // the logger around all, so that what no handler catches is in the log
+  HttpServer.serve(flow(HttpMiddleware.session, Http.logger)),
+  Layer.provide([live.layer, audit.layer]),
   HttpServer.withLogAddress,
   Layer.provide(server),
   // Provided after the server, so built before it listens: a request that came earlier would wait for ever.

@@ -1,11 +1,11 @@
 /**
  * Opens an account, stays signed in across a restart, is told when the session ends elsewhere, and stops at once although a
- * page listens. What it looks like in a browser is tested in test/examples.
+ * page listens. What is wrong with its own files is in its log. What it looks like in a browser is tested in test/examples.
  */
 import assert from "node:assert/strict"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -25,6 +25,9 @@ const port = await freePort()
 const base = `http://127.0.0.1:${port}`
 const directory = await mkdtemp(join(tmpdir(), "effect-session-login-"))
 
+/** All that the servers have said. */
+let log = ""
+
 const start = async (): Promise<ChildProcess> => {
   const main = fileURLToPath(new URL("./main.ts", import.meta.url))
   const child = spawn(process.execPath, ["--import", "tsx", main], {
@@ -37,7 +40,10 @@ const start = async (): Promise<ChildProcess> => {
     stdio: ["ignore", "pipe", "inherit"]
   })
   await new Promise<void>((resolve, reject) => {
-    child.stdout.on("data", (chunk) => String(chunk).includes("Listening") && resolve())
+    child.stdout.on("data", (chunk) => {
+      log += String(chunk)
+      if (String(chunk).includes("Listening")) resolve()
+    })
     child.once("exit", (code) => reject(new Error(`the example ended with ${code}`)))
   })
   return child
@@ -89,6 +95,14 @@ try {
   const open = await laptop.send(`/live?user=${user}`)
   await stop(server)
   assert.equal(await open.text(), "retry: 2000\n\n")
+  assert.match(log, /session LoggedIn/)
+  assert.match(log, /session Revoked/)
+
+  server = await start()
+  await writeFile(join(directory, "users.json"), "damaged")
+  assert.equal((await laptop.send("/account")).status, 500)
+  await stop(server)
+  assert.match(log, /ParseError/)
 } finally {
   server.kill("SIGKILL")
   await rm(directory, { recursive: true })
