@@ -1,24 +1,26 @@
 /**
  * The app. It needs a State, a Store that lists sessions, the users and a rate limiter.
  */
-import { HttpApp, HttpRouter, HttpServerResponse } from "@effect/platform"
-import { Effect } from "effect"
+import { FileSystem, HttpApp, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { Effect, Option } from "effect"
 import { Csrf } from "effect-session"
-import * as errors from "./pages/errors.js"
 import * as account from "./routes/account.js"
 import * as files from "./routes/files.js"
 import * as live from "./routes/live.js"
-import { show } from "./routes/respond.js"
+import { showNotFound } from "./routes/respond.js"
 import * as shop from "./routes/shop.js"
 import * as signIn from "./routes/signIn.js"
 
 const pages = HttpRouter.concatAll(shop.routes, signIn.routes, account.routes, live.routes, files.routes).pipe(
-  HttpRouter.all("*", show(errors.notFound, 404)),
   HttpRouter.catchTags({
     SignInFirst: () => signIn.signInFirst,
     SomebodyElse: () => account.ofAnother,
     ReauthenticationRequired: () => account.confirmFirst
-  })
+  }),
+  // not as a route, which would take the HEAD of pages that only have a GET
+  Effect.catchTag("RouteNotFound", () => showNotFound),
+  // more than any form has; who sends more is cut off
+  HttpServerRequest.withMaxBodySize(Option.some(FileSystem.KiB(64)))
 )
 
 /** Nothing from elsewhere, nothing inline, no frame around it. */

@@ -32,7 +32,7 @@ export class Users extends Context.Tag("examples/login/Users")<Users, {
 }>() {}
 
 /** One address is one account, however it is written. */
-const canonical = (email: string): string => email.trim().toLowerCase()
+export const canonical = (email: string): string => email.trim().toLowerCase()
 
 const make = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem

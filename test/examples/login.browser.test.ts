@@ -16,6 +16,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core"
 import { app } from "../../examples/login/app.js"
+import * as audit from "../../examples/login/audit.js"
 import { deviceOf } from "../../examples/login/device.js"
 import { html } from "../../examples/login/html.js"
 import * as live from "../../examples/login/routes/live.js"
@@ -53,6 +54,8 @@ const directory = Effect.acquireRelease(
 
 interface Site {
   readonly base: string
+  /** The path of the accounts' file. */
+  readonly users: string
   readonly advance: (duration: Duration.DurationInput) => void
   readonly open: (options?: BrowserContextOptions) => Promise<Page>
 }
@@ -60,7 +63,7 @@ interface Site {
 const served = (clock: ReturnType<typeof clockAhead>, users: string) =>
   app.pipe(
     HttpServer.serve(HttpMiddleware.session),
-    Layer.provide(live.layer),
+    Layer.provide([live.layer, audit.layer]),
     Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
     Layer.provide([CookieState.layer(), MemoryStore.layer()]),
     Layer.provide([Users.layer, RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))]),
@@ -91,6 +94,7 @@ const site: Effect.Effect<Site, unknown, Scope.Scope> = Effect.gen(function*() {
   const browser = yield* chromium.launched
   return {
     base: `http://localhost:${port}`,
+    users,
     advance: clock.advance,
     open: (options = {}) => opened(browser, offences, { baseURL: `http://localhost:${port}`, ...options })
   }
@@ -137,6 +141,10 @@ const watching = (page: Page) => page.waitForRequest((request) => new URL(reques
 
 const iPhone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) " +
   "Version/18.1 Mobile/15E148 Safari/604.1"
+
+/** A form, sent without a browser and without a cookie. */
+const post = (base: string, where: string, form: Record<string, string>): Promise<Response> =>
+  fetch(`${base}${where}`, { method: "POST", body: new URLSearchParams(form), redirect: "manual" })
 
 const run = (title: string, f: (site: Site) => Promise<void>): void => {
   it.scopedLive(title, () => Effect.flatMap(site, (site) => Effect.promise(() => f(site))))
@@ -404,6 +412,33 @@ describe.skipIf(chromiumMissing)(suite, () => {
     await heading(other, "You have been signed out")
   })
 
+  run("who signs in where another's account is gone does not get their cart", async ({ open, users }) => {
+    const page = await open()
+    await signUp(page)
+    await page.goto("/")
+    await button(page, "Add Assam to the cart").click()
+    await flash(page, "Assam is in your cart.")
+    await fs.rm(users)
+    await signUp(page, "eve@example.com")
+    await page.goto("/cart")
+    await page.getByText("There is nothing in it yet.").waitFor()
+  })
+
+  run("who signs in because a form asked for it is led back to the form's page", async ({ open }) => {
+    const page = await open()
+    await signUp(page)
+    await page.goto("/")
+    await button(page, "Add Assam to the cart").click()
+    await flash(page, "Assam is in your cart.")
+    await page.context().clearCookies()
+    await button(page, "Place the order").click()
+    await heading(page, "Sign in")
+    await fill(page)
+    await page.locator("main").getByRole("button", { name: "Sign in" }).click()
+    await flash(page, "You are signed in.")
+    assert.strictEqual(new URL(page.url()).pathname, "/cart")
+  })
+
   run("a form that another site sends is refused", async ({ base, open }) => {
     const page = await open()
     await signUp(page)
@@ -439,21 +474,53 @@ describe.skipIf(chromiumMissing)(suite, () => {
     await other.getByText(email).waitFor()
   })
 
-  run("guesses at a password have a limit", async ({ open }) => {
+  run("guesses at a password have a limit, whether there is an account or not", async ({ advance, base, open }) => {
     const page = await open()
     await signUp(page)
+    await signUp(await open(), "eve@example.com")
+    for (const address of [email, "nobody@example.com"]) {
+      for (let guess = 1; guess <= 10; guess += 1) {
+        assert.strictEqual((await post(base, "/sign-in", { email: address, password: "a guess" })).status, 422, address)
+      }
+      assert.strictEqual(
+        (await post(base, "/sign-in", { email: address.toUpperCase(), password })).status,
+        429,
+        address
+      )
+    }
+    assert.strictEqual((await post(base, "/sign-in", { email: "eve@example.com", password })).status, 303)
+
     const thief = await open()
     await thief.goto("/sign-in")
-    for (let guess = 1; guess <= 10; guess += 1) {
-      await fill(thief, `guess number ${guess}`)
-      const answer = thief.waitForResponse((response) => response.request().method() === "POST")
-      await thief.locator("main").getByRole("button", { name: "Sign in" }).click()
-      assert.strictEqual((await answer).status(), 422)
-      await thief.getByRole("alert").filter({ hasText: "is wrong" }).waitFor()
-    }
     await fill(thief)
     await thief.locator("main").getByRole("button", { name: "Sign in" }).click()
     await thief.getByRole("alert").filter({ hasText: "too many tries" }).waitFor()
+
+    // guesses from elsewhere do not keep the owner from what they are doing
+    await page.goto("/confirm")
+    await page.getByLabel("Password").fill(password)
+    await button(page, "Confirm").click()
+    await heading(page, "Six teas, no more")
+    advance("15 minutes")
+    assert.strictEqual((await post(base, "/sign-in", { email, password })).status, 303)
+  })
+
+  run("a right password does not count as a guess, and ten devices are the most", async ({ base, open }) => {
+    const page = await open()
+    await signUp(page)
+    let cookie = ""
+    for (let login = 1; login <= 12; login += 1) {
+      const answer = await post(base, "/sign-in", { email, password })
+      assert.strictEqual(answer.status, 303)
+      cookie = answer.headers.getSetCookie()[0]?.split(";")[0] ?? assert.fail("no cookie")
+    }
+    const devices = async () => {
+      const answer = await fetch(`${base}/account`, { headers: { cookie } })
+      return (await answer.text()).split("<li ").length - 1
+    }
+    // the others are ended beside the request
+    while (await devices() > 10) await page.waitForTimeout(50)
+    assert.strictEqual(await devices(), 10)
   })
 
   for (const colorScheme of ["light", "dark"] as const) {
@@ -590,11 +657,45 @@ describe.skipIf(chromiumMissing)(suite, () => {
     await flash(page, "Your account is deleted.")
   })
 
+  run("a message waits for a page that is there", async ({ base, open }) => {
+    const page = await open()
+    await page.goto("/")
+    const { value } = await page.evaluate(() =>
+      fetch("/cart/add", {
+        method: "POST",
+        body: new URLSearchParams({ tea: "assam" }),
+        redirect: "manual"
+      })
+    ).then(() => sessionCookie(page.context()))
+    const headers = { cookie: `__Host-session=${value}` }
+    assert.notInclude(await (await fetch(`${base}/nowhere`, { headers })).text(), "Assam is in your cart.")
+    assert.include(await (await fetch(`${base}/`, { headers })).text(), "Assam is in your cart.")
+  })
+
+  run("what is too long is not read", async ({ base }) => {
+    const longer = "a".repeat(1001)
+    for (const where of ["/sign-in", "/sign-up"]) {
+      const answer = await post(base, where, { email, password: longer })
+      assert.strictEqual(answer.status, 422, where)
+      assert.include(await answer.text(), "Write at most 1000 characters.", where)
+      const status = await post(base, where, { email, password: "a".repeat(4_000_000) }).then(
+        ({ status }) => status,
+        () => "closed"
+      )
+      assert.include([400, 413, "closed"], status, where)
+    }
+    assert.strictEqual((await post(base, "/sign-up", { email, password: "🍵".repeat(8) })).status, 422)
+  })
+
   run("every answer says what a browser may do with it", async ({ base }) => {
     for (
       const [where, status, init] of [
         ["/", 200, {}],
+        ["/", 200, { method: "HEAD" }],
+        ["/static/live.js", 200, { method: "HEAD" }],
         ["/nowhere", 404, {}],
+        ["/nowhere", 404, { method: "HEAD" }],
+        ["/sign-in?to=/cart&to=/", 200, {}],
         ["/account", 303, {}],
         ["/sign-in", 403, { method: "POST", headers: { "sec-fetch-site": "cross-site" } }],
         ["/sign-in", 422, { method: "POST" }]
@@ -604,7 +705,7 @@ describe.skipIf(chromiumMissing)(suite, () => {
       assert.strictEqual(answered, status, where)
       assert.match(headers.get("content-security-policy") ?? "", /^default-src 'none'/, where)
       assert.notMatch(headers.get("content-security-policy") ?? "", /unsafe/, where)
-      assert.strictEqual(headers.get("cache-control"), "no-store", where)
+      assert.strictEqual(headers.get("cache-control"), where.startsWith("/static") ? "no-cache" : "no-store", where)
     }
   })
 })

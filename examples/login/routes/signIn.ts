@@ -3,12 +3,12 @@
  */
 import { RateLimiter } from "@effect/experimental"
 import { HttpRouter, HttpServerRequest, type HttpServerResponse } from "@effect/platform"
-import { Data, Effect, Option, Redacted, Schema } from "effect"
+import { Data, Effect, Hash, Option, Redacted, Schema } from "effect"
 import { Session } from "effect-session"
 import { deviceOf } from "../device.js"
 import * as pages from "../pages/signIn.js"
 import type { Password } from "../passwords.js"
-import { type User, Users } from "../users.js"
+import { canonical, type User, Users } from "../users.js"
 import { user, visitor } from "../visitor.js"
 import { goTo, goToWith, localPath, show } from "./respond.js"
 
@@ -35,9 +35,10 @@ const shownAgain = ({ email, remember, to }: Typed, errors: pages.Errors): pages
   errors
 })
 
+/** Where to go after it, by the page's URL, which may say it twice. */
 const destination = Effect.map(
-  HttpServerRequest.schemaSearchParams(Schema.Struct({ to: text })),
-  ({ to }) => localPath(to)
+  HttpServerRequest.ParsedSearchParams,
+  ({ to }) => typeof to === "string" ? localPath(to) : "/"
 )
 
 // ------------------------------------------------------------------------------------------------------- the checks
@@ -47,46 +48,65 @@ const emailError = (email: string): string | undefined =>
     ? undefined
     : "Write an email address, such as ada@example.com."
 
-const lengthOf = (password: Password): number => Redacted.value(password).length
+/** In characters as NIST counts them: an emoji is one or a few, never its bytes. */
+const lengthOf = (password: Password): number => Array.from(Redacted.value(password)).length
 
-/** NIST SP 800-63B-4 asks for 15 characters where nothing but the password is asked for, and for no rules besides. */
-const newPasswordError = (password: Password): string | undefined =>
-  lengthOf(password) < 15
-    ? "Write at least 15 characters."
+const passwordError = (password: Password): string | undefined =>
+  lengthOf(password) === 0
+    ? "Write your password."
     : lengthOf(password) > 1000
     ? "Write at most 1000 characters."
     : undefined
 
-const passwordError = (password: Password): string | undefined =>
-  lengthOf(password) === 0 ? "Write your password." : undefined
+/**
+ * NIST SP 800-63B-4 asks for 15 characters where nothing but the password is asked for. It also asks for a list of
+ * passwords that are known to be bad, which an app has to add here.
+ */
+const newPasswordError = (password: Password): string | undefined =>
+  lengthOf(password) < 15 ? "Write at least 15 characters." : passwordError(password)
 
 const hasErrors = (errors: pages.Errors): boolean => Object.values(errors).some((error) => error !== undefined)
 
 // ------------------------------------------------------------------------------------------------------- the session
 
-/** The session has a new token, and a name in the list of devices. */
+/**
+ * The session has a new token, and a name in the list of devices. If it was of somebody else, whose account is gone, what
+ * is in it goes as well.
+ */
 const logIn = (user: User, remember: boolean) =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
-    Session.login(user.id, {
+  Effect.gen(function*() {
+    const { headers } = yield* HttpServerRequest.HttpServerRequest
+    const before = yield* Session.subject
+    if (Option.isSome(before) && before.value !== user.id) yield* Session.set({})
+    yield* Session.login(user.id, {
       label: deviceOf(headers["user-agent"] ?? ""),
       remember: remember ? remembered : undefined
-    }))
+    })
+  })
 
 class Refused extends Data.TaggedError("Refused")<{ readonly status: number; readonly reason: string }> {}
 
 /**
- * The user, if it is their password. Refuses the eleventh guess in a quarter of an hour before it looks at the password.
- * Only accounts that exist are counted, so that guesses at others fill no memory.
+ * What guesses are counted by. An address is counted whether it has an account or not, or else the limit would tell. The
+ * key is one of 65,536, so that guesses at invented addresses fill no memory: a few addresses may share one.
  */
-const authenticated = (user: Option.Option<User>, password: Password, wrong: string) =>
+const keyOf = (email: string): string => `sign-in:${Hash.string(canonical(email)) & 0xffff}`
+
+/**
+ * The user, if it is their password. Refuses the eleventh wrong guess in a quarter of an hour before it looks at the
+ * password. A guess is counted before it is looked at, so that many at once are no way around, and a right one is given
+ * back.
+ */
+const authenticated = (key: string, user: Option.Option<User>, password: Password, wrong: string) =>
   Effect.gen(function*() {
     const limiter = yield* RateLimiter.RateLimiter
     const users = yield* Users
-    if (Option.isSome(user)) {
-      yield* limiter.consume({ key: user.value.id, limit: 10, window: "15 minutes" })
-    }
+    const count = (tokens: number) => limiter.consume({ key, limit: 10, window: "15 minutes", tokens })
+    yield* count(1)
     const right = yield* users.isPassword(user, password)
-    return right && Option.isSome(user) ? user.value : yield* new Refused({ status: 422, reason: wrong })
+    if (!right || Option.isNone(user)) return yield* new Refused({ status: 422, reason: wrong })
+    yield* count(-1)
+    return user.value
   }).pipe(Effect.catchTag("RateLimiterError", () =>
     new Refused({
       status: 429,
@@ -121,7 +141,8 @@ const signIn = Effect.gen(function*() {
   const errors = { email: emailError(form.email), password: passwordError(form.password) }
   if (hasErrors(errors)) return yield* again(errors)
   const found = yield* users.byEmail(form.email)
-  return yield* authenticated(found, form.password, "The email address or the password is wrong.").pipe(
+  const wrong = "The email address or the password is wrong."
+  return yield* authenticated(keyOf(form.email), found, form.password, wrong).pipe(
     Effect.flatMap((user) => logIn(user, form.remember)),
     Effect.zipRight(goToWith(form.to, "You are signed in.")),
     Effect.catchTag("Refused", ({ reason, status }) => again({ form: reason }, status))
@@ -133,7 +154,10 @@ const confirmPage = Effect.gen(function*() {
   return yield* show(pages.confirm({ ...pages.blank(yield* destination), email }))
 })
 
-/** A login like any other. One that is remembered stays so. */
+/**
+ * A login like any other. One that is remembered stays so. Its guesses are counted apart: those that somebody makes from
+ * elsewhere do not lock out who is in already.
+ */
 const confirm = Effect.gen(function*() {
   const form = yield* typed
   const found = yield* user
@@ -142,7 +166,7 @@ const confirm = Effect.gen(function*() {
     show(pages.confirm({ ...shownAgain(form, errors), email: found.email }), status)
   const password = passwordError(form.password)
   if (password !== undefined) return yield* again({ password })
-  return yield* authenticated(Option.some(found), form.password, "The password is wrong.").pipe(
+  return yield* authenticated(`confirm:${found.id}`, Option.some(found), form.password, "The password is wrong.").pipe(
     Effect.flatMap((user) => logIn(user, persistent)),
     Effect.as(goTo(form.to)),
     Effect.catchTag("Refused", ({ reason, status }) => again({ password: reason }, status))
@@ -162,8 +186,14 @@ export const routes = HttpRouter.empty.pipe(
   HttpRouter.post("/sign-out", signOut)
 )
 
+/** The page that a form was sent from, since the form's own URL is no page. */
+const sentFrom = (referer: string): string => {
+  const page = URL.canParse(referer) ? new URL(referer) : undefined
+  return page === undefined ? "/account" : localPath(page.pathname + page.search)
+}
+
 /** Where somebody goes who must sign in before they see a page. */
-export const signInFirst = Effect.map(
-  HttpServerRequest.HttpServerRequest,
-  ({ method, url }) => goTo(`/sign-in?to=${encodeURIComponent(method === "GET" ? localPath(url) : "/account")}`)
-)
+export const signInFirst = Effect.map(HttpServerRequest.HttpServerRequest, ({ headers, method, url }) => {
+  const to = method === "POST" ? sentFrom(headers["referer"] ?? "") : localPath(url)
+  return goTo(`/sign-in?to=${encodeURIComponent(to)}`)
+})
