@@ -75,7 +75,9 @@ export const make = (files: Swap.Files): SubjectList => {
   return {
     add,
     remove,
-    renewed: remove,
+    // If the old name went now, a reader of the folder could see neither: the new one came after its look, and the old
+    // one went before. The next reader of the list, or the sweep, finds the tombstone.
+    renewed: () => Exit.void,
     keys: (subject) => {
       const folder = Format.listFolder(subject)
       return Stream.unwrap(
