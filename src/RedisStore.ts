@@ -34,14 +34,13 @@
  * the subject's SHA-256, and each of its sessions a key `prefix` and `id:` with the session's public id. No key's name
  * shows a subject. A session is listed before it is written and taken off after it has ended, so after a crash it may
  * be listed and dead, but not alive and unlisted; a reader leaves out what is dead. The old id of a renewed session is
- * taken off with the next session that the process lists. `Sessions.revoke` finds only
- * sessions that have a subject. A list reads all sessions of its subject, one `GET` each.
+ * taken off with the next session that the process lists. `Sessions.revoke` finds only sessions that have a subject. A
+ * list reads all sessions of its subject, one `GET` each.
  *
- * In a cluster this holds only as long as no node loses writes, because a list and its sessions lie on different nodes: if
- * a failover or a crash loses what was listed last, and not the session, that is alive and unlisted until it is renewed
- * or its absolute bound is prolonged, and `Sessions` does not end it. A single server loses the session's write before that of its list. And in a cluster a login that is
- * tried again over ten minutes after its first try failed may be unlisted, if a reader takes the first try off the list
- * in the same moment.
+ * A single server that loses writes loses the session's before that of its list. In a cluster the two lie on different
+ * nodes: if a failover or a crash loses what was listed last, and not the session, that is alive and unlisted until it
+ * is renewed or its absolute bound is prolonged, and `Sessions` does not end it. Nor is a login listed there that is
+ * tried again over ten minutes after its first try failed, if a reader takes the first try off the list at that moment.
  *
  * **Changes.** A store tells `Session.watch` of a write by publishing on the channel of the key's name. It listens on a
  * connection of its own, which it opens, with the client's settings, while somebody watches: one for all watchers, and
