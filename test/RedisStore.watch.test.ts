@@ -9,6 +9,7 @@ import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { Redis } from "ioredis"
 import { createClientPool, createSentinel } from "redis"
+import * as Listener from "../src/internal/redisStore/listener.js"
 import * as Fixture from "./fixtures/redis.js"
 import { callNow, clocked, createSession, drawToken, hour, recordOf, withData } from "./support/records.js"
 
@@ -267,6 +268,26 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore tells of changes" : "ski
         }).pipe(Effect.provide(recorded().layer)))
     })
   }
+
+  it.scopedLive("watchers that begin together share one connection, wherever their fibers yield", () =>
+    Effect.gen(function*() {
+      const opened: Array<number> = []
+      const listener = yield* Listener.make(() =>
+        Effect.sync(() => {
+          opened.push(opened.length)
+          return { subscribe: () => Effect.void, unsubscribe: () => Effect.void, lost: Effect.never }
+        })
+      )
+      for (let operations = 30; operations < 200; operations++) {
+        opened.length = 0
+        yield* Effect.forEach(
+          ["a", "b", "c"],
+          (channel) => Stream.runDrain(Stream.take(listener.changes(channel), 1)),
+          { concurrency: "unbounded" }
+        ).pipe(Effect.withMaxOpsBeforeYield(operations))
+        assert.deepStrictEqual(opened, [0], `yields after ${operations} operations`)
+      }
+    }))
 
   it.scopedLive("a user who may not subscribe or publish reads and writes, and whoever watches asks instead", () =>
     Effect.gen(function*() {

@@ -35,9 +35,9 @@ const patience = Duration.seconds(10)
 
 /** A connection's fiber, and what it has to do. */
 interface Listening {
-  /** The channels that began or ceased to be watched, and the signal that there are some. */
+  /** The channels that began or ceased to be watched, and the latch that is open when there are some. */
   readonly changed: Set<string>
-  readonly work: Queue.Queue<void>
+  readonly work: Effect.Latch
   /** The channels whose subscription stands. */
   readonly standing: Set<string>
   fiber?: Fiber.RuntimeFiber<void>
@@ -49,7 +49,7 @@ const signal = (queue: Queue.Enqueue<void>): void => {
 
 const change = ({ changed, work }: Listening, channel: string): void => {
   changed.add(channel)
-  signal(work)
+  work.unsafeOpen()
 }
 
 /** Connections are opened by `open`, and closed with the scope at the latest. @internal */
@@ -64,10 +64,11 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
 
     /** Subscribes to what began to be watched, and no more to what ceased to be. */
     const reconcile = (
-      { changed, standing }: Listening,
+      { changed, standing, work }: Listening,
       subscriber: Effect.Effect.Success<ReturnType<Open>>
     ): Effect.Effect<void, Error> =>
       Effect.suspend(() => {
+        work.unsafeClose()
         const [ceased, began] = Arr.partition(changed, (channel) => watchers.has(channel))
         const idle = ceased.filter((channel) => standing.delete(channel))
         const missing = began.filter((channel) => !standing.has(channel))
@@ -100,7 +101,7 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
             told = false
             return Effect.logInfo("RedisStore: changes of sessions are heard again")
           })),
-          Effect.zipRight(Queue.take(listening.work)),
+          Effect.zipRight(listening.work.await),
           Effect.forever
         )
         return yield* Effect.raceFirst(serve, subscriber.lost)
@@ -126,15 +127,15 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
         Effect.forever
       )
 
-    const start = Effect.gen(function*() {
-      const listening: Listening = { changed: new Set(), work: yield* Queue.sliding<void>(1), standing: new Set() }
-      current = listening
+    /** In one step, so that nobody else finds that nothing listens yet, and starts too. */
+    const start = (): void => {
+      current = { changed: new Set(), work: Effect.unsafeMakeLatch(), standing: new Set() }
       // in the store's own context: the fiber outlives the request that watched first
-      listening.fiber = Runtime.runFork(runtime)(keepListening(listening), { scope })
-    })
+      current.fiber = Runtime.runFork(runtime)(keepListening(current), { scope })
+    }
 
     const watch = (channel: string, queue: Queue.Enqueue<void>): Effect.Effect<void> =>
-      Effect.suspend(() => {
+      Effect.sync(() => {
         const watching = watchers.get(channel)
         if (watching === undefined) {
           watchers.set(channel, new Set([queue]))
@@ -142,14 +143,12 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
           watching.add(queue)
         }
         if (current === undefined) {
-          return start
-        }
-        if (current.standing.has(channel)) {
+          start()
+        } else if (current.standing.has(channel)) {
           signal(queue)
         } else {
           change(current, channel)
         }
-        return Effect.void
       })
 
     const unwatch = (channel: string, queue: Queue.Enqueue<void>): Effect.Effect<void> =>
