@@ -304,6 +304,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "Sessions in Redis" : "skipped: no r
           const ann = { subject: "ann" }
           // each script is sent whole once
           yield* run(yield* drawToken(), ann)
+          yield* idsOf(sessions, "ann")
           const once = ["EVALSHA"]
           const twice = ["EVALSHA", "EVALSHA"]
           const anonymous = {
