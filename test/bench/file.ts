@@ -126,7 +126,7 @@ export const run = async (): Promise<string> => {
       await peer(directory)
     ]
     const rows: Array<Array<string>> = []
-    for (const [what, calls, goal] of [["write", 800, "x1.50"], ["read", 2400, "x1.30"]] as const) {
+    for (const [what, calls, goal] of [["write", 800, "x1.50"], ["read", 2400, "x1.50"]] as const) {
       const size = scaled(calls, lanes)
       const candidates = contenders.map((contender): Candidate => ({
         name: contender.name,
