@@ -380,7 +380,7 @@ export const reload: Effect.Effect<Data, Store.StoreError | SessionGone, Session
  *
  * `MemoryStore`, `RedisStore` and `SqlStore` on PostgreSQL are heard at once, and so is what this process wrote itself
  * through `FileStore` or `SqlStore`, if in a transaction a moment after its commit. For all else the store is asked at
- * the policy's `watchInterval`, 5 seconds by default. All watchers of a session in one process share one subscription,
+ * the policy's `watchInterval`, 5 seconds by default. All watchers of a session in one process, under one policy, share one subscription,
  * and one read a change or interval. Watching is no use of the session: it ends when it would have ended without. On
  * Cloudflare Workers, all watchers in an isolate depend on the request of the first one, which the runtime may end.
  *

@@ -6,6 +6,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Statement from "@effect/sql/Statement"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as FiberMap from "effect/FiberMap"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Changes } from "../../StoreBackend.js"
@@ -23,27 +24,31 @@ export interface Telling {
   readonly changed: (id: string, now: number, row: object) => Effect.Effect<void>
 }
 
-/** 10 ms, then twice as long each time, for about 10 seconds in all. */
-const again = Schedule.intersect(Schedule.exponential(10), Schedule.recurs(9))
+/** How long after a write in a transaction its watchers are told of it once more: 10 ms, then twice as long, ten times. */
+const firstPause = 10
+const pauses = Schedule.intersect(Schedule.exponential(firstPause), Schedule.recurs(10))
 
 /**
  * For databases that tell nobody: whoever watches in this process is told of its own writes. A client does not say when a
  * transaction of the app's own ends, and what is read before shows nothing of it. So whoever watches is told of a write
- * in one again and again, until it has most likely ended; after that the watcher's own interval has to do.
+ * in one again and again, for about 10 seconds, by when it has most likely ended; after that the watcher's own interval has
+ * to do. A later write of the same session begins these seconds anew.
  *
  * @internal
  */
 export const inProcess = (sql: SqlClient.SqlClient): Effect.Effect<Telling, never, Scope.Scope> =>
-  Effect.map(Effect.scope, (scope) => {
+  Effect.gen(function*() {
     const signals = new Signals<string>()
     const hit = sql`1 AS hit`
+    const repeated = yield* FiberMap.make<string>()
     const repeatedly = (id: string): Effect.Effect<void> =>
       Effect.sync(() => signals.notify(id)).pipe(
-        Effect.repeat({ schedule: again, while: (isWatched) => isWatched }),
+        Effect.repeat({ schedule: pauses, while: (isWatched) => isWatched }),
+        Effect.delay(firstPause),
         // it outlives the caller, whose services may be those of the transaction
         Effect.mapInputContext((_: Context.Context<never>) => Context.empty()),
         Effect.interruptible,
-        Effect.forkIn(scope),
+        FiberMap.run(repeated, id),
         Effect.asVoid
       )
     return {
