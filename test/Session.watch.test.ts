@@ -536,6 +536,37 @@ describe("the session of this request", () => {
     }).pipe(
       Effect.provide(services(changed((store) => ({ ...store, transaction: Effect.sync(() => open) }))))
     ))
+  it.scoped("what is saved inside the app's own transaction is not told while it may be rolled back", () =>
+    Effect.gen(function*() {
+      const marked = yield* Deferred.make<void>()
+      const ended = yield* Deferred.make<boolean>()
+      const { visit } = yield* visitor
+      yield* visit(put(1))
+      const told = yield* visit(Effect.gen(function*() {
+        const watch = yield* watchingOwn
+        yield* watch.next
+        open = Option.some({ key: {}, mark: Effect.as(Deferred.await(marked), Deferred.await(ended)) })
+        yield* put(2)
+        const commit = yield* Effect.fork(Session.commit)
+        yield* settle
+        const during = yield* watch.rest
+        yield* Deferred.succeed(marked, undefined)
+        yield* Fiber.join(commit)
+        open = Option.none()
+        yield* settle
+        const before = yield* watch.rest
+        yield* Deferred.succeed(ended, true)
+        yield* Session.get
+        yield* settle
+        return { during, before, after: yield* watch.rest }
+      }))
+      assert.deepStrictEqual(told, { during: [], before: [], after: [{ n: 2 }] })
+    }).pipe(
+      Effect.provide(
+        services(changed(({ watching: _, ...store }) => ({ ...store, transaction: Effect.sync(() => open) })))
+      )
+    ))
+
   let open: Option.Option<Store.Transaction<Store.StoreError>> = Option.none()
   const landed = Deferred.unsafeMake<boolean>(FiberId.none)
 

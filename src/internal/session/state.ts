@@ -86,6 +86,9 @@ export class SessionState {
   /** The newest commit that was started for the handler, who may have stopped waiting for it. */
   private started: Effect.Effect<unknown, unknown> | undefined = undefined
 
+  /** The session before the commit that is under way inside a transaction of the app's own. */
+  private committingFrom: Open | undefined = undefined
+
   constructor(readonly environment: Environment) {}
 
   private get state(): Value {
@@ -124,6 +127,12 @@ export class SessionState {
       throw new Error("effect-session: the session was used before it was loaded")
     }
     return this.state
+  }
+
+  /** The same without commits inside transactions of the app's own whose end is not known. */
+  get settled(): Open {
+    const { open } = this
+    return open.provisional[0]?.before.open ?? this.committingFrom ?? open
   }
 
   /** The transport that answers. */
@@ -401,6 +410,11 @@ export class SessionState {
   }
 
   // ------------------------------------------------------------------------------------------------ app transactions
+
+  /** Such a commit begins, or is over: what it wrote is provisional by then, if it wrote anything. */
+  commitsWithin(transaction: object | undefined): void {
+    this.committingFrom = transaction === undefined ? undefined : this.open
+  }
 
   provisional(provisional: Provisional): void {
     const { open } = this

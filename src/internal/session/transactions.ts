@@ -23,6 +23,7 @@ export const commitWithin = <B>(
       const { state } = run
       run.transaction = transaction.key
       const before = { open: state.open, delivery: state.response.delivery }
+      state.commitsWithin(transaction.key)
       return Effect.tap(
         carryOut(run, planned(run)),
         () => {
@@ -33,7 +34,7 @@ export const commitWithin = <B>(
               state.provisional({ key: transaction.key, committed, before })
             })
         }
-      )
+      ).pipe(Effect.ensuring(Effect.sync(() => state.commitsWithin(undefined))))
     })
   )
 

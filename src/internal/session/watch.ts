@@ -87,8 +87,8 @@ class Watch {
     switch (value._tag) {
       case "Open":
         return this.followed === undefined
-          ? this.begin(caller, settled(value))
-          : this.goOn(caller, settled(value), this.followed)
+          ? this.begin(caller, this.state.settled)
+          : this.goOn(caller, this.state.settled, this.followed)
       case "Failed":
         return Effect.fail(value.failure)
       default:
@@ -178,8 +178,7 @@ class Watch {
   private end({ from, incarnation, token }: Followed, reason: Ending): Effect.Effect<Data, Failure> {
     const { state } = this
     return Effect.flatMap(learnEndings(state), () => {
-      const { next } = state.open
-      const open = settled(state.open)
+      const { open: { next }, settled: open } = state
       const { base } = open
       if (open.incarnation !== incarnation) {
         return gone(reason)
@@ -204,8 +203,5 @@ class Watch {
     return { store, policy, events, token, record, call: (now) => callOf(transport, now) }
   }
 }
-
-/** What is known apart from commits inside transactions of the app's own whose end is not known. */
-const settled = (open: Open): Open => open.provisional[0]?.before.open ?? open
 
 const gone = (reason: Ending): Effect.Effect<never, SessionGone> => Effect.fail(new SessionGone({ reason }))
