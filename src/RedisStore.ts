@@ -34,7 +34,8 @@
  * the subject's SHA-256, and each of its sessions a key `prefix` and `id:` with the session's public id. No key's name
  * shows a subject. A session is listed before it is written and taken off after it has ended, so after a crash it may
  * be listed and dead, but not alive and unlisted; a reader leaves out what is dead. The old id of a renewed session is
- * taken off with the next session that the process lists. `Sessions.revoke` finds only sessions that have a subject. A
+ * taken off with the next session that the process lists; if the renewal gave the session to another subject, the next
+ * reader of the first subject's list does it, or its bound. `Sessions.revoke` finds only sessions that have a subject. A
  * list reads all sessions of its subject, one `GET` each.
  *
  * A single server that loses writes loses the session's before that of its list. In a cluster the two lie on different
@@ -52,7 +53,8 @@
  *
  * **Costs.** A read is one `GET`, a write is one `EVALSHA`. A write that begins or renews a session with a subject, or
  * prolongs its absolute bound, takes one more before it, and its logout one more after it. In a cluster each of these
- * is two, one after the other, since the subject's list lies in another slot. The first use of each script after a
+ * is two, one after the other, since the subject's list lies in another slot, and what lists a session takes old ids of
+ * earlier renewals off beside it, by two commands each. The first use of each script after a
  * server's start, a failover or `SCRIPT FLUSH` takes one trip more. A session takes the bytes of its JSON text and 250
  * to 450 more, and 200 to 300 more again with a subject.
  *
