@@ -9,21 +9,13 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs/promises"
 import * as http from "node:http"
-import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import { freePort } from "./support/freePort.js"
 
 const main = fileURLToPath(new URL("../examples/counter/main.ts", import.meta.url))
-
-const freePort = Effect.promise(async () => {
-  const probe = net.createServer().listen(0, "127.0.0.1")
-  await once(probe, "listening")
-  const { port } = probe.address() as net.AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
-  return port
-})
 
 const directory = Effect.acquireRelease(
   Effect.promise(() => fs.mkdtemp(path.join(os.tmpdir(), "effect-session-boot-"))),
@@ -82,7 +74,7 @@ describe("examples/counter", () => {
     "N4: start %i: no request hangs",
     () =>
       Effect.gen(function*() {
-        const port = yield* freePort
+        const port = yield* Effect.promise(freePort)
         const child = yield* started(port, yield* directory)
         const fates = yield* Effect.promise(() => Promise.all(Array.from({ length: 2 }, () => visitor(port, child))))
         assert.notInclude(fates.flat(), "hung")

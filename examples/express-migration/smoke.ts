@@ -4,9 +4,10 @@
 import assert from "node:assert/strict"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { fileURLToPath } from "node:url"
 import { createClient } from "redis"
+import { freePort } from "../../test/support/freePort.js"
 
 const redisUrl = process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379"
 const prefix = `effect-session-express-migration-${process.pid}:`
@@ -18,16 +19,6 @@ const answers = (url: string): Promise<boolean> => {
     socket.once("connect", () => resolve(true)).once("error", () => resolve(false))
     socket.once("connect", () => socket.destroy())
   })
-}
-
-const freePort = async (): Promise<number> => {
-  const probe = createServer().listen(0, "127.0.0.1")
-  await once(probe, "listening")
-  const address = probe.address()
-  probe.close()
-  await once(probe, "close")
-  if (address === null || typeof address === "string") throw new Error("no port")
-  return address.port
 }
 
 const start = async (ports: { readonly effect: number; readonly express: number }): Promise<ChildProcess> => {

@@ -19,8 +19,8 @@ export type Emission = Timeless<Event>
 
 const ignore: Handler = Context.get(Context.empty(), SessionEvents)
 
-/** The handler that is in a fiber's context. @internal */
-export const handlerOf = (fiber: Running): Handler =>
+/** The handler that is in a fiber's context. */
+const handlerOf = (fiber: Running): Handler =>
   Context.get(fiber.currentContext as Context.Context<never>, SessionEvents)
 
 /** Whether the app wants to know of events. @internal */
