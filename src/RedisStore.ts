@@ -1,7 +1,7 @@
 /**
- * Keeps sessions in Redis 6 or newer, Valkey, or a cluster of either, through a client of the package `redis` or
- * `ioredis`, version 5 or newer: one that the store makes from a URL, or one that the app has already. The module knows
- * nothing of HTTP.
+ * Keeps sessions in Redis 6 or newer, Valkey, or a cluster of either, through a client of the package `redis`, version 6
+ * or newer, or `ioredis`, version 5 or newer: one that the store makes from a URL, or one that the app has already. The
+ * module knows nothing of HTTP.
  *
  * **Promises.** Every operation is one round trip, a `GET` to read or a script to write; some of a session with a
  * subject take one more. Scripts are atomic on the server and compare revisions. So parallel updates are all kept, a
@@ -20,7 +20,10 @@
  * to a token with another shard fails, so draw the new token with the old one as its predecessor, as the middleware
  * does.
  *
- * **Limits.** What Redis loses is lost: with `appendfsync everysec` a crash loses up to a second of writes, and a
+ * **Limits.** Version 5 of the package `redis` must not be used. If a connection is lost between a command and its
+ * sending, that version gives later replies to the wrong commands, and so a session to somebody else's request.
+ *
+ * What Redis loses is lost: with `appendfsync everysec` a crash loses up to a second of writes, and a
  * failover loses what was not replicated yet. Set `maxmemory-policy noeviction`; otherwise a full server evicts
  * sessions. When it is full, writes fail with a `StoreError` and nothing is half written; removals still succeed. If
  * the client reads from replicas (`useReplicas`, `scaleReads`) or caches on its side, a session that was just removed
@@ -170,8 +173,8 @@ const open = <E, R>(
     if (commands === undefined) {
       return yield* invalid(
         ["RedisStore", "client"],
-        "pass a client of the package \"redis\" (await createClient({ url }).connect()) or \"ioredis\" (new Redis(url)), "
-          + "version 5 or newer, or an Effect of one, or pass a `url`"
+        "pass a client of the package \"redis\" 6 or newer (await createClient({ url }).connect()) or \"ioredis\" 5 or "
+          + "newer (new Redis(url)), or an Effect of one, or pass a `url`"
       )
     }
     const subscriber = Subscriber.fromClient(client)

@@ -4,11 +4,14 @@
  */
 import { HttpApp, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigError, ConfigProvider, Effect, Layer, Logger, Redacted, Schema } from "effect"
+import { Config, ConfigError, ConfigProvider, Effect, Fiber, Layer, Logger, Option, Redacted, Schema } from "effect"
 import { CookieState, HttpMiddleware, SessionField, SessionPolicy } from "effect-session"
 import * as RedisStore from "effect-session/RedisStore"
 import * as Store from "effect-session/Store"
 import { Redis } from "ioredis"
+import * as diagnostics from "node:diagnostics_channel"
+import * as fs from "node:fs"
+import type * as net from "node:net"
 import { createClient } from "redis"
 import { vi } from "vitest"
 import * as Fixture from "./fixtures/redis.js"
@@ -68,6 +71,21 @@ const own = (lines: ReadonlyArray<string>) => lines.filter((line) => line.includ
 /** Waits for what a client or a server will do. */
 const until = (holds: () => boolean) =>
   Effect.repeat(Effect.promise(() => new Promise((resolve) => setImmediate(resolve))), { until: holds })
+
+/** Collects the connections that are opened meanwhile. */
+const sockets = Effect.acquireRelease(
+  Effect.sync(() => {
+    const opened: Array<net.Socket> = []
+    const listener = (message: unknown) => void opened.push((message as { readonly socket: net.Socket }).socket)
+    diagnostics.subscribe("net.client.socket", listener)
+    return { opened, listener }
+  }),
+  ({ listener }) => Effect.sync(() => diagnostics.unsubscribe("net.client.socket", listener))
+)
+
+/** Does something where the event loop polls, as whoever takes a request does: what it puts off comes right after. */
+const whilePolling = (f: () => void) =>
+  Effect.promise(() => new Promise<void>((resolve) => fs.stat("/", () => resolve(f()))))
 
 const refused = (options: RedisStore.Options) =>
   Effect.map(Effect.flip(Effect.scoped(RedisStore.make(options))), (error) => {
@@ -214,6 +232,38 @@ describe.skipIf(!isInstalled)(
       }
       assert.isFunction(typed)
     })
+
+    for (const { connect, name } of Fixture.clients) {
+      it.scopedLive(`${name}: a connection is lost in the turn of a request, and no session gets another's answer`, () =>
+        Effect.gen(function*() {
+          const server = yield* Fixture.server()
+          const { opened } = yield* sockets
+          const client = yield* connect(server.url)
+          const [socket] = opened.splice(0)
+          const store = clocked(yield* RedisStore.make({ client, prefix }))
+          const tokens = yield* Effect.forEach([0, 1, 2, 3], (n) => createSession(store, { n }))
+          /** Asks for all sessions, from here on and not only from the next turn. */
+          const ask = () => tokens.map((token) => Effect.runFork(dataOf(store, token)))
+          const answers = (asked: ReturnType<typeof ask>) =>
+            Effect.forEach(asked, (fiber) => Effect.option(Effect.timeout(Fiber.join(fiber), "3 seconds")), {
+              concurrency: "unbounded"
+            })
+
+          const asked = [] as Array<ReturnType<typeof ask>>
+          yield* whilePolling(() => {
+            asked.push(ask())
+            process.nextTick(() => socket!.destroy(new Error("ECONNRESET")))
+          })
+          asked.push(...tokens.map(ask))
+          yield* until(() => opened.length > 0)
+          asked.push(ask())
+          for (const answered of yield* Effect.forEach(asked, answers, { concurrency: "unbounded" })) {
+            answered.forEach((data, n) => assert.deepStrictEqual(Option.getOrElse(data, () => ({ n })), { n }))
+          }
+          const after = yield* answers(ask())
+          assert.deepStrictEqual(after, tokens.map((_, n) => Option.some({ n })), "the client is of use again")
+        }))
+    }
 
     it.scopedLive("redis: a client that was never connected, or is closed, fails every call at once with what to do", () =>
       Effect.gen(function*() {

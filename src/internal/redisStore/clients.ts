@@ -10,7 +10,7 @@ interface ScriptOptions {
 }
 
 /**
- * A client of the package `redis`, version 5 or newer, as far as it runs commands. `createClient`, `createClientPool`,
+ * A client of the package `redis`, version 6 or newer, as far as it runs commands. `createClient`, `createClientPool`,
  * `createCluster` and `createSentinel` all make one.
  *
  * @since 0.1.0
@@ -40,7 +40,7 @@ export interface IoRedis {
 }
 
 /**
- * A client of the package `redis`, version 5 or newer, as far as it publishes, and listens on a connection of its own.
+ * A client of the package `redis`, version 6 or newer, as far as it publishes, and listens on a connection of its own.
  *
  * @since 0.1.0
  * @category models

@@ -164,6 +164,10 @@ export const fromClient = (client: object): Open | undefined => {
   if (has(client, "evalsha")) {
     return has(client, "duplicate") ? fromIoRedis(client as unknown as IoRedis | IoRedisCluster) : undefined
   }
+  // a sentinel client's `duplicate` does not tell when its connection is lost
+  if (has(client, "getSentinelNode")) {
+    return undefined
+  }
   if (has(client, "nodeClient") && has(client, "getRandomNode")) {
     const cluster = client as unknown as NodeRedisCluster
     return byNodeRedis(async () => cluster.nodeClient(cluster.getRandomNode()))
