@@ -637,7 +637,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
               const value: unknown = Reflect.get(client, name, client)
               return typeof value !== "function"
                 ? value
-                : name === "withAbortSignal"
+                : name === "withAbortSignal" || name === "withCommandOptions"
                 ? () => self as unknown
                 : name === "eval" || name === "evalSha" || name === "evalsha"
                 ? (...args: Array<unknown>) => again(() => Reflect.apply(value, client, args) as Promise<unknown>)

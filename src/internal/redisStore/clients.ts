@@ -22,6 +22,8 @@ export interface NodeRedis {
   readonly evalSha: (sha1: string, options: ScriptOptions) => Promise<unknown>
   /** Whether the client is connected, so that it sends a command at once and does not queue it. */
   readonly isReady?: boolean
+  /** Makes a client whose commands have other options than its own. */
+  readonly withCommandOptions?: (options: { readonly timeout: number }) => Pick<NodeRedis, "eval" | "evalSha" | "get">
   /** Makes a client whose queued commands can be cancelled. Not every kind of client has it. */
   readonly withAbortSignal?: (signal: AbortSignal) => Pick<NodeRedis, "eval" | "evalSha" | "get">
 }
