@@ -75,10 +75,13 @@ const through = (
   send: (command: () => Promise<unknown>, args: ReadonlyArray<unknown>) => Promise<unknown>
 ): RedisStore.Client =>
   new Proxy(client, {
-    get: (client, name) => {
+    get: (client, name, self) => {
       const value: unknown = Reflect.get(client, name, client)
       if (typeof value !== "function") {
         return name === "isReady" ? true : value
+      }
+      if (name === "withCommandOptions") {
+        return () => self as unknown
       }
       return sending.has(String(name))
         ? (...args: Array<unknown>) => send(() => Reflect.apply(value, client, args) as Promise<unknown>, args)
