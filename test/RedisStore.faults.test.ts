@@ -14,6 +14,7 @@ import * as fs from "node:fs"
 import type * as net from "node:net"
 import { createClient } from "redis"
 import { vi } from "vitest"
+import { printable } from "../src/internal/redisStore/commands.js"
 import * as Fixture from "./fixtures/redis.js"
 import { clocked } from "./support/clocked.js"
 import { createSession, dataOf } from "./support/records.js"
@@ -264,6 +265,16 @@ describe.skipIf(!isInstalled)(
           assert.deepStrictEqual(after, tokens.map((_, n) => Option.some({ n })), "the client is of use again")
         }))
     }
+
+    it("an error without a message is told by its code, or by its name", () => {
+      class TimeoutError extends Error {}
+      assert.deepStrictEqual(
+        [new TimeoutError(), Object.assign(new AggregateError([]), { code: "ECONNREFUSED" })].map((error) =>
+          printable(error).message
+        ),
+        ["TimeoutError", "ECONNREFUSED"]
+      )
+    })
 
     it.scopedLive("redis: a client that was never connected, or is closed, fails every call at once with what to do", () =>
       Effect.gen(function*() {

@@ -846,6 +846,24 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore" : "skipped: no redis-se
       assert.deepStrictEqual(yield* dataOf(store, token), { n: 2 })
     }))
 
+  it.scoped("redis: a write that waits for the server has the time that the store gives it, not the client's", () =>
+    Effect.gen(function*() {
+      const server = yield* Fixture.server()
+      const proxy = yield* Fixture.proxy(server.port)
+      const client = yield* Fixture.nodeRedis(proxy.url)
+      const hasty = client.withCommandOptions({ timeout: 1 })
+      const calls = vi.spyOn(hasty, "withAbortSignal").mock.calls
+      const store = yield* storeOf({ client: hasty, prefix })
+      const away = new Promise<void>((resolve) => client.once("reconnecting", resolve))
+      proxy.down()
+      yield* Effect.promise(() => away)
+      const waiting = yield* Effect.fork(createSession(store, { n: 1 }))
+      yield* Effect.repeat(Effect.yieldNow(), { until: () => calls.length === 1 })
+      proxy.up()
+      // the client waits for 10 ms at least before it connects again
+      assert.deepStrictEqual(yield* dataOf(store, yield* Fiber.join(waiting)), { n: 1 })
+    }))
+
   it.scoped("redis: pools, RESP 3 and replies as bytes do the same", () =>
     Effect.gen(function*() {
       const server = yield* Fixture.server()

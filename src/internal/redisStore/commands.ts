@@ -35,7 +35,8 @@ export const script = (source: string): Effect.Effect<Script> =>
 /**
  * A copy of a client's error with name and message alone. ioredis attaches the command's arguments to its errors; those
  * hold a session's data, which must not get into a log. If a host has two addresses and both refuse the connection, the
- * error has no message, only a code. A client of `redis` that is not connected says only that it is closed.
+ * error has no message, only a code. The `TimeoutError` of `redis` has neither, and is told by its class. A client of
+ * `redis` that is not connected says only that it is closed.
  * @internal
  */
 export const printable = (error: unknown): Error => {
@@ -47,7 +48,7 @@ export const printable = (error: unknown): Error => {
     error.constructor.name === "ClientClosedError"
       ? "The client is not connected. Call its connect() first, and close it after the store's layer."
       : error.message === ""
-      ? String(code ?? error.name)
+      ? String(code ?? error.constructor.name)
       : error.message
   )
   copy.name = error.name
@@ -101,9 +102,10 @@ const fromNodeRedis = (client: NodeRedis): Commands => {
   const { withAbortSignal } = client
   // The client gives each command a timer, which takes four fifths of its time (10 of 12 us). The store has its own.
   const untimed: Calls = client.withCommandOptions?.({ timeout: 0 }) ?? client
+  // A kind of client that can't drop a queued command keeps the client's time limit, so that it is not sent much later.
   const drop = (f: (client: Calls) => Promise<unknown>) =>
     Effect.tryPromise({
-      try: (signal) => f(withAbortSignal === undefined ? client : withAbortSignal.call(client, signal)),
+      try: (signal) => f(withAbortSignal === undefined ? client : withAbortSignal.call(untimed, signal)),
       catch: printable
     })
   // A signal for each command would make reads much slower.
