@@ -243,7 +243,7 @@ export const layer = <E = never, R = never>(
   )
 
 const variables: environment.Variables<UrlOptions> = {
-  url: environment.required("SESSION_STORE_URL", (name) => Config.redacted(name)),
+  url: environment.required("SESSION_STORE_URL", environment.secret),
   prefix: environment.optional("SESSION_PREFIX", Config.string)
 }
 

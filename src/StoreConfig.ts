@@ -216,7 +216,7 @@ export const layer = (
   Layer.mapError(Layer.unwrapEffect(choose(options)), ofUrl)
 
 const variables: environment.Variables<Options> = {
-  url: environment.required("SESSION_STORE_URL", (name) => Config.redacted(name))
+  url: environment.required("SESSION_STORE_URL", environment.secret)
 }
 
 /**

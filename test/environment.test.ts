@@ -121,14 +121,14 @@ describe("variables of the environment", () => {
         "SESSION_DURABILITY",
         "rename, fsync"
       ],
-      ["RedisStore", {}, "SESSION_STORE_URL", "Missing data"],
+      ["RedisStore", {}, "SESSION_STORE_URL", "Expected SESSION_STORE_URL to exist"],
       ["RedisStore", { SESSION_STORE_URL: "http//secret" }, "SESSION_STORE_URL", "redis://user:password@host:6379/0"],
       ["RedisStore", { SESSION_STORE_URL: "redis://localhost", SESSION_PREFIX: "{" }, "SESSION_PREFIX", "braces"],
       ["SqlStore", { SESSION_TABLE: "web.sessions" }, "SESSION_TABLE", "the part before the dot"],
       ["SqlStore", { SESSION_SCHEMA: "" }, "SESSION_SCHEMA", "write"],
       ["SqlStore", { SESSION_SWEEP_INTERVAL: "0 seconds" }, "SESSION_SWEEP_INTERVAL", "above zero"],
       ["SqlStore", { SESSION_SWEEP_BATCH: "-1" }, "SESSION_SWEEP_BATCH", "above zero"],
-      ["SealedStore", {}, "SESSION_KEYS", "Missing data"],
+      ["SealedStore", {}, "SESSION_KEYS", "Expected SESSION_KEYS to exist"],
       ["SealedStore", { SESSION_KEYS: "secret" }, "SESSION_KEYS", "openssl rand -base64 32"]
     ] as ReadonlyArray<readonly [string, { readonly [name: string]: string }, string, string]>
   ) {

@@ -7,6 +7,7 @@ import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 
 /** The variable that an option is read from. @internal */
 export interface Variable<out A> {
@@ -29,8 +30,11 @@ export const optional = <A>(name: string, config: (name: string) => Config.Confi
   config: Config.map(Config.option(config(name)), Option.getOrUndefined)
 })
 
+/** A secret. `Config.redacted` would redact the name of a variable that is missing too. @internal */
+export const secret = (name?: string) => Config.map(Config.string(name), (text) => Redacted.make(text))
+
 /** One secret or more, separated by commas. @internal */
-export const secrets = (name: string) => Config.array(Config.redacted(), name)
+export const secrets = (name: string) => Config.array(secret(), name)
 
 /**
  * The layer of options that are given, as a Config, or else read from their variables. What is given is not looked for in
