@@ -5,10 +5,10 @@
  * | URL | store | what to install |
  * | --- | --- | --- |
  * | `redis://`, `rediss://` | `RedisStore` | `redis` |
- * | `postgres://`, `postgresql://` | `SqlStore`, with its migrations | `@effect/sql-pg`, `@effect/sql` |
- * | `mysql://`, `mariadb://` | `SqlStore`, with its migrations | `@effect/sql-mysql2`, `@effect/sql` |
- * | `sqlite:./sessions.db` | `SqlStore`, with its migrations | `@effect/sql-sqlite-node`, `@effect/sql` |
- * | `file:./sessions` or `file:///var/lib/sessions` | `FileStore` | `@effect/platform-node` |
+ * | `postgres://`, `postgresql://` | `SqlStore`, with its migrations | `@effect/sql-pg@0.53`, `@effect/sql@0.52` |
+ * | `mysql://`, `mariadb://` | `SqlStore`, with its migrations | `@effect/sql-mysql2@0.53`, `@effect/sql@0.52` |
+ * | `sqlite:./sessions.db` | `SqlStore`, with its migrations | `@effect/sql-sqlite-node@0.53`, `@effect/sql@0.52` |
+ * | `file:./sessions` or `file:///var/lib/sessions` | `FileStore` | `@effect/platform-node@0.108` |
  * | `memory:` | `MemoryStore` | – |
  *
  * A driver is loaded when its scheme is chosen, and never otherwise. All but the URL, such as the table's name, is read
@@ -196,10 +196,10 @@ const ofUrl = <E>(error: E): E | ConfigError.ConfigError =>
     : error
 
 /**
- * The store that a URL names, and `Sessions` with it, which every store that can be named provides. Its other options are read from the variables of that store's `layerConfig`. Fails with a
- * `ConfigError` that says what to write if the URL is wrong, and what to install if its driver is missing. A SQL database
- * has to be there when the layer is built, because the table is made then; if it is not, this fails with a `StoreError`.
- * A Redis server may come later.
+ * The store that a URL names, and `Sessions` with it, which every store that can be named provides. Its other options are
+ * read from the variables of that store's `layerConfig`. Fails with a `ConfigError` that says what to write if the URL is
+ * wrong, and what to install if its driver is missing. A SQL database has to be there when the layer is built, because
+ * the table is made then; if it is not, this fails with a `StoreError`. A Redis server may come later.
  *
  * @since 0.1.0
  * @category layers
