@@ -7,8 +7,8 @@ import * as RedisStore from "effect-session/RedisStore"
 import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
-import { Redis } from "ioredis"
-import { createClientPool, createSentinel } from "redis"
+import { Cluster, Redis } from "ioredis"
+import { createClient, createClientPool, createCluster, createSentinel } from "redis"
 import * as Listener from "../src/internal/redisStore/listener.js"
 import * as Fixture from "./fixtures/redis.js"
 import { callNow, clocked, createSession, drawToken, hour, recordOf, withData } from "./support/records.js"
@@ -151,18 +151,29 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore tells of changes" : "ski
       options: (url: string) => Effect.map(connect(url), (client): RedisStore.Options => ({ client, prefix }))
     })),
     {
-      name: "a pool",
+      name: "a pool with a prefix of its own",
       options: (url) =>
         Effect.map(
           Effect.acquireRelease(
             Effect.promise(async () => {
-              const client = createClientPool({ url }).on("error", () => {})
+              const client = createClientPool({ url, keyPrefix: Buffer.from(prefix) }).on("error", () => {})
               await client.connect()
               return client
             }),
             (client) => Effect.sync(() => client.destroy())
           ),
-          (client): RedisStore.Options => ({ client, prefix })
+          (client): RedisStore.Options => ({ client, prefix: "" })
+        )
+    },
+    {
+      name: "redis with a prefix of its own",
+      options: (url) =>
+        Effect.map(
+          Effect.acquireRelease(
+            Effect.promise(() => createClient({ url, keyPrefix: prefix }).on("error", () => {}).connect()),
+            (client) => Effect.sync(() => client.destroy())
+          ),
+          (client): RedisStore.Options => ({ client, prefix: "" })
         )
     },
     {
@@ -170,7 +181,7 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore tells of changes" : "ski
       options: (url) =>
         Effect.map(
           Effect.acquireRelease(
-            Effect.sync(() => new Redis(url, { keyPrefix: "test:" }).on("error", () => {})),
+            Effect.sync(() => new Redis(url, { keyPrefix: prefix }).on("error", () => {})),
             (client) => Effect.sync(() => client.disconnect())
           ),
           (client): RedisStore.Options => ({ client, prefix: "" })
@@ -340,6 +351,31 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore on a cluster" : "skipped
         )
         yield* kill
         yield* Effect.zipRight(Queue.take(told), Queue.take(told))
+        yield* update(store, token, 1)
+        yield* Queue.take(told)
+      }).pipe(Effect.provide(recorded().layer)))
+  }
+
+  for (const name of ["redis", "ioredis"]) {
+    it.scopedLive(`${name}: a prefix of the cluster client's own is that of what it is told, too`, () =>
+      Effect.gen(function*() {
+        const client = yield* Effect.acquireRelease(
+          Effect.promise(async () => {
+            const ports = cluster.nodes.map(({ port }) => port)
+            if (name === "ioredis") {
+              return new Cluster(ports.map((port) => ({ host: "127.0.0.1", port })), { keyPrefix: prefix })
+            }
+            const client = createCluster({
+              rootNodes: ports.map((port) => ({ url: `redis://127.0.0.1:${port}` })),
+              keyPrefix: prefix
+            })
+            return client.on("error", () => {}).connect()
+          }),
+          (client) => Effect.sync(() => client instanceof Cluster ? client.disconnect() : client.destroy())
+        )
+        const store = yield* storeOf({ client, prefix: "" })
+        const token = yield* createSession(store, { n: 0 })
+        const { told } = yield* watched(store, token)
         yield* update(store, token, 1)
         yield* Queue.take(told)
       }).pipe(Effect.provide(recorded().layer)))

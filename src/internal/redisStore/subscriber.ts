@@ -81,6 +81,16 @@ const call = (f: () => Promise<unknown>): Effect.Effect<void, Error> =>
 const connected = (subscriber: Subscriber, connect: () => Promise<unknown>): Effect.Effect<Subscriber, Error> =>
   Effect.as(Effect.raceFirst(call(connect), subscriber.lost), subscriber)
 
+/** Clients put a prefix of their own before the keys of a script, which name the channels, and not before channels. */
+const prefixing = (open: Open, prefix: string): Open => (hear) => {
+  const named = (channels: Array<string>) => channels.map((channel) => `${prefix}${channel}`)
+  return Effect.map(open((channel) => hear(channel.slice(prefix.length))), ({ lost, subscribe, unsubscribe }) => ({
+    subscribe: (channels) => subscribe(named(channels)),
+    unsubscribe: (channels) => unsubscribe(named(channels)),
+    lost
+  }))
+}
+
 const byNodeRedis = (pick: () => Promise<NodeRedis>): Open => (hear) =>
   Effect.gen(function*() {
     const lost = yield* Deferred.make<never, Error>()
@@ -108,7 +118,7 @@ const byNodeRedis = (pick: () => Promise<NodeRedis>): Open => (hear) =>
 /** It connects once, so that its end is the loss of the connection. */
 const once = { lazyConnect: true, retryStrategy: null }
 
-const byIoRedis = (pick: () => IoRedis | undefined, keyPrefix = ""): Open => (hear) =>
+const byIoRedis = (pick: () => IoRedis | undefined): Open => (hear) =>
   Effect.gen(function*() {
     const lost = yield* Deferred.make<never, Error>()
     const client = yield* Effect.acquireRelease(
@@ -125,12 +135,10 @@ const byIoRedis = (pick: () => IoRedis | undefined, keyPrefix = ""): Open => (he
       reason = error
     })
     client.on("end", () => Deferred.unsafeDone(lost, Effect.fail(printable(reason))))
-    client.on("message", (channel) => hear(channel.slice(keyPrefix.length)))
-    // the client puts its prefix before the keys of a script, which name the channels, and not before channels
-    const named = (channels: Array<string>) => channels.map((channel) => `${keyPrefix}${channel}`)
+    client.on("message", hear)
     return yield* connected({
-      subscribe: (channels) => call(() => client.subscribe(...named(channels))),
-      unsubscribe: (channels) => call(() => client.unsubscribe(...named(channels))),
+      subscribe: (channels) => call(() => client.subscribe(...channels)),
+      unsubscribe: (channels) => call(() => client.unsubscribe(...channels)),
       lost: Deferred.await(lost)
     }, () => client.connect())
   })
@@ -141,17 +149,37 @@ const has = <Name extends string>(client: object, name: Name): client is Record<
 const isIoRedisCluster = (client: IoRedis | IoRedisCluster): client is IoRedisCluster =>
   (client as { readonly isCluster?: boolean }).isCluster === true
 
-const fromIoRedis = (client: IoRedis | IoRedisCluster): Open => {
-  const { keyPrefix } = client.options ?? {}
-  return byIoRedis(
-    isIoRedisCluster(client)
-      ? () => {
-        const nodes = client.nodes("master")
-        return nodes[Math.floor(Math.random() * nodes.length)]
-      }
-      : () => client,
-    keyPrefix
+const fromIoRedis = (client: IoRedis | IoRedisCluster): Open =>
+  prefixing(
+    byIoRedis(
+      isIoRedisCluster(client)
+        ? () => {
+          const nodes = client.nodes("master")
+          return nodes[Math.floor(Math.random() * nodes.length)]
+        }
+        : () => client
+    ),
+    client.options?.keyPrefix ?? ""
   )
+
+const fromNodeRedis = (client: object): (() => Promise<NodeRedis>) | undefined => {
+  // a sentinel client's `duplicate` does not tell when its connection is lost
+  if (has(client, "getSentinelNode")) {
+    return undefined
+  }
+  if (has(client, "nodeClient") && has(client, "getRandomNode")) {
+    const cluster = client as unknown as NodeRedisCluster
+    return async () => cluster.nodeClient(cluster.getRandomNode())
+  }
+  if (has(client, "duplicate")) {
+    const single = client as unknown as NodeRedis
+    return async () => single
+  }
+  if (has(client, "execute")) {
+    const pool = client as unknown as NodeRedisPool
+    return () => pool.execute((client) => client)
+  }
+  return undefined
 }
 
 /**
@@ -164,21 +192,8 @@ export const fromClient = (client: object): Open | undefined => {
   if (has(client, "evalsha")) {
     return has(client, "duplicate") ? fromIoRedis(client as unknown as IoRedis | IoRedisCluster) : undefined
   }
-  // a sentinel client's `duplicate` does not tell when its connection is lost
-  if (has(client, "getSentinelNode")) {
-    return undefined
-  }
-  if (has(client, "nodeClient") && has(client, "getRandomNode")) {
-    const cluster = client as unknown as NodeRedisCluster
-    return byNodeRedis(async () => cluster.nodeClient(cluster.getRandomNode()))
-  }
-  if (has(client, "duplicate")) {
-    const single = client as unknown as NodeRedis
-    return byNodeRedis(async () => single)
-  }
-  if (has(client, "execute")) {
-    const pool = client as unknown as NodeRedisPool
-    return byNodeRedis(() => pool.execute((client) => client))
-  }
-  return undefined
+  const pick = fromNodeRedis(client)
+  // of a pool and a cluster, no option shows it
+  const { _keyPrefix: prefix = "" } = client as { readonly _keyPrefix?: string | Buffer }
+  return pick && prefixing(byNodeRedis(pick), String(prefix))
 }
