@@ -48,7 +48,8 @@
  *
  * **Changes.** A store tells `Session.watch` of a write by publishing on the channel of the key's name. It listens on a
  * connection of its own, which it opens, with the client's settings, while somebody watches: one for all watchers, and
- * one subscription a session. If the connection is lost, another is opened, after at most 5 seconds. Until one stands,
+ * one subscription a session. It asks for an answer there every 5 seconds, and a connection that does not give it within
+ * 10 seconds is lost. If the connection is lost, another is opened, after at most 5 seconds. Until one stands,
  * watchers are told to ask after each attempt, and all of them once when it does. The first failure is logged as a
  * warning, and the return at level info. A user who may not subscribe is treated like that too. If the user of a
  * process may not publish, its writes are not told. `createSentinel` of the package `redis` gives no such connection,

@@ -207,7 +207,7 @@ export interface Watching {
   /**
    * Emits once when the subscription stands, and then whenever the session under the token was written, renewed or
    * ended, or may have been: after a connection was lost, it emits once more. A touch is no such write. It may emit more
-   * often, and never ends by itself.
+   * often, and does not end before the store's layer is closed.
    */
   readonly changes: (token: SessionToken.Token) => Stream.Stream<void, StoreError>
   /**

@@ -2,7 +2,7 @@
  * RedisStore tells of changes: who is told of what, by whom, and what a lost connection does to it.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Queue, Scope, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Queue, Scope, Stream, TestClock } from "effect"
 import * as RedisStore from "effect-session/RedisStore"
 import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
@@ -10,12 +10,21 @@ import * as Store from "effect-session/Store"
 import { Cluster, Redis } from "ioredis"
 import { createClient, createClientPool, createCluster, createSentinel } from "redis"
 import * as Listener from "../src/internal/redisStore/listener.js"
+import * as Subscriber from "../src/internal/redisStore/subscriber.js"
 import * as Fixture from "./fixtures/redis.js"
 import { callNow, clocked, createSession, drawToken, hour, recordOf, withData } from "./support/records.js"
 
 const prefix = "test:"
 
 const isInstalled = await Fixture.isInstalled()
+
+const pubSubs = Object.fromEntries(Fixture.clients.map(({ connect, name }) => [name, connect]))
+
+const resp2 = (url: string) =>
+  Effect.acquireRelease(
+    Effect.promise(() => createClient({ url, RESP: 2 }).on("error", () => {}).connect()),
+    (client) => Effect.sync(() => client.destroy())
+  )
 
 const watching = (store: Store.Store): Store.Watching => {
   assert.isDefined(store.watching)
@@ -298,6 +307,73 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore tells of changes" : "ski
         ).pipe(Effect.withMaxOpsBeforeYield(operations))
         assert.deepStrictEqual(opened, [0], `yields after ${operations} operations`)
       }
+    }))
+
+  const silent: Subscriber.Subscriber = {
+    subscribe: () => Effect.void,
+    unsubscribe: () => Effect.void,
+    lost: Effect.never
+  }
+
+  it.scoped("a connection that is open and says nothing any more is replaced", () =>
+    Effect.gen(function*() {
+      let opened = 0
+      const listener = yield* Listener.make(() =>
+        Effect.sync(() => opened++ === 0 ? { ...silent, unsubscribe: () => Effect.never } : silent)
+      )
+      const told = yield* Queue.unbounded<void>()
+      yield* Effect.forkScoped(Stream.runForEach(listener.changes("a"), () => Queue.offer(told, undefined)))
+      yield* Queue.take(told)
+      yield* TestClock.adjust("16 seconds")
+      // that it is lost, and that the subscription stands again
+      assert.strictEqual(yield* Queue.size(told), 2)
+      assert.strictEqual(opened, 2)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* Queue.size(told), 2)
+    }).pipe(Effect.provide(recorded().layer)))
+
+  it.scoped("a server that cuts each connection that listens is asked for another ever more seldom", () =>
+    Effect.gen(function*() {
+      let opened = 0
+      let lasting = Effect.sleep("1 millis")
+      const listener = yield* Listener.make(() =>
+        Effect.sync(() => {
+          opened++
+          return { ...silent, lost: Effect.zipRight(lasting, Effect.fail(new Error("cut"))) }
+        })
+      )
+      yield* Effect.forkScoped(Stream.runDrain(listener.changes("a")))
+      yield* TestClock.adjust("10 seconds")
+      assert.isAtMost(opened, 10)
+      // one that has stood for a while is replaced soon
+      lasting = Effect.sleep("10 seconds")
+      yield* TestClock.adjust("6 seconds")
+      opened = 0
+      yield* TestClock.adjust("101 seconds")
+      assert.strictEqual(opened, 10)
+    }).pipe(Effect.provide(recorded().layer)))
+
+  for (const [name, connect] of Object.entries({ ...pubSubs, "redis by RESP2": resp2 })) {
+    it.scopedLive(`${name}: a connection that listens answers that it does not listen to what it did not`, () =>
+      Effect.gen(function*() {
+        const open = Subscriber.fromClient(yield* connect(server.url)) as Subscriber.Open
+        const heard = yield* Queue.unbounded<string>()
+        const subscriber = yield* open((channel) => void heard.unsafeOffer(channel))
+        yield* subscriber.unsubscribe([""])
+        yield* subscriber.subscribe(["test:a"])
+        yield* subscriber.unsubscribe([""])
+        yield* Effect.promise(() => server.admin.publish("test:a", ""))
+        assert.strictEqual(yield* Queue.take(heard), "test:a")
+      }))
+  }
+
+  it.scopedLive("who watches when the store's layer is closed is told that no more will be told", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const store = yield* Scope.extend(storeOf({ url: server.url, prefix }), scope)
+      const { fiber } = yield* watched(store, yield* drawToken())
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.void)
     }))
 
   it.scopedLive("a user who may not subscribe or publish reads and writes, and whoever watches asks instead", () =>

@@ -6,11 +6,12 @@
 import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Queue from "effect/Queue"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
+import { Signals } from "../runtime/signals.js"
 import type { Open } from "./subscriber.js"
 
 /** @internal */
@@ -26,6 +27,14 @@ export interface Listener {
 /** How long to wait, in milliseconds, before a connection is opened again: each time twice as long, up to the longest. */
 const firstPause = 100
 const longestPause = 5000
+
+/**
+ * How often the connection has to answer, in milliseconds. One that is cut on its way stays open, and nothing is heard on it.
+ */
+const askedEvery = 5000
+
+/** A channel that nobody subscribes to. To unsubscribe from it takes no other permission. */
+const unheard = ""
 
 /** How many channels one command names. */
 const atOnce = 1000
@@ -43,10 +52,6 @@ interface Listening {
   fiber?: Fiber.RuntimeFiber<void>
 }
 
-const signal = (queue: Queue.Enqueue<void>): void => {
-  queue.unsafeOffer(undefined)
-}
-
 const change = ({ changed, work }: Listening, channel: string): void => {
   changed.add(channel)
   work.unsafeOpen()
@@ -57,24 +62,25 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const runtime = yield* Effect.runtime()
-    const watchers = new Map<string, Set<Queue.Enqueue<void>>>()
+    const signals = new Signals<string>()
     let current: Listening | undefined
 
-    const notify = (channel: string): void => watchers.get(channel)?.forEach(signal)
+    const notify = (channel: string): void => void signals.notify(channel)
 
-    /** Subscribes to what began to be watched, and no more to what ceased to be. */
+    /** Subscribes to what began to be watched, and no more to what ceased to be. Waits for an answer in any case. */
     const reconcile = (
       { changed, standing, work }: Listening,
       subscriber: Effect.Effect.Success<ReturnType<Open>>
     ): Effect.Effect<void, Error> =>
       Effect.suspend(() => {
         work.unsafeClose()
-        const [ceased, began] = Arr.partition(changed, (channel) => watchers.has(channel))
+        const [ceased, began] = Arr.partition(changed, (channel) => signals.isWatched(channel))
         const idle = ceased.filter((channel) => standing.delete(channel))
         const missing = began.filter((channel) => !standing.has(channel))
         changed.clear()
+        const asked = idle.length + missing.length === 0 ? [unheard] : idle
         return Effect.zipRight(
-          Effect.forEach(Arr.chunksOf(idle, atOnce), subscriber.unsubscribe, { discard: true }),
+          Effect.forEach(Arr.chunksOf(asked, atOnce), subscriber.unsubscribe, { discard: true }),
           Effect.forEach(Arr.chunksOf(missing, atOnce), (channels) =>
             Effect.map(subscriber.subscribe(channels), () =>
               channels.forEach((channel) => {
@@ -91,17 +97,18 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
     const listen = (listening: Listening): Effect.Effect<never, Error> =>
       Effect.gen(function*() {
         const subscriber = yield* waiting("connect")(open(notify))
-        watchers.forEach((_, channel) => listening.changed.add(channel))
+        // one that is lost sooner is not replaced at once, again and again
+        yield* Effect.forkScoped(Effect.delay(Effect.sync(() => failures = 0), longestPause))
+        Arr.forEach(signals.keys, (channel) => listening.changed.add(channel))
         const serve = reconcile(listening, subscriber).pipe(
           Effect.zipRight(Effect.suspend(() => {
-            failures = 0
             if (!told) {
               return Effect.void
             }
             told = false
             return Effect.logInfo("RedisStore: changes of sessions are heard again")
           })),
-          Effect.zipRight(listening.work.await),
+          Effect.zipRight(Effect.timeoutOption(listening.work.await, askedEvery)),
           Effect.forever
         )
         return yield* Effect.raceFirst(serve, subscriber.lost)
@@ -112,7 +119,7 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
         Effect.catchAllCause((cause) =>
           Effect.suspend(() => {
             listening.standing.clear()
-            watchers.forEach((queues) => queues.forEach(signal))
+            signals.notifyAll()
             const pause = Math.min(firstPause * 2 ** failures++, longestPause)
             const warning = told
               ? Effect.void
@@ -134,54 +141,28 @@ export const make = (open: Open): Effect.Effect<Listener, never, Scope.Scope> =>
       current.fiber = Runtime.runFork(runtime)(keepListening(current), { scope })
     }
 
-    const watch = (channel: string, queue: Queue.Enqueue<void>): Effect.Effect<void> =>
-      Effect.sync(() => {
-        const watching = watchers.get(channel)
-        if (watching === undefined) {
-          watchers.set(channel, new Set([queue]))
-        } else {
-          watching.add(queue)
-        }
-        if (current === undefined) {
-          start()
-        } else if (current.standing.has(channel)) {
-          signal(queue)
-        } else {
-          change(current, channel)
-        }
-      })
-
-    const unwatch = (channel: string, queue: Queue.Enqueue<void>): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        const watching = watchers.get(channel)
-        if (watching?.delete(queue) !== true || watching.size > 0) {
-          return Effect.void
-        }
-        watchers.delete(channel)
-        if (current === undefined) {
-          return Effect.void
-        }
-        if (watchers.size > 0) {
-          change(current, channel)
-          return Effect.void
-        }
-        const { fiber } = current
-        current = undefined
-        return fiber === undefined ? Effect.void : Fiber.interruptFork(fiber)
-      })
-
-    return {
-      changes: (channel) =>
-        Stream.unwrapScoped(
-          Effect.map(
-            Effect.acquireRelease(
-              Effect.tap(Queue.sliding<void>(1), (queue) => watch(channel, queue)),
-              (queue) => unwatch(channel, queue)
-            ),
-            (queue) => Stream.fromQueue(queue)
-          )
-        )
+    const began = (channel: string) => (notify: () => void): void => {
+      if (current === undefined) {
+        start()
+      } else if (current.standing.has(channel)) {
+        notify()
+      } else {
+        change(current, channel)
+      }
     }
+
+    const left = (channel: string) => (): void => {
+      if (signals.size > 0 && current !== undefined) {
+        change(current, channel)
+        return
+      }
+      const fiber = current?.fiber
+      current = undefined
+      fiber?.unsafeInterruptAsFork(FiberId.none)
+    }
+
+    yield* Effect.addFinalizer(() => signals.end)
+    return { changes: (channel) => signals.stream(channel, began(channel), left(channel)) }
   })
 
 const waiting = (what: string) => <A, R>(effect: Effect.Effect<A, Error, R>): Effect.Effect<A, Error, R> =>

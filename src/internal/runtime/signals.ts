@@ -12,11 +12,20 @@ import * as Stream from "effect/Stream"
  * @internal
  */
 export class Signals<Key> {
-  private readonly watchers = new Map<Key, Set<Queue.Enqueue<void>>>()
+  private readonly watchers = new Map<Key, Set<Queue.Queue<void>>>()
 
   /** How many keys are watched. */
   get size(): number {
     return this.watchers.size
+  }
+
+  /** The keys that are watched. */
+  get keys(): Iterable<Key> {
+    return this.watchers.keys()
+  }
+
+  isWatched(key: Key): boolean {
+    return this.watchers.has(key)
   }
 
   /** Says whether anybody watches the key. */
@@ -33,34 +42,57 @@ export class Signals<Key> {
     }
   }
 
-  /** Emits once when it is watched, then at each `notify` of the key; to a slow reader once for all that it missed. */
-  stream(key: Key): Stream.Stream<void> {
+  /** Ends the streams of all who watch now. */
+  get end(): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      Effect.forEach([...this.watchers.values()].flatMap((watchers) => [...watchers]), Queue.shutdown, {
+        discard: true
+      })
+    )
+  }
+
+  /**
+   * Emits at each `notify` of the key; to a slow reader once for all that it missed. `began` is called with the watcher's
+   * own notification, which by default is its first one. `left` is called when nobody watches the key any more.
+   */
+  stream(
+    key: Key,
+    began: (notify: () => void) => void = (notify) => notify(),
+    left: () => void = () => {}
+  ): Stream.Stream<void> {
     return Stream.unwrapScoped(
       Effect.map(
         Effect.acquireRelease(
-          Effect.tap(Queue.sliding<void>(1), (queue) => Effect.sync(() => this.add(key, queue))),
-          (queue) => Effect.sync(() => this.delete(key, queue))
+          Effect.tap(Queue.sliding<void>(1), (queue) =>
+            Effect.sync(() => {
+              this.add(key, queue)
+              began(() => signal(queue))
+            })),
+          (queue) =>
+            Effect.sync(() => {
+              if (this.delete(key, queue)) {
+                left()
+              }
+            })
         ),
         (queue) => Stream.fromQueue(queue)
       )
     )
   }
 
-  private add(key: Key, queue: Queue.Enqueue<void>): void {
+  private add(key: Key, queue: Queue.Queue<void>): void {
     const watchers = this.watchers.get(key)
     if (watchers === undefined) {
       this.watchers.set(key, new Set([queue]))
     } else {
       watchers.add(queue)
     }
-    signal(queue)
   }
 
-  private delete(key: Key, queue: Queue.Enqueue<void>): void {
+  /** Says whether that was the last one who watched the key. */
+  private delete(key: Key, queue: Queue.Queue<void>): boolean {
     const watchers = this.watchers.get(key)
-    if (watchers?.delete(queue) === true && watchers.size === 0) {
-      this.watchers.delete(key)
-    }
+    return watchers?.delete(queue) === true && watchers.size === 0 && this.watchers.delete(key)
   }
 }
 
