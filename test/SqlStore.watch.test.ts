@@ -7,12 +7,14 @@ import {
   Context,
   Deferred,
   Effect,
+  Exit,
   Fiber,
   Layer,
   Logger,
   Option,
   Queue,
   Ref,
+  Scope,
   Stream,
   TestClock,
   TestServices
@@ -58,7 +60,7 @@ const watch = (store: Store.Store, token: SessionToken.Token) =>
       Stream.runForEach(watchingOf(store).changes(token), () => Queue.offer(told, undefined))
     )
     yield* Queue.take(told)
-    return { next: Queue.take(told), leave: Fiber.interrupt(fiber) }
+    return { next: Queue.take(told), leave: Fiber.interrupt(fiber), fiber }
   })
 
 /** Lets seconds pass beside a server that answers in real time, until an effect has ended. */
@@ -467,6 +469,16 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
       }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
       assert.include(lines.join("\n"), "It listens again")
     }), 30_000)
+
+  it.scopedLive("who watches when the store's layer is closed is told that no more will be told", () =>
+    Effect.gen(function*() {
+      const { client } = yield* postgres.schema
+      const scope = yield* Scope.make()
+      const { store } = yield* Scope.extend(instance(client), scope)
+      const { fiber } = yield* watch(store, yield* drawToken())
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* Fiber.await(fiber), Exit.void)
+    }))
 
   it.scopedLive("names of any length and any characters make a channel of at most 63 bytes", () =>
     Effect.gen(function*() {

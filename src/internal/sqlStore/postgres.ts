@@ -80,6 +80,7 @@ export const inDatabase = (
     const table = sql.literal(tableName)
     const channel = channelOf(at)
     const signals = new Signals<string>()
+    yield* Effect.addFinalizer(() => signals.end)
     const time = sql.literal("(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
     // a statement sees the rows of this time, also where it waits for a lock
     const begin = sql.literal("(extract(epoch FROM statement_timestamp()) * 1000)::bigint")
