@@ -22,6 +22,8 @@ import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import * as TieredStore from "effect-session/TieredStore"
 import { Redis } from "ioredis"
+import { EventEmitter } from "node:events"
+import * as net from "node:net"
 import { createClient } from "redis"
 import {
   callAt,
@@ -569,4 +571,53 @@ describe.skipIf(redisMissing)(redisTitle("TieredStore before Redis, joined by it
         yield* Effect.repeat(Effect.delay(dataOf(there, token), 1), { until: (data) => data === "Superseded" })
       }))
   }
+})
+
+describe("a TieredStore's channel in Redis", () => {
+  it.scopedLive("that is closed while it connects leaves no connection open", () =>
+    Effect.gen(function*() {
+      const closed = yield* Deferred.make<void>()
+      const server = yield* Effect.acquireRelease(
+        Effect.async<net.Server>((resume) => {
+          const server = net.createServer((socket) => {
+            socket.on("error", () => {})
+            socket.on("close", () => Deferred.unsafeDone(closed, Exit.void))
+            socket.resume()
+          })
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = server.address() as net.AddressInfo
+      const channel = yield* TieredStore.channelRedis(createClient({ url: `redis://127.0.0.1:${port}` }))
+      yield* Effect.scoped(
+        Effect.zipRight(
+          Effect.forkScoped(Stream.runDrain(channel.messages)),
+          Effect.yieldNow()
+        )
+      )
+      yield* Deferred.await(closed)
+    }))
+
+  it.scoped("of a client that says of its return no more than that it is ready is closed, too", () =>
+    Effect.gen(function*() {
+      const subscribed = yield* Deferred.make<void>()
+      const own = Object.assign(new EventEmitter(), {
+        isOpen: true,
+        destroyed: 0,
+        connect: async () => {},
+        subscribe: async () => Deferred.unsafeDone(subscribed, Exit.void),
+        destroy: () => void own.destroyed++
+      })
+      const client = { isOpen: true, publish: async () => {}, duplicate: () => own }
+      const channel = yield* TieredStore.channelRedis(client)
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* Effect.forkScoped(Stream.runDrain(channel.messages))
+        yield* Deferred.await(subscribed)
+        for (const event of ["connect", "ready", "reconnecting", "ready"]) {
+          own.emit(event)
+        }
+      }))
+      assert.strictEqual(own.destroyed, 1)
+    }))
 })

@@ -54,7 +54,11 @@ export interface NodeRedisPubSub {
 }
 
 interface NodeRedisSubscriber {
-  readonly on: (event: "error", listener: (error: unknown) => void) => unknown
+  readonly on: (
+    event: "connect" | "ready" | "error" | "reconnecting",
+    listener: (error?: unknown) => void
+  ) => unknown
+  readonly isOpen: boolean
   readonly connect: () => Promise<unknown>
   readonly subscribe: (channel: string, listener: (message: string) => void) => Promise<unknown>
   readonly destroy: () => void

@@ -3,7 +3,7 @@
  */
 
 interface Closeable {
-  readonly on: (event: "connect" | "error" | "reconnecting", listener: () => void) => unknown
+  readonly on: (event: "connect" | "ready" | "error" | "reconnecting", listener: () => void) => unknown
   readonly isOpen: boolean
   readonly destroy: () => void
 }
@@ -30,6 +30,8 @@ export const closer = (client: Closeable): () => void => {
     attempting = true
   })
   client.on("connect", attempted)
+  // `createSentinel` says no more than this when it has connected again
+  client.on("ready", attempted)
   client.on("error", attempted)
   return () => {
     closed = true

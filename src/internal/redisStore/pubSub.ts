@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { IoRedisPubSub, NodeRedisPubSub } from "./clients.js"
+import { closer } from "./closing.js"
 
 const isNodeRedis = (client: NodeRedisPubSub | IoRedisPubSub): client is NodeRedisPubSub => "isOpen" in client
 
@@ -17,10 +18,13 @@ export const channel = (client: NodeRedisPubSub | IoRedisPubSub, name: string) =
   messages: Stream.asyncPush<string, unknown>((emit) =>
     isNodeRedis(client)
       ? Effect.acquireRelease(
-        Effect.sync(() => client.duplicate()),
-        // it throws if it was never connected
-        (own) => Effect.ignore(Effect.try(() => own.destroy()))
+        Effect.sync(() => {
+          const own = client.duplicate()
+          return { own, close: closer(own) }
+        }),
+        ({ close }) => Effect.sync(close)
       ).pipe(
+        Effect.map(({ own }) => own),
         // The client reconnects and subscribes again by itself. What was missed meanwhile expires by its time to live.
         Effect.tap((own) => own.on("error", () => undefined)),
         Effect.tap((own) => fromPromise(() => own.connect())),
