@@ -8,6 +8,8 @@ import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
 import { Cluster, Redis } from "ioredis"
+import { once } from "node:events"
+import * as net from "node:net"
 import { createClient, createClientPool, createCluster, createSentinel } from "redis"
 import * as Listener from "../src/internal/redisStore/listener.js"
 import * as Subscriber from "../src/internal/redisStore/subscriber.js"
@@ -24,6 +26,37 @@ const resp2 = (url: string) =>
   Effect.acquireRelease(
     Effect.promise(() => createClient({ url, RESP: 2 }).on("error", () => {}).connect()),
     (client) => Effect.sync(() => client.destroy())
+  )
+
+/** A server that can say to whoever listens there that it moves to where it is, as one of Redis Enterprise does. */
+const moving = (port: number) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const listening = new Set<net.Socket>()
+      const sockets = new Set<net.Socket>()
+      const proxy = net.createServer((inward) => {
+        const outward = net.connect(port, "127.0.0.1")
+        for (const [from, to] of [[inward, outward], [outward, inward]] as const) {
+          sockets.add(from)
+          from.on("error", () => {}).on("close", () => to.destroy()).pipe(to)
+        }
+        inward.on("data", (chunk) => /subscribe/i.test(String(chunk)) && listening.add(inward))
+      }).listen(0, "127.0.0.1")
+      await once(proxy, "listening")
+      const host = `127.0.0.1:${(proxy.address() as net.AddressInfo).port}`
+      return {
+        url: `redis://${host}`,
+        move: () =>
+          listening.forEach((socket) =>
+            socket.write(`>4\r\n$6\r\nMOVING\r\n:1\r\n:1\r\n$${host.length}\r\n${host}\r\n`)
+          ),
+        close: () => {
+          sockets.forEach((socket) => socket.destroy())
+          proxy.close()
+        }
+      }
+    }),
+    ({ close }) => Effect.sync(close)
   )
 
 const watching = (store: Store.Store): Store.Watching => {
@@ -366,6 +399,20 @@ describe.skipIf(!isInstalled)(isInstalled ? "RedisStore tells of changes" : "ski
         assert.strictEqual(yield* Queue.take(heard), "test:a")
       }))
   }
+
+  it.scopedLive("a server that is about to move is heard on, though the client could follow it by itself", () =>
+    Effect.gen(function*() {
+      const proxy = yield* moving(server.port)
+      const store = yield* storeOf({ url: proxy.url, prefix })
+      const token = yield* createSession(store, { n: 0 })
+      const { told } = yield* watched(store, token)
+      proxy.move()
+      // answered after the client has heard of the move, and after it has moved, if it does
+      yield* watched(store, yield* drawToken())
+      yield* watched(store, yield* drawToken())
+      yield* update(store, token, 1)
+      yield* Queue.take(told)
+    }))
 
   it.scopedLive("who watches when the store's layer is closed is told that no more will be told", () =>
     Effect.gen(function*() {

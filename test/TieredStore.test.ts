@@ -609,7 +609,15 @@ describe("a TieredStore's channel in Redis", () => {
         subscribe: async () => Deferred.unsafeDone(subscribed, Exit.void),
         destroy: () => void own.destroyed++
       })
-      const client = { isOpen: true, publish: async () => {}, duplicate: () => own }
+      let overrides: object | undefined
+      const client = {
+        isOpen: true,
+        publish: async () => {},
+        duplicate: (given?: object) => {
+          overrides = given
+          return own
+        }
+      }
       const channel = yield* TieredStore.channelRedis(client)
       yield* Effect.scoped(Effect.gen(function*() {
         yield* Effect.forkScoped(Stream.runDrain(channel.messages))
@@ -619,5 +627,7 @@ describe("a TieredStore's channel in Redis", () => {
         }
       }))
       assert.strictEqual(own.destroyed, 1)
+      // it would follow a server that moves, without its subscriptions (see RedisStore.watch.test.ts)
+      assert.deepStrictEqual(overrides, { maintNotifications: "disabled" })
     }))
 })

@@ -3,6 +3,14 @@
  * be installed. The module knows nothing of sessions.
  */
 
+/**
+ * With what a client of `redis` listens. If a server of Redis Enterprise says that it moves, the client would follow it by
+ * itself, without its subscriptions, and tell nobody. Without this it loses the connection, and hears so.
+ *
+ * @internal
+ */
+export const unmoved = { maintNotifications: "disabled" } as const
+
 /** The keys and arguments of a script, as a client of the package `redis` takes them. */
 interface ScriptOptions {
   keys: Array<string>
@@ -49,7 +57,7 @@ export interface IoRedis {
  */
 export interface NodeRedisPubSub {
   readonly publish: (channel: string, message: string) => Promise<unknown>
-  readonly duplicate: () => NodeRedisSubscriber
+  readonly duplicate: (overrides?: object) => NodeRedisSubscriber
   readonly isOpen: boolean
 }
 

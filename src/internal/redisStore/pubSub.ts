@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { IoRedisPubSub, NodeRedisPubSub } from "./clients.js"
+import { unmoved } from "./clients.js"
 import { closer } from "./closing.js"
 
 const isNodeRedis = (client: NodeRedisPubSub | IoRedisPubSub): client is NodeRedisPubSub => "isOpen" in client
@@ -19,7 +20,7 @@ export const channel = (client: NodeRedisPubSub | IoRedisPubSub, name: string) =
     isNodeRedis(client)
       ? Effect.acquireRelease(
         Effect.sync(() => {
-          const own = client.duplicate()
+          const own = client.duplicate(unmoved)
           return { own, close: closer(own) }
         }),
         ({ close }) => Effect.sync(close)

@@ -7,6 +7,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { unmoved } from "./clients.js"
 import { closer } from "./closing.js"
 import { printable } from "./commands.js"
 
@@ -23,7 +24,7 @@ export type Open = (hear: (channel: string) => void) => Effect.Effect<Subscriber
 
 /** A client of the package `redis` that is connected to one server. */
 interface NodeRedis {
-  readonly duplicate: () => NodeRedisConnection
+  readonly duplicate: (overrides: typeof unmoved) => NodeRedisConnection
 }
 
 interface NodeRedisConnection {
@@ -98,7 +99,7 @@ const byNodeRedis = (pick: () => Promise<NodeRedis>): Open => (hear) =>
     const from = yield* Effect.tryPromise({ try: pick, catch: printable })
     const { client } = yield* Effect.acquireRelease(
       Effect.sync(() => {
-        const client = from.duplicate()
+        const client = from.duplicate(unmoved)
         return { client, close: closer(client) }
       }),
       ({ close }) => Effect.sync(close)
