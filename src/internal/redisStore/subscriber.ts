@@ -24,7 +24,7 @@ export type Open = (hear: (channel: string) => void) => Effect.Effect<Subscriber
 
 /** A client of the package `redis` that is connected to one server. */
 interface NodeRedis {
-  readonly duplicate: (overrides: typeof unmoved) => NodeRedisConnection
+  readonly duplicate: (overrides: object) => NodeRedisConnection
 }
 
 interface NodeRedisConnection {
