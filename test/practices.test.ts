@@ -4,9 +4,10 @@
 import type { HttpApp } from "@effect/platform"
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Layer, Option, Schema, Stream, TestClock } from "effect"
+import { Clock, Effect, Fiber, Layer, Option, Schema, Stream, TestClock } from "effect"
 import { CookieState, HttpMiddleware, MemoryStore, Session, SessionField, Sessions } from "effect-session"
 import * as testing from "effect-session/testing"
+import * as fixture from "./fixtures/http.js"
 import { logged } from "./fixtures/http.js"
 
 const layers = Layer.orDie(Layer.merge(CookieState.layer(), MemoryStore.layer()))
@@ -16,20 +17,27 @@ const text = (client: testing.Client, path: string) => Effect.flatMap(client.get
 const who = Effect.map(Session.subject, (subject) => HttpServerResponse.text(Option.getOrElse(subject, () => "nobody")))
 
 describe("renewal on a schedule", () => {
-  const RenewedAt = SessionField.make("renewedAt", Schema.Number)
+  const RenewedAt = SessionField.make("renewedAt", Schema.Number, { default: () => 0 })
 
   /** Gives a session that is a quarter of an hour old, or was not renewed for as long, a new token. */
-  const renewing = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R | Session.Session> =>
+  const renewing = <E, R>(app: HttpApp.Default<E, R>) =>
     Effect.gen(function*() {
       const now = yield* Clock.currentTimeMillis
       const { createdAt } = yield* Session.info
-      const since = Option.orElse(yield* SessionField.option(RenewedAt), () => createdAt)
-      if (Option.isSome(since) && now - since.value >= 900_000) {
-        yield* SessionField.set(RenewedAt, now)
-        yield* Session.renew
+      const isDue = (renewedAt: number) =>
+        Option.exists(createdAt, (createdAt) => now - Math.max(createdAt, renewedAt) >= 900_000)
+      if (isDue(yield* SessionField.get(RenewedAt))) {
+        // of the requests that find it due at the same moment, one is told true
+        const isOurs = yield* SessionField.transaction(RenewedAt, (at) => isDue(at) ? [true, now] : [false, at])
+        if (isOurs) {
+          yield* Session.renew
+          yield* Session.commit
+        }
       }
-      return yield* app
-    })
+    }).pipe(
+      Effect.catchTag("SessionGone", () => Effect.void), // another request has just renewed it
+      Effect.zipRight(app)
+    )
 
   it.scoped("S14: the token changes after its time, the old one ends at once, and the session goes on", () =>
     Effect.gen(function*() {
@@ -49,6 +57,70 @@ describe("renewal on a schedule", () => {
       assert.strictEqual(yield* text(client, "/"), "ann")
       assert.deepStrictEqual(yield* client.cookie("__Host-session"), second)
     }).pipe(Effect.provide(layers)))
+
+  it.scoped("S29: a request whose token changes on schedule ends all other sessions, and knows its own", () =>
+    Effect.gen(function*() {
+      const endOthers = Effect.gen(function*() {
+        const found = yield* Session.subject
+        const except = yield* Session.id
+        const ids = yield* Stream.runCollect(Stream.map(Sessions.list(Option.getOrThrow(found)), ({ id }) => id))
+        assert.include(Array.from(ids), except)
+        return HttpServerResponse.text(String(yield* Sessions.revokeAll("ann", { except })))
+      })
+      const paths = fixture.routes({ "/end-others": endOthers, "/": who })
+      const here = yield* testing.client(HttpMiddleware.session(renewing(paths)))
+      const there = yield* here.other()
+      yield* here.login("ann")
+      yield* there.login("ann")
+      yield* TestClock.adjust("15 minutes")
+      assert.strictEqual(yield* text(here, "/end-others"), "1")
+      assert.deepStrictEqual([yield* text(here, "/"), yield* text(there, "/")], ["ann", "nobody"])
+    }).pipe(Effect.provide(layers)))
+
+  it.scoped("S25: a logout in a request whose token is due leaves no session", () =>
+    Effect.gen(function*() {
+      const paths = fixture.routes({ "/logout": fixture.answering(Session.destroy), "/": who })
+      const client = yield* testing.client(HttpMiddleware.session(renewing(paths)))
+      yield* client.login("ann")
+      yield* TestClock.adjust("15 minutes")
+      yield* client.get("/logout")
+      assert.deepStrictEqual(yield* client.cookie("__Host-session"), Option.none())
+      assert.strictEqual(yield* text(client, "/"), "nobody")
+    }).pipe(Effect.provide(layers)))
+
+  const controlled = Layer.orDie(Layer.merge(CookieState.layer(), testing.controlled(MemoryStore.layer())))
+
+  it.scoped("S15: of two requests that find it due at once, one renews, and the user stays logged in", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const client = yield* testing.client(HttpMiddleware.session(renewing(who)))
+      yield* client.login("ann")
+      yield* TestClock.adjust("15 minutes")
+      const loads = [yield* controls.hold("load"), yield* controls.hold("load")]
+      const requests = [yield* client.fork("GET", "/"), yield* client.fork("GET", "/")]
+      yield* Effect.forEach(loads, ({ arrived }) => arrived)
+      yield* Effect.forEach(loads, ({ release }) => release)
+      yield* Effect.forEach(requests, Fiber.join)
+      assert.strictEqual(yield* text(client, "/"), "ann")
+      assert.strictEqual(yield* Sessions.count("ann"), 1)
+    }).pipe(Effect.provide(controlled)))
+
+  it.scoped("S15: a request that finds it due after another has renewed is a visitor's, and sets no cookie", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const client = yield* testing.client(HttpMiddleware.session(renewing(who)))
+      yield* client.login("ann")
+      yield* TestClock.adjust("15 minutes")
+      const load = yield* controls.hold("load", { at: "after" })
+      const late = yield* client.fork("GET", "/")
+      yield* load.arrived
+      assert.strictEqual(yield* text(client, "/"), "ann")
+      yield* load.release
+      const answer = yield* Fiber.join(late)
+      fixture.assertNoCookie(answer)
+      assert.strictEqual(yield* answer.text, "nobody")
+      assert.strictEqual(yield* text(client, "/"), "ann")
+    }).pipe(Effect.provide(controlled)))
 })
 
 describe("single sign-on", () => {
