@@ -9,11 +9,13 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { yieldToEventLoop } from "./internal/runtime/eventLoop.js"
 import { emitting } from "./internal/sessionEvents/emit.js"
 import * as SessionRecord from "./SessionRecord.js"
 import type { SessionId } from "./SessionToken.js"
@@ -113,6 +115,9 @@ export interface Lookup {
 /** How many sessions are ended at a time, so that many of them do not wait for one trip to the store after the other. */
 const endTogether = 8
 
+/** How many sessions are ended before other work gets its turn. A store in memory would hold the event loop. */
+const endBatch = 500
+
 /** The form of the ids of stores that keep sessions under a token's hash. */
 const idForm = /^[A-Za-z0-9_-]{43}$/
 
@@ -156,6 +161,18 @@ export const make = (lookup: Lookup): Service => {
       )
       : Effect.succeed(false)
 
+  /** Ends sessions of a subject, and says how many ended. */
+  const endEach = (subject: string, ids: Chunk.Chunk<SessionId>): Effect.Effect<number, StoreError> =>
+    Effect.reduce(
+      Chunk.chunksOf(ids, endBatch),
+      0,
+      (total, batch) =>
+        Effect.forEach(batch, (id) => revoke(id, subject), { concurrency: endTogether }).pipe(
+          Effect.map((ends) => total + ends.filter((ended) => ended).length),
+          Effect.zipLeft(batch.length < endBatch ? Effect.void : yieldToEventLoop)
+        )
+    )
+
   /**
    * Ends the listed sessions that `among` leaves, and lists again until none is left to end: a session that was used
    * while a list of many pages was read may have been missing there.
@@ -168,12 +185,9 @@ export const make = (lookup: Lookup): Service => {
       while: ({ last }) => last !== 0,
       body: ({ total }) =>
         // the ids are read before the first session ends, because pages must not move under the reader
-        Stream.runCollect(among(all(subject))).pipe(
-          Effect.flatMap(Effect.forEach(({ id }) => revoke(id, subject), { concurrency: endTogether })),
-          Effect.map((ends) => {
-            const last = ends.filter((ended) => ended).length
-            return { total: total + last, last }
-          })
+        Stream.runCollect(Stream.map(among(all(subject)), ({ id }) => id)).pipe(
+          Effect.flatMap((ids) => endEach(subject, ids)),
+          Effect.map((last) => ({ total: total + last, last }))
         )
     }).pipe(Effect.map(({ total }) => total))
 

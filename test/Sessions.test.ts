@@ -459,6 +459,20 @@ describe("Sessions in memory", () => {
       // of those that were used at the same time, the latest stays
       assert.deepStrictEqual(yield* idsOf("ann"), [yield* SessionToken.toId(last)])
     }).pipe(Effect.provide(MemoryStore.layer())), 60_000)
+
+  it.effect("S68: requests get their turn while thousands of sessions end", () =>
+    Effect.gen(function*() {
+      yield* Effect.forEach(Array.from({ length: 2000 }), () => login("ann"))
+      let turns = 0
+      const count = () => {
+        turns++
+        next = setImmediate(count)
+      }
+      let next = setImmediate(count)
+      yield* Effect.addFinalizer(() => Effect.sync(() => clearImmediate(next)))
+      assert.strictEqual(yield* Sessions.revokeAll("ann"), 2000)
+      assert.isAtLeast(turns, 3)
+    }).pipe(Effect.scoped, Effect.provide(MemoryStore.layer())))
 })
 
 describe("Sessions beside requests", () => {

@@ -5,6 +5,8 @@
  * alive and unlisted. A reader of the list asks for each session, leaves out the dead ones, and follows those that were
  * renewed since it read the list. The module knows nothing of where either is kept.
  */
+import * as Arr from "effect/Array"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -79,6 +81,9 @@ export const unlisting = (list: SubjectList) => (key: Key, { body }: LiveEntry):
 /** How many listed sessions are read at a time. */
 const readTogether = 64
 
+/** How many listed sessions are held in memory at a time, with what is in them. */
+const heldTogether = 1000
+
 /** @internal */
 export const make = (backend: Unlisted, list: SubjectList): Listed => {
   const listing = <A>(key: Key, entry: LiveEntry, now: number, write: () => Effect.Effect<A, unknown>) =>
@@ -117,20 +122,20 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
     })
 
   /**
-   * The live entries of listed keys. A session that was renewed after the list was read is not on it under its new id, so
-   * the tombstones of renewals are followed.
+   * The live entries of listed keys, the latest touched first. A session that was renewed after the list was read is not
+   * on it under its new id, so the tombstones of renewals are followed.
    */
   const liveOf = (
     subject: string,
     keys: Iterable<Key>,
     now: number,
-    found: Map<SessionId, Entry> = new Map()
-  ): Effect.Effect<ReadonlyArray<readonly [SessionId, LiveEntry]>, unknown> => {
+    found: Map<SessionId, readonly [Key, Entry]> = new Map()
+  ): Effect.Effect<ReadonlyArray<readonly [Key, LiveEntry]>, unknown> => {
     const successors: Array<Key> = []
     const read = (key: Key) =>
       andThen(entryOf(subject, key, now), (entry) => {
         if (entry !== undefined) {
-          found.set(key.id, entry)
+          found.set(key.id, [key, entry])
           if (entry._tag === "Tombstone" && entry.successor !== undefined) {
             successors.push({ id: entry.successor, shard: key.shard })
           }
@@ -141,8 +146,39 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
       const unread = successors.filter(({ id }) => !found.has(id))
       return unread.length > 0
         ? liveOf(subject, unread, now, found)
-        : Effect.succeed([...found].flatMap(([id, entry]) => isLive(entry, now) ? [[id, entry] as const] : []))
+        : Effect.succeed(
+          [...found.values()]
+            .flatMap(([key, entry]) => isLive(entry, now) ? [[key, entry] as const] : [])
+            .sort(([, a], [, b]) => b.touchedAt - a.touchedAt)
+        )
     })
+  }
+
+  /** When each live session of listed keys was touched. No more of them than a page are held at a time. */
+  const timesOf = (subject: string, pages: Iterable<ReadonlyArray<Key>>, now: number) =>
+    Effect.reduce(
+      pages,
+      new Map<SessionId, readonly [Key, touchedAt: number]>(),
+      (times, page) =>
+        Effect.map(liveOf(subject, page, now), (found) => {
+          found.forEach(([key, { touchedAt }]) => times.set(key.id, [key, touchedAt]))
+          return times
+        })
+    )
+
+  /** The same as `liveOf`, of more keys than are held at a time: they are put in order first, and then read once more. */
+  const inPages = (subject: string, keys: ReadonlyArray<Key>, now: number) => {
+    const seen = new Set<SessionId>()
+    return Stream.unwrap(
+      Effect.map(timesOf(subject, Arr.chunksOf(keys, heldTogether), now), (times) => {
+        const inOrder = [...times.values()].sort(([, a], [, b]) => b - a)
+        return Stream.fromIterable(Arr.chunksOf(inOrder, heldTogether)).pipe(
+          Stream.mapEffect((page) => liveOf(subject, page.map(([key]) => key), now)),
+          // of a session that is renewed meanwhile, both keys may be listed
+          Stream.mapConcat((found) => found.filter(([{ id }]) => !seen.has(id) && seen.add(id)))
+        )
+      })
+    )
   }
 
   return {
@@ -166,12 +202,15 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
     subjects: {
       list: (subject, now) =>
         Stream.unwrap(
-          Stream.runCollect(list.keys(subject)).pipe(
-            // `Stream.mapEffect` takes several times as long
-            Effect.flatMap((keys) => liveOf(subject, keys, now)),
-            Effect.map((found) => Stream.fromIterable([...found].sort(([, a], [, b]) => b.touchedAt - a.touchedAt)))
+          Effect.map(
+            Stream.runCollect(list.keys(subject)),
+            (keys) =>
+              keys.length > heldTogether
+                ? inPages(subject, Chunk.toReadonlyArray(keys), now)
+                // `Stream.mapEffect` takes several times as long
+                : Stream.unwrap(Effect.map(liveOf(subject, keys, now), Stream.fromIterable))
           )
-        ),
+        ).pipe(Stream.map(([{ id }, entry]) => [id, entry] as const)),
       end: (id, tombstone, now) =>
         andThen(list.locate(id), (key): Effect.Effect<Ended, unknown> =>
           Option.isNone(key)

@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { yieldToEventLoop } from "../runtime/eventLoop.js"
 import { emitting } from "../sessionEvents/emit.js"
 
 /** How long the sweep waits between two runs if the backend does not know when something is due. @internal */
@@ -21,21 +22,6 @@ export interface Options {
   /** Waits until something is due. Default: waits for the interval. */
   readonly untilDue?: Effect.Effect<void> | undefined
 }
-
-const runtime = globalThis as unknown as { readonly setImmediate?: (run: () => void) => unknown }
-
-/**
- * Lets the event loop handle waiting requests (S68). Yielding to other fibers alone would block the loop. So would a
- * timer on Node, which runs all due timers before it looks for requests again.
- */
-const yieldToEventLoop: Effect.Effect<void> = Effect.async((resume) => {
-  const run = () => resume(Effect.void)
-  if (runtime.setImmediate === undefined) {
-    setTimeout(run, 0)
-  } else {
-    runtime.setImmediate(run)
-  }
-})
 
 /**
  * Runs sweeps until the scope closes. A sweep runs batch after batch, with other work between them, until a batch
