@@ -290,9 +290,10 @@ export const revokeAll = (
   Effect.flatMap(Sessions, (sessions) => sessions.revokeAll(subject, options))
 
 /**
- * Ends all sessions of a subject but the `n` with the newest use, and says how many ended. It limits parallel sessions if
- * it is called at login, after `Session.commit`, so that the new session counts. Dies with a `RangeError` if `n` is not
- * a whole number of 0 or more.
+ * Ends all sessions of a subject but the `n` with the newest `touchedAt`, and says how many ended. It limits parallel
+ * sessions if it is called at login, after `Session.commit`, so that the new session counts. Reads do not move the
+ * `touchedAt` of a session with `remember`, so such a one may end although it is read every day: see `Summary`. Dies with
+ * a `RangeError` if `n` is not a whole number of 0 or more.
  *
  * @since 0.1.0
  * @category accessors

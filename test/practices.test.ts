@@ -123,6 +123,43 @@ describe("renewal on a schedule", () => {
     }).pipe(Effect.provide(controlled)))
 })
 
+describe("the last use of a remembered session", () => {
+  const LastUse = SessionField.make("lastUse", Schema.Number)
+
+  const noting = <E, R>(app: HttpApp.Default<E, R>) =>
+    Effect.gen(function*() {
+      const now = yield* Clock.currentTimeMillis
+      const { persistent, touchedAt } = yield* Session.info
+      if (persistent && Option.exists(touchedAt, (touchedAt) => now - touchedAt >= 3_600_000)) {
+        yield* SessionField.set(LastUse, now)
+      }
+      return yield* app
+    })
+
+  it.scoped("S31 S32 S64: it is seen in the list, it is what a cap goes by, and it is written once an hour", () =>
+    Effect.gen(function*() {
+      const controls = yield* testing.Controls
+      const daily = yield* testing.client(HttpMiddleware.session(noting(who)))
+      const unused = yield* daily.other()
+      yield* daily.run(Session.login("ann", { remember: "30 days" }))
+      yield* TestClock.adjust("1 day")
+      yield* unused.run(Session.login("ann", { remember: "30 days" }))
+      yield* TestClock.adjust("9 days")
+      yield* controls.reset
+      const answer = yield* daily.get("/")
+      fixture.assertNoCookie(answer)
+      yield* TestClock.adjust("59 minutes")
+      yield* daily.get("/")
+      assert.deepStrictEqual(yield* controls.methods, ["load", "update", "load"])
+      const [newest] = yield* Stream.runCollect(Sessions.list("ann"))
+      assert.strictEqual(newest?.touchedAt, (yield* Clock.currentTimeMillis) - 59 * 60_000)
+      assert.strictEqual(yield* Sessions.keepNewest("ann", 1), 1)
+      assert.deepStrictEqual([yield* text(daily, "/"), yield* text(unused, "/")], ["ann", "nobody"])
+    }).pipe(
+      Effect.provide(Layer.orDie(Layer.merge(CookieState.layer(), testing.controlled(MemoryStore.layer()))))
+    ))
+})
+
 describe("single sign-on", () => {
   const UserId = SessionField.make("userId", Schema.NonEmptyString)
   const issuer = "https://id.example"
