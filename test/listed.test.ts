@@ -2,7 +2,7 @@
  * Sessions of a subject whose list is kept apart, where they are more than are held in memory at a time.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Option, Stream } from "effect"
+import { Deferred, Effect, Exit, FiberId, Option, Stream } from "effect"
 import type { SessionToken, StoreBackend } from "effect-session"
 import * as Listed from "../src/internal/store/listed.js"
 
@@ -20,17 +20,30 @@ const entryOf = (touchedAt: number): StoreBackend.LiveEntry => ({
 })
 
 /** Sessions 0 to 2499, touched in another order, and what is done to them after a number of reads. */
-const many = (after: { readonly [reads: number]: (entries: Map<string, StoreBackend.Entry>) => void } = {}) => {
-  const entries = new Map<string, StoreBackend.Entry>(
-    Array.from({ length: size }, (_, n) => [keyOf(n).id, entryOf((n * 7919) % size)])
+const many = (
+  after: { readonly [reads: number]: (entries: Map<string, StoreBackend.Entry>) => void } = {}
+) =>
+  listOf(
+    new Map(Array.from({ length: size }, (_, n) => [keyOf(n).id, entryOf((n * 7919) % size)])),
+    (reads, entries) => {
+      after[reads]?.(entries)
+      return Effect.void
+    }
   )
+
+/** A list of these sessions; `before` is run before each read. */
+const listOf = (
+  entries: Map<string, StoreBackend.Entry>,
+  before: (reads: number, entries: Map<string, StoreBackend.Entry>) => Effect.Effect<void>
+) => {
   let reads = 0
   const unused = () => Effect.die("not used here")
   const { subjects } = Listed.make({
-    get: ({ id }) => {
-      after[reads++]?.(entries)
-      return Exit.succeed(Option.fromNullable(entries.get(id)))
-    },
+    get: ({ id }) =>
+      Effect.map(
+        Effect.suspend(() => before(reads++, entries)),
+        () => Option.fromNullable(entries.get(id))
+      ),
     insert: unused,
     replace: unused,
     rename: unused,
@@ -110,3 +123,17 @@ describe("a list of more sessions than are held at a time", () => {
       assert.notInclude(found, 8)
     }))
 })
+
+it.effect("S32: of sessions that were used at the same time the order is one, whichever is read first", () =>
+  Effect.gen(function*() {
+    const orders = yield* Effect.forEach([0, 1, 2], (first) => {
+      const entries = new Map<string, StoreBackend.Entry>([0, 1, 2].map((n) => [keyOf(n).id, entryOf(5)]))
+      const read = Deferred.unsafeMake<void>(FiberId.none)
+      const { list } = listOf(
+        entries,
+        (n) => n === first ? Deferred.succeed(read, undefined) : Deferred.await(read)
+      )
+      return Effect.map(Stream.runCollect(list), (found) => Array.from(found, ({ n }) => n))
+    })
+    assert.deepStrictEqual(orders, [orders[0], orders[0], orders[0]])
+  }))

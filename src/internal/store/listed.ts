@@ -84,6 +84,13 @@ const readTogether = 64
 /** How many listed sessions are held in memory at a time, with what is in them. */
 const heldTogether = 1000
 
+/**
+ * The order of a list. Of sessions that were used at the same time all readers see the same one first, so that two that
+ * each keep the newest never end both.
+ */
+const newestFirst = (a: Key, aTouchedAt: number, b: Key, bTouchedAt: number): number =>
+  bTouchedAt - aTouchedAt || (a.id < b.id ? 1 : -1)
+
 /** @internal */
 export const make = (backend: Unlisted, list: SubjectList): Listed => {
   const listing = <A>(key: Key, entry: LiveEntry, now: number, write: () => Effect.Effect<A, unknown>) =>
@@ -149,7 +156,7 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
         : Effect.succeed(
           [...found.values()]
             .flatMap(([key, entry]) => isLive(entry, now) ? [[key, entry] as const] : [])
-            .sort(([, a], [, b]) => b.touchedAt - a.touchedAt)
+            .sort(([a, { touchedAt }], [b, other]) => newestFirst(a, touchedAt, b, other.touchedAt))
         )
     })
   }
@@ -171,7 +178,7 @@ export const make = (backend: Unlisted, list: SubjectList): Listed => {
     const seen = new Set<SessionId>()
     return Stream.unwrap(
       Effect.map(timesOf(subject, Arr.chunksOf(keys, heldTogether), now), (times) => {
-        const inOrder = [...times.values()].sort(([, a], [, b]) => b - a)
+        const inOrder = [...times.values()].sort(([a, touchedAt], [b, other]) => newestFirst(a, touchedAt, b, other))
         return Stream.fromIterable(Arr.chunksOf(inOrder, heldTogether)).pipe(
           Stream.mapEffect((page) => liveOf(subject, page.map(([key]) => key), now)),
           // of a session that is renewed meanwhile, both keys may be listed
