@@ -39,7 +39,7 @@
  * be listed and dead, but not alive and unlisted; a reader leaves out what is dead. The old id of a renewed session is
  * taken off with the next session that the process lists; if the renewal gave the session to another subject, the next
  * reader of the first subject's list does it, or its bound. `Sessions.revoke` finds only sessions that have a subject. A
- * list reads all sessions of its subject, one `GET` each.
+ * list reads all sessions of its subject, by one `GET` each, or by two where they are more than 1000.
  *
  * A single server that loses writes loses the session's before that of its list. In a cluster the two lie on different
  * nodes: if a failover or a crash loses what was listed last, and not the session, that is alive and unlisted until it

@@ -7,6 +7,10 @@
  * needing it there does not compile. The time is that of the caller's `Clock`: a session that has expired is not answered.
  * The module knows nothing of HTTP.
  *
+ * A subject may have any number of sessions, so the policy's `storeTimeout` does not limit these calls: they take as long
+ * as the store does. Where somebody waits for the answer, limit it by `Effect.timeoutFail`. What was ended by then stays
+ * ended.
+ *
  * @since 0.1.0
  */
 import * as Chunk from "effect/Chunk"
