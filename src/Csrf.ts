@@ -235,8 +235,8 @@ export const token: Effect.Effect<string, never, Session.Session> = own.token
  * field `csrf` of a body of `application/x-www-form-urlencoded`. Fails with a `CsrfError` otherwise, answered with 403.
  * Tokens are compared in constant time. It looks at every request that it is run for, whatever the method.
  *
- * The platform reads a body once: a handler can still read the form as text or parameters, but not as a stream. Multipart
- * bodies are not read: send the header with them.
+ * A handler can read the form afterwards, in whatever way. Before, it can as text or parameters, but not as bytes or as a
+ * stream, because the platform reads a body once. Multipart bodies are not read: send the header with them.
  *
  * @since 0.1.0
  * @category combinators

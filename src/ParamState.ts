@@ -38,8 +38,8 @@ export interface Options {
   readonly key?: string | undefined
   /**
    * Whether the parameter is also looked for in a body of `application/x-www-form-urlencoded`, before the query.
-   * Default false, because the platform reads a body once: a handler that reads the body as a stream or as bytes finds
-   * it empty after the session was touched. Handlers that read it as text, JSON or parameters are not affected.
+   * Default false, because the platform reads a body once: a handler that reads a form as a stream or as bytes has to
+   * touch the session before. Handlers that read it as text, JSON or parameters are not affected.
    */
   readonly body?: boolean | undefined
 }

@@ -18,6 +18,7 @@ import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
 import type * as State from "../../State.js"
 import * as Store from "../../Store.js"
+import { hasForm, shareBody } from "../http/body.js"
 import { beforeResponse, onUpgrade, provide, sourceOf, total } from "../http/fiber.js"
 import { noStore, vary } from "../http/headers.js"
 import { replaceBody, unfold } from "../http/response.js"
@@ -66,6 +67,10 @@ export const withSession = <A, E, R, S, M>(
     beforeResponse(fiber, responding(request, sessions, session))
     if (request.headers["upgrade"] !== undefined) {
       onUpgrade(request, () => session.leaveUpgraded())
+    }
+    // Here, because a handler may have another request by then, and may read the form before its session is looked at.
+    if (hasForm(request)) {
+      shareBody(request)
     }
     return announced.get(policy)?.has(state) === true ? effect : Effect.zipRight(announce(policy, state), effect)
   }) as Effect.Effect<A, E, Exclude<R, S> | M | HttpServerRequest.HttpServerRequest>
