@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
@@ -143,8 +144,8 @@ export interface RequestOptions {
  * the `Clock`. It follows no redirects. Interrupting a request acts like a client that disconnects.
  *
  * Its session can be filled and read without a page of the app: `login`, `run` and `session` send a request with the jar's
- * cookies to a page of their own, over the `State` and the `Store` of the test. They need a state that answers by
- * cookies, such as `CookieState`; with another one, each starts from an empty session.
+ * cookies, of whatever path, to a page of their own, over the `State` and the `Store` of the test. They need a state that
+ * answers by cookies, such as `CookieState`; with another one, each starts from an empty session.
  *
  * @since 0.1.0
  * @category models
@@ -170,7 +171,8 @@ export interface Client {
   /** Forgets all cookies. */
   readonly clear: Effect.Effect<void>
   /**
-   * Logs a subject in, as `Session.login` does, and keeps the cookie. Fails if the session can't be saved.
+   * Logs a subject in, as `Session.login` does, and keeps the cookie. Fails if the session can't be saved, and dies if
+   * there is no cookie that this browser keeps.
    */
   readonly login: (
     subject: string,
@@ -441,6 +443,12 @@ export const client = <E, R>(
     )
   }) as Effect.Effect<Client, never, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>>
 
+/** A test would go on as a visitor, and its answers would not say why. */
+const unkept = Effect.dieMessage(
+  "testing.client: The browser kept no cookie of the login, so nobody is logged in. Use a State that answers by cookies, a " +
+    "Store that keeps sessions, and for a cookie that is Secure a baseUrl of https."
+)
+
 type Handler = (request: Request) => Promise<Response>
 
 const clientWith = <R>(
@@ -452,11 +460,16 @@ const clientWith = <R>(
   let held = cookies
   let lines: ReadonlyArray<string> = []
 
-  const prepare = (method: string, path: string, options: RequestOptions | undefined) =>
+  const prepare = (
+    method: string,
+    path: string,
+    options: RequestOptions | undefined,
+    sent: (held: jar.Jar) => jar.Jar = identity
+  ) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
       const url = new URL(path, base)
       const headers = new Headers(options?.headers)
-      const cookie = options?.cookies ?? jar.header(held, url, now)
+      const cookie = options?.cookies ?? jar.header(sent(held), url, now)
       if (cookie !== "") {
         headers.set("cookie", cookie)
       }
@@ -505,7 +518,7 @@ const clientWith = <R>(
       const visited = Runtime.updateContext(own, (context) => Context.merge(runtime.context, context))
       return Effect.zipRight(
         Effect.flatMap(
-          prepare("GET", "/", undefined),
+          prepare("GET", "/", undefined, jar.belowAllPaths),
           (prepared) =>
             sendTo(
               HttpApp.toWebHandlerRuntime(visited)(
@@ -541,7 +554,11 @@ const clientWith = <R>(
     clear: Effect.sync(() => {
       held = []
     }),
-    login: (subject, options) => run(Session.login(subject, options)),
+    login: (subject, options) =>
+      Effect.suspend(() => {
+        const before = held
+        return Effect.tap(run(Session.login(subject, options)), () => held === before ? unkept : Effect.void)
+      }),
     run,
     session: visit(Effect.zipRight(Session.ignoreChanges, Session.load)),
     other: (options) => Effect.sync(() => clientWith(runtime, handler, base, options?.jar === "copy" ? held : []))

@@ -336,6 +336,17 @@ describe("testing.client", () => {
       assert.strictEqual(yield* sent(client, "/"), "a=root; b=all")
     }))
 
+  it.effect("a request that is made once and sent twice goes with the jar of its time", () =>
+    Effect.gen(function*() {
+      const browser = yield* testing.client(
+        Effect.map(HttpServerRequest.HttpServerRequest, ({ headers }) =>
+          HttpServerResponse.text(headers["cookie"] ?? "none", { headers: { "set-cookie": "a=1" } }))
+      )
+      const sent = Effect.flatMap(browser.get("/"), ({ text }) =>
+        text)
+      assert.deepStrictEqual(yield* Effect.all([sent, sent]), ["none", "a=1"])
+    }))
+
   it.effect("keeps the jars of two browsers apart", () =>
     Effect.gen(function*() {
       const client = yield* testing.client(echo)
@@ -495,6 +506,24 @@ describe("testing.client's session", () => {
       assert.deepStrictEqual(yield* browser.session, { cart: ["tea"] })
       yield* TestClock.adjust("10 minutes")
       assert.deepStrictEqual(yield* browser.session, {})
+    }).pipe(Effect.provide(layers)))
+
+  it.scoped("is found below whatever path its cookie is for", () =>
+    Effect.gen(function*() {
+      const browser = yield* testing.client(app)
+      yield* browser.login("ann")
+      yield* browser.run(SessionField.set(Cart, ["tea"]))
+      assert.deepStrictEqual(yield* browser.session, { cart: ["tea"] })
+      assert.strictEqual(yield* Effect.flatMap(browser.get("/shop/cart"), ({ text }) => text), "ann: tea")
+      assert.strictEqual(yield* page(browser), "nobody: ")
+      assert.deepStrictEqual((yield* browser.cookies).map(({ path }) => path), ["/shop"])
+    }).pipe(Effect.provide([CookieState.layer({ name: "session", path: "/shop" }), MemoryStore.layer()])))
+
+  it.scoped("a login that the browser can't keep says so", () =>
+    Effect.gen(function*() {
+      const browser = yield* testing.client(app, { baseUrl: "http://app.test" })
+      const exit = yield* Effect.exit(browser.login("ann"))
+      assert.match(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "no failure", /kept no cookie/)
     }).pipe(Effect.provide(layers)))
 
   it.scoped("an effect that fails saves nothing, and its failure is the test's", () =>

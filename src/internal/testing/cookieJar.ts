@@ -141,6 +141,10 @@ export const header = (jar: Jar, url: URL, now: number): string =>
     .map(({ name, value }) => name === "" ? value : `${name}=${value}`)
     .join("; ")
 
+/** The jar as a page sees it that lies below all of its paths. @internal */
+export const belowAllPaths = (jar: Jar): Jar =>
+  [...jar].sort((a, b) => b.path.length - a.path.length).map((cookie) => ({ ...cookie, path: "/" }))
+
 /** When the cookie of a `Set-Cookie` line expires; `undefined` if it ends with the browser's session. @internal */
 export const endOf = (line: string, now: number): number | undefined =>
   expiryOf(attributesOf(line.split(";").slice(1)), now)
