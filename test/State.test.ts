@@ -2,7 +2,7 @@ import { HttpApp, HttpServer, HttpServerRequest, HttpServerResponse } from "@eff
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import type { Layer } from "effect"
-import { Effect, Exit, Redacted, Ref } from "effect"
+import { Deferred, Effect, Exit, Fiber, Redacted, Ref, TestClock } from "effect"
 import * as CookieState from "effect-session/CookieState"
 import * as HeaderState from "effect-session/HeaderState"
 import * as HttpMiddleware from "effect-session/HttpMiddleware"
@@ -11,6 +11,8 @@ import * as ParamState from "effect-session/ParamState"
 import * as Session from "effect-session/Session"
 import * as State from "effect-session/State"
 import type * as Store from "effect-session/Store"
+import * as testing from "effect-session/testing"
+import * as fixture from "./fixtures/http.js"
 
 type Sent = Record<string, string>
 
@@ -192,4 +194,56 @@ describe("over a socket of Node", () => {
       assert.strictEqual(over.headers.get("x-session"), "")
       assert.sameMembers(over.headers.getSetCookie(), ["raw=1", "other=1"])
     }).pipe(Effect.provide([joined, MemoryStore.layer(), NodeHttpServer.layerTest])))
+})
+
+describe("a token that takes its time to arrive, as in a form that its client sends slowly", () => {
+  const slowly = Effect.gen(function*() {
+    const asked = yield* Deferred.make<void>()
+    const arrived = yield* Deferred.make<void>()
+    const [transport] = (yield* CookieState.make()).transports
+    const state = State.make({
+      ...transport,
+      extract: (request) =>
+        request.url.includes("slow")
+          ? Deferred.succeed(asked, undefined).pipe(
+            Effect.zipRight(Deferred.await(arrived)),
+            Effect.zipRight(transport.extract(request))
+          )
+          : transport.extract(request)
+    })
+    const app = HttpMiddleware.session(fixture.answering(fixture.increment))
+    const client = yield* Effect.provideService(testing.client(app), State.State, state)
+    yield* client.get("/")
+    const request = yield* client.fork("GET", "/slow")
+    yield* Deferred.await(asked)
+    yield* TestClock.adjust("1 minute")
+    return { request, arrive: Deferred.succeed(arrived, undefined) }
+  })
+  const store = testing.controlled(MemoryStore.layer())
+
+  it.effect("is no failure of the store", () =>
+    Effect.gen(function*() {
+      const failures = yield* fixture.counted("store_failures")
+      const { arrive, request } = yield* slowly
+      yield* arrive
+      const answer = yield* Fiber.join(request)
+      assert.strictEqual(answer.status, 200)
+      assert.strictEqual(yield* answer.text, "2")
+      assert.strictEqual(yield* fixture.counted("store_failures"), failures)
+    }).pipe(Effect.provide(store)))
+
+  it.effect("has the store's whole time then", () =>
+    fixture.logged(() =>
+      Effect.gen(function*() {
+        const controls = yield* testing.Controls
+        const { arrive, request } = yield* slowly
+        const held = yield* controls.hold("load")
+        yield* arrive
+        yield* held.arrived
+        yield* TestClock.adjust("4 seconds")
+        assert.isTrue((yield* Fiber.poll(request))._tag === "None")
+        yield* TestClock.adjust("1 seconds")
+        assert.strictEqual((yield* Fiber.join(request)).status, 503)
+      }).pipe(Effect.provide(store))
+    ))
 })

@@ -81,7 +81,7 @@ const after = (caller: Running, millis: number, late: () => void): () => void =>
 
 /**
  * Starts a call, in a fiber of its own as soon as it needs one. If it takes longer than `limit` milliseconds, its outcome
- * is the error of `late`, and the call goes no further.
+ * is the error of `late`, and the call goes no further. `Infinity` is no limit.
  *
  * @internal
  */
@@ -121,7 +121,7 @@ export const start = <A, E, E2>(
   }
 
   goOn(call)
-  if (started.exit === undefined) {
+  if (started.exit === undefined && limit !== Infinity) {
     cancel = after(caller, limit, () => {
       // The error has to fail inside the runtime, which adds the caller's span to it.
       forkFrom(caller)(Effect.suspend(() => Effect.fail(late()))).addObserver((exit) => started.complete(exit))

@@ -45,17 +45,26 @@ export const ready = (state: SessionState, caller: Running): Loading => {
 
 /** Loads the session, whatever was known of it. @internal */
 export const load = (state: SessionState, caller: Running): Loading => {
-  const finding = spanned(caller, "session.load", contained("load", () => find(state, caller)), (base) => base)
+  const { storeTimeout } = state.environment.policy
+  const start = (call: Finding, limit: number) =>
+    Timeout.start(caller, call, limit, () => tooLate(state, caller, "load"))
+  const look = (carried: Carried | undefined): Finding => contained("load", () => find(state, caller, carried))
+  const carrying = contained("load", () => carried(state))
+  const isHere: boolean = Exit.isExit(carrying)
+  // A form comes as fast as its client sends it, which says nothing of the store.
+  const finding = spanned(
+    caller,
+    "session.load",
+    isHere
+      ? andThen(carrying, look)
+      : Effect.flatMap(carrying, (carried) => Timeout.outcome(start(look(carried), storeTimeout))),
+    (base) => base
+  )
   if (Exit.isExit(finding)) {
     complete(state, finding as Exit.Exit<Draft.Base, Store.StoreError>)
     return answer(state)
   }
-  const started = Timeout.start(
-    caller,
-    finding,
-    state.environment.policy.storeTimeout,
-    () => tooLate(state, caller, "load")
-  )
+  const started = start(finding, isHere ? storeTimeout : Infinity)
   let thrown: Exit.Exit<never> | undefined = undefined
   state.loads(started)
   started.whenDone(() => {
@@ -128,31 +137,46 @@ export const reload = (state: SessionState, caller: Running): Effect.Effect<void
 type Finding = Effect.Effect<Draft.Base, Store.StoreError>
 
 /** What the request's token turns out to be. */
-const find = (state: SessionState, caller: Running): Finding => {
+const find = (state: SessionState, caller: Running, carried: Carried | undefined): Finding => {
   const { source } = state.environment
-  if (source === undefined) {
-    return Exit.succeed(Draft.fresh)
+  if (Redacted.isRedacted(source)) {
+    return findGiven(state, source, caller, 0, Store.none)
   }
-  return Redacted.isRedacted(source)
-    ? findGiven(state, source, caller, 0, Store.none)
-    : findCarried(state, source, caller, 0)
+  return carried === undefined
+    ? Exit.succeed(Draft.fresh)
+    : lookUp(state, caller, carried.candidates, carried.transport, 0, undefined)
 }
 
 /** The record of a session that has expired, if the store has it still. */
 const expiredOf = (found: Store.Loaded): SessionRecord.SessionRecord | undefined =>
   found._tag === "None" ? found.expired : undefined
 
+/** The tokens of a request that may be its session's, and what they came by. */
+interface Carried {
+  readonly transport: State.Transport
+  readonly candidates: ReadonlyArray<SessionToken.Token>
+}
+
+type Carrying = Effect.Effect<Carried | undefined>
+
+const carried = (state: SessionState): Carrying => {
+  const { source } = state.environment
+  return source === undefined || Redacted.isRedacted(source)
+    ? Exit.succeed(undefined)
+    : carriedFrom(state, source, 0)
+}
+
 type Request = Parameters<State.Transport["extract"]>[0]
 
 /** The first transport that carries a token of this store's form decides. */
-const findCarried = (state: SessionState, request: Request, caller: Running, index: number): Finding => {
+const carriedFrom = (state: SessionState, request: Request, index: number): Carrying => {
   const { store, transports } = state.environment
   const transport = transports[index]
   if (transport === undefined) {
-    return Exit.succeed(Draft.fresh)
+    return Exit.succeed(undefined)
   }
-  return andThen(transport.extract(request), (tokens) => {
-    const next = (): Finding => findCarried(state, request, caller, index + 1)
+  return andThen(transport.extract(request), (tokens): Carrying => {
+    const next = (): Carrying => carriedFrom(state, request, index + 1)
     if (tokens.length === 0) {
       return next()
     }
@@ -160,7 +184,7 @@ const findCarried = (state: SessionState, request: Request, caller: Running, ind
     state.looksAt({ transport: candidates.length === 0 ? 0 : index, candidates, any: true })
     return candidates.length === 0
       ? Effect.zipRight(emitting(state, { _tag: "Rejected", reason: "malformed" }), Effect.suspend(next))
-      : lookUp(state, caller, candidates, transport, 0, undefined)
+      : Exit.succeed({ transport, candidates })
   })
 }
 
