@@ -73,8 +73,9 @@ const checked = (origin: string): string => {
  * | neither header | passes: it was not sent by a browser, or not for another site |
  *
  * `X-Forwarded-Host` is not trusted. A proxy that changes `Host` makes old browsers, which send no `Sec-Fetch-Site`, seem
- * to come from elsewhere: let it keep `Host`, or list the app's public origin. The upgrade to a WebSocket is a GET, so it
- * passes.
+ * to come from elsewhere: let it keep `Host`, or list the app's public origin. No browser sends `Sec-Fetch-Site` over
+ * plain HTTP, other than to localhost, so there `Origin` decides, and a page with `Referrer-Policy: no-referrer` sends
+ * `Origin: null` with its own forms: write `same-origin` instead. The upgrade to a WebSocket is a GET, so it passes.
  *
  * Throws a `TypeError` that says what to write if a trusted origin is not valid, so that an app with a wrong one does not
  * start.

@@ -4,7 +4,7 @@
  * links and forms. The module knows nothing of stores, nor of what a session holds.
  *
  * A URL is recorded in many places where a cookie is not: histories, bookmarks, logs of proxies, and the `Referer` of
- * the next request (send `Referrer-Policy: no-referrer`). When this state reads a token from the URL, it removes the
+ * the next request (send `Referrer-Policy: same-origin`). When this state reads a token from the URL, it removes the
  * token from the surrounding spans, including the platform's own server span. It can't remove it from the span of a
  * request that never touches its session, from the `http.url` that `HttpMiddleware.logger` prints, or from spans of
  * tracers other than Effect's. Pass what you log through `redact`.
