@@ -416,7 +416,7 @@ export const watch: Stream.Stream<Data, Store.StoreError | SessionGone, Session>
 
 /**
  * The token, for links and forms under `ParamState`. Commits first, so that the token is good; the response is marked
- * `Cache-Control: no-store`. A page that shows it should send `Referrer-Policy: no-referrer`.
+ * `Cache-Control: no-store`. A page that shows it should send `Referrer-Policy: same-origin`.
  *
  * @since 0.1.0
  * @category accessors
