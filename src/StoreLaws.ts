@@ -10,10 +10,11 @@ import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as answers from "./internal/laws/store/answers.js"
 import * as interruptions from "./internal/laws/store/interruptions.js"
-import * as internal from "./internal/laws/store/law.js"
+import type * as law from "./internal/laws/store/law.js"
 import * as lifetimes from "./internal/laws/store/lifetimes.js"
 import * as model from "./internal/laws/store/model.js"
 import * as races from "./internal/laws/store/races.js"
+import * as internal from "./internal/laws/store/run.js"
 import * as sessions from "./internal/laws/store/sessions.js"
 import * as values from "./internal/laws/store/values.js"
 import * as watching from "./internal/laws/store/watching.js"
@@ -36,7 +37,7 @@ import type * as Store from "./Store.js"
  * @since 0.1.0
  * @category models
  */
-export type Capability = internal.Capability
+export type Capability = law.Capability
 
 /**
  * How a store is tested. The clock is required.
@@ -122,7 +123,7 @@ export const LawBroken: typeof internal.LawBroken = internal.LawBroken
  */
 export type LawBroken = internal.LawBroken
 
-const definitions: ReadonlyArray<internal.Definition> = [
+const definitions: ReadonlyArray<law.Definition> = [
   ...answers.definitions,
   ...lifetimes.definitions,
   ...values.definitions,
@@ -133,7 +134,7 @@ const definitions: ReadonlyArray<internal.Definition> = [
   ...model.definitions
 ]
 
-const waived = (definition: internal.Definition, settings: internal.Settings, options: Options): string | undefined => {
+const waived = (definition: law.Definition, settings: law.Settings, options: Options): string | undefined => {
   const missing = definition.needs.filter((capability) => settings.waives.includes(capability))
   if (missing.length > 0) {
     return `waived: ${missing.join(", ")}`
@@ -173,7 +174,7 @@ const waived = (definition: internal.Definition, settings: internal.Settings, op
  * ```
  */
 export const laws = (options: Options): ReadonlyArray<Law> => {
-  const settings: internal.Settings = {
+  const settings: law.Settings = {
     clock: options.clock,
     waives: options.waives ?? [],
     thoroughness: options.thoroughness ?? 1,
