@@ -312,6 +312,10 @@ export const changed = (trial: Trial) =>
     return { first, second }
   })
 
+/** Makes calls that meet. @internal */
+export const together = <A, E>(effects: ReadonlyArray<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
+  Effect.all(effects, { concurrency: "unbounded" })
+
 const runtime = globalThis as unknown as { readonly setImmediate?: (run: () => void) => unknown }
 
 /** Lets what waits for I/O go on, by one turn of the event loop. @internal */

@@ -10,6 +10,7 @@ import * as SessionRecord from "../../../SessionRecord.js"
 import type * as SessionToken from "../../../SessionToken.js"
 import * as Store from "../../../Store.js"
 import * as testing from "../../../testing.js"
+import * as histories from "./histories.js"
 import * as law from "./law.js"
 
 /** What the model has under a token. */
@@ -384,19 +385,10 @@ export const definitions: ReadonlyArray<law.Definition> = [
     covers: ["S05", "S13", "S20", "S21", "S26", "S65"],
     needs: ["keeping", "revocation", "revisions"],
     trial: (trial) =>
-      Effect.suspend(() => {
-        const { seed, thoroughness } = trial.settings
-        const base = Math.floor(Math.random() * 0x7fffffff)
-        const count = Math.max(1, Math.round(500 * thoroughness))
-        return Effect.forEach(
-          seed === undefined ? Array.from({ length: count }, (_, n) => base + n) : [seed],
-          (seed) =>
-            Effect.mapError(
-              trial.fork((own) => play(own, drawn(seed, historyLength, actions))),
-              (error) => typeof error === "string" ? `seed ${seed} (to repeat: seed: ${seed}): ${error}` : error
-            ),
-          { concurrency, discard: true }
-        )
-      })
+      histories.random(
+        trial,
+        { count: 500, concurrency },
+        (own, seed) => play(own, drawn(seed, historyLength, actions))
+      )
   }
 ]
