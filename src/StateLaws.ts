@@ -7,10 +7,12 @@
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
+import * as broken from "./internal/laws/broken.js"
 import type { Definition } from "./internal/laws/state/law.js"
 import * as requests from "./internal/laws/state/requests.js"
 import * as responses from "./internal/laws/state/responses.js"
-import * as internal from "./internal/laws/state/run.js"
+import type { Settings } from "./internal/laws/state/run.js"
+import { run } from "./internal/laws/state/run.js"
 import type * as State from "./State.js"
 
 /**
@@ -49,7 +51,7 @@ export interface Options {
  * @since 0.1.0
  * @category errors
  */
-export const LawBroken: typeof internal.LawBroken = internal.LawBroken
+export const LawBroken: typeof broken.LawBroken = broken.LawBroken
 
 /**
  * A law that a state broke.
@@ -57,7 +59,7 @@ export const LawBroken: typeof internal.LawBroken = internal.LawBroken
  * @since 0.1.0
  * @category errors
  */
-export type LawBroken = internal.LawBroken
+export type LawBroken = broken.LawBroken
 
 /**
  * One law.
@@ -92,7 +94,7 @@ const definitions: ReadonlyArray<Definition> = [...requests.definitions, ...resp
  * ```
  */
 export const laws = (options: Options = {}): ReadonlyArray<Law> => {
-  const settings: internal.Settings = {
+  const settings: Settings = {
     emits: options.emits ?? true,
     carry: options.carry,
     client: options.client,
@@ -105,6 +107,6 @@ export const laws = (options: Options = {}): ReadonlyArray<Law> => {
     waived: definition.emits === undefined || definition.emits === settings.emits
       ? undefined
       : `for states that put ${settings.emits ? "nothing" : "tokens"} into responses`,
-    run: internal.run(definition, settings)
+    run: run(definition, settings)
   }))
 }

@@ -8,13 +8,14 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import * as broken from "./internal/laws/broken.js"
 import * as answers from "./internal/laws/store/answers.js"
 import * as interruptions from "./internal/laws/store/interruptions.js"
 import type * as law from "./internal/laws/store/law.js"
 import * as lifetimes from "./internal/laws/store/lifetimes.js"
 import * as model from "./internal/laws/store/model.js"
 import * as races from "./internal/laws/store/races.js"
-import * as internal from "./internal/laws/store/run.js"
+import { run } from "./internal/laws/store/run.js"
 import * as sessions from "./internal/laws/store/sessions.js"
 import * as values from "./internal/laws/store/values.js"
 import * as watching from "./internal/laws/store/watching.js"
@@ -113,7 +114,7 @@ export interface Law {
  * @since 0.1.0
  * @category errors
  */
-export const LawBroken: typeof internal.LawBroken = internal.LawBroken
+export const LawBroken: typeof broken.LawBroken = broken.LawBroken
 
 /**
  * A law that a store broke.
@@ -121,7 +122,7 @@ export const LawBroken: typeof internal.LawBroken = internal.LawBroken
  * @since 0.1.0
  * @category errors
  */
-export type LawBroken = internal.LawBroken
+export type LawBroken = broken.LawBroken
 
 const definitions: ReadonlyArray<law.Definition> = [
   ...answers.definitions,
@@ -195,6 +196,6 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
     covers: definition.covers,
     needs: definition.needs,
     waived: waived(definition, settings, options),
-    run: internal.run(definition, settings)
+    run: run(definition, settings)
   }))
 }

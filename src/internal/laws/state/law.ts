@@ -8,7 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as SessionToken from "../../../SessionToken.js"
 import type * as State from "../../../State.js"
+import { expect } from "../broken.js"
 import * as client from "./client.js"
+
+export { expect, show } from "../broken.js"
 
 /** @internal */
 export interface Trial {
@@ -43,13 +46,6 @@ export const empty = HttpServerResponse.empty()
 
 /** The request of a client that was never here. @internal */
 export const first = () => new Request("http://localhost/")
-
-/** @internal */
-export const expect = (condition: boolean, problem: () => string): Effect.Effect<void, string> =>
-  condition ? Effect.void : Effect.suspend(() => Effect.fail(problem()))
-
-/** @internal */
-export const show = (value: unknown): string => JSON.stringify(value).slice(0, 400)
 
 /** Whether two lists of texts are the same. @internal */
 export const isSame = (actual: ReadonlyArray<string>, expected: ReadonlyArray<string>): boolean =>

@@ -3,12 +3,12 @@
  * module knows nothing of what the laws are.
  */
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as fc from "effect/FastCheck"
 import * as Redacted from "effect/Redacted"
 import * as SessionToken from "../../../SessionToken.js"
 import * as State from "../../../State.js"
+import { LawBroken } from "../broken.js"
 import * as client from "./client.js"
 import * as law from "./law.js"
 
@@ -20,13 +20,6 @@ export interface Settings {
   readonly client: client.Client | undefined
   readonly values: number
   readonly seed: number
-}
-
-/** @internal */
-export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly law: string; readonly problem: string }> {
-  override get message(): string {
-    return `${this.law}: ${this.problem}`
-  }
 }
 
 /** Texts that are no tokens. */

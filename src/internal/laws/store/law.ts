@@ -11,6 +11,9 @@ import type * as Sessions from "../../../Sessions.js"
 import type * as SessionToken from "../../../SessionToken.js"
 import type * as Store from "../../../Store.js"
 import * as testing from "../../../testing.js"
+import { expect, show } from "../broken.js"
+
+export { expect, show } from "../broken.js"
 
 /** @internal */
 export type Capability =
@@ -104,16 +107,6 @@ export interface Trial {
   /** Runs a trial of the same store with a time of its own. */
   readonly fork: <E>(body: (trial: Trial) => Effect.Effect<void, E>) => Effect.Effect<void, E>
 }
-
-/** @internal */
-export const show = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 400 ? `${text.slice(0, 400)}...` : text
-}
-
-/** @internal */
-export const expect = (condition: boolean, problem: () => string): Effect.Effect<void, string> =>
-  condition ? Effect.void : Effect.suspend(() => Effect.fail(problem()))
 
 const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
   typeof value === "object" && value !== null

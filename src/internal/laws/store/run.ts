@@ -4,7 +4,6 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -14,14 +13,8 @@ import type * as TestClock from "effect/TestClock"
 import * as Sessions from "../../../Sessions.js"
 import * as SessionToken from "../../../SessionToken.js"
 import * as Store from "../../../Store.js"
+import { LawBroken } from "../broken.js"
 import type * as law from "./law.js"
-
-/** @internal */
-export class LawBroken extends Data.TaggedError("LawBroken")<{ readonly law: string; readonly problem: string }> {
-  override get message(): string {
-    return `${this.law}: ${this.problem}`
-  }
-}
 
 const everywhere: law.Audience = { audience: "cookie:session", limit: Number.MAX_SAFE_INTEGER }
 
