@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { nextTurn } from "../runtime/eventLoop.js"
 import { emitting } from "../sessionEvents/emit.js"
 
 /** How long the sweep waits between two runs if the backend does not know when something is due. @internal */
@@ -22,21 +23,6 @@ export interface Options {
   readonly untilDue?: Effect.Effect<void> | undefined
 }
 
-const runtime = globalThis as unknown as { readonly setImmediate?: (run: () => void) => unknown }
-
-/**
- * Lets the event loop handle waiting requests (S68). Yielding to other fibers alone would block the loop. So would a
- * timer on Node, which runs all due timers before it looks for requests again.
- */
-const yieldToEventLoop: Effect.Effect<void> = Effect.async((resume) => {
-  const run = () => resume(Effect.void)
-  if (runtime.setImmediate === undefined) {
-    setTimeout(run, 0)
-  } else {
-    runtime.setImmediate(run)
-  }
-})
-
 /**
  * Runs sweeps until the scope closes. A sweep runs batch after batch, with other work between them, until a batch
  * deletes less than its limit. A failed sweep is logged and counted, and the next one tries again (S68).
@@ -51,7 +37,8 @@ export const sweeping = (
   const limit = options?.sweepBatch ?? 500
   const batches: Effect.Effect<void, unknown> = Effect.flatMap(
     Effect.flatMap(Clock.currentTimeMillis, (now) => sweep(limit, now)),
-    (count) => count < limit ? Effect.void : Effect.zipRight(yieldToEventLoop, batches)
+    // other requests are handled between two batches (S68)
+    (count) => count < limit ? Effect.void : Effect.zipRight(nextTurn, batches)
   )
   return (options?.untilDue ?? Effect.sleep(options?.sweepInterval ?? interval)).pipe(
     Effect.zipRight(batches),

@@ -309,18 +309,6 @@ export const changed = (trial: Trial) =>
 export const together = <A, E>(effects: ReadonlyArray<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
   Effect.all(effects, { concurrency: "unbounded" })
 
-const runtime = globalThis as unknown as { readonly setImmediate?: (run: () => void) => unknown }
-
-/** Lets what waits for I/O go on, by one turn of the event loop. @internal */
-export const nextTurn: Effect.Effect<void> = Effect.async((resume) => {
-  const run = () => resume(Effect.void)
-  if (runtime.setImmediate === undefined) {
-    setTimeout(run, 0)
-  } else {
-    runtime.setImmediate(run)
-  }
-})
-
 /** Lets every timer fire that is due within some milliseconds. @internal */
 export const dueTimers: Effect.Effect<void> = Effect.async((resume) => {
   setTimeout(() => resume(Effect.void), 5)
