@@ -4,7 +4,7 @@
  * never end, because the body has been read. The module knows nothing of sessions.
  */
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import { override, sourceOf } from "./fiber.js"
+import { sourceOf } from "./fiber.js"
 
 type Text = HttpServerRequest.HttpServerRequest["text"]
 
@@ -27,8 +27,24 @@ export const bodyText = (request: HttpServerRequest.HttpServerRequest): Text => 
   const source = sourceOf(request)
   const holder: { [textKey]?: Text } = Object.isExtensible(source) ? source : request
   const text = holder[textKey] ??= request.text
-  if (!Object.hasOwn(request, "text")) {
-    override(request, "text", () => text)
-  }
+  share(request, text)
   return text
+}
+
+const share = (request: HttpServerRequest.HttpServerRequest, text: Text): void => {
+  if (!Object.isExtensible(request) || Object.hasOwn(request, "text")) {
+    return
+  }
+  const { modify } = request
+  Object.defineProperties(request, {
+    text: { configurable: true, get: () => text },
+    modify: {
+      configurable: true,
+      value: (options: Parameters<typeof modify>[0]) => {
+        const modified = modify.call(request, options)
+        share(modified, text)
+        return modified
+      }
+    }
+  })
 }

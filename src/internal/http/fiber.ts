@@ -66,43 +66,31 @@ export const total = (
   })
 
 /**
- * Gives a request another property in place of its own, and with it every request that a router makes of it by `modify`.
- * The request stays the same object: the platform marks the object in the fiber as answered, and would answer an object
- * without the mark once more. Does nothing to a request that is frozen.
+ * Calls `notify` when the app upgrades the request's connection. The answer to an upgrade is not the app's: no cookie
+ * gets into it, and the handlers before the response run only when the socket is closed. The request must stay the same
+ * object, because the platform marks the object in the fiber as answered, and would answer an object without the mark
+ * once more.
  *
  * @internal
  */
-export const override = <K extends "text" | "upgrade">(
-  request: HttpServerRequest.HttpServerRequest,
-  key: K,
-  valueOf: (request: HttpServerRequest.HttpServerRequest) => HttpServerRequest.HttpServerRequest[K]
-): void => {
+export const onUpgrade = (request: HttpServerRequest.HttpServerRequest, notify: () => void): void => {
   if (!Object.isExtensible(request)) {
     return
   }
-  const value = valueOf(request)
+  const upgrade = Effect.tap(request.upgrade, () => Effect.sync(notify))
   const { modify } = request
   Object.defineProperties(request, {
-    [key]: { configurable: true, get: () => value },
+    upgrade: { configurable: true, get: () => upgrade },
     modify: {
       configurable: true,
       value: (options: Parameters<typeof modify>[0]) => {
         const modified = modify.call(request, options)
-        override(modified, key, valueOf)
+        onUpgrade(modified, notify)
         return modified
       }
     }
   })
 }
-
-/**
- * Calls `notify` when the app upgrades the request's connection. The answer to an upgrade is not the app's: no cookie
- * gets into it, and the handlers before the response run only when the socket is closed.
- *
- * @internal
- */
-export const onUpgrade = (request: HttpServerRequest.HttpServerRequest, notify: () => void): void =>
-  override(request, "upgrade", ({ upgrade }) => Effect.tap(upgrade, () => Effect.sync(notify)))
 
 /** The server's own request object, which stays the same when a router modifies the request. @internal */
 export const sourceOf = (request: HttpServerRequest.HttpServerRequest): object =>
