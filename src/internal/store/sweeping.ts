@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { nextTurn } from "../runtime/eventLoop.js"
+import { yieldToEventLoop } from "../runtime/eventLoop.js"
 import { emitting } from "../sessionEvents/emit.js"
 
 /** How long the sweep waits between two runs if the backend does not know when something is due. @internal */
@@ -37,8 +37,7 @@ export const sweeping = (
   const limit = options?.sweepBatch ?? 500
   const batches: Effect.Effect<void, unknown> = Effect.flatMap(
     Effect.flatMap(Clock.currentTimeMillis, (now) => sweep(limit, now)),
-    // other requests are handled between two batches (S68)
-    (count) => count < limit ? Effect.void : Effect.zipRight(nextTurn, batches)
+    (count) => count < limit ? Effect.void : Effect.zipRight(yieldToEventLoop, batches)
   )
   return (options?.untilDue ?? Effect.sleep(options?.sweepInterval ?? interval)).pipe(
     Effect.zipRight(batches),

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as SessionRecord from "../../../SessionRecord.js"
 import type * as Store from "../../../Store.js"
-import { nextTurn } from "../../runtime/eventLoop.js"
+import { yieldToEventLoop } from "../../runtime/eventLoop.js"
 import * as law from "./law.js"
 
 const writers = 10
@@ -238,13 +238,13 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
               for (let n = 1; !over; n++) {
                 yield* reads
                 // fibers that only yield to each other would keep the renewal from its turn of the event loop
-                yield* n % 8 === 0 ? nextTurn : Effect.yieldNow()
+                yield* n % 8 === 0 ? yieldToEventLoop : Effect.yieldNow()
               }
               yield* reads
             })
           const renewing = Effect.gen(function*() {
             for (let turns = 0; turns < round; turns++) {
-              yield* nextTurn
+              yield* yieldToEventLoop
             }
             const answer = yield* trial.store.renew(token, record.revision, next, law.written(trial, record, { round }))
             yield* law.expectTag(answer, "Updated", "renew beside reads")
