@@ -13,7 +13,7 @@ import * as answers from "./internal/laws/store/answers.js"
 import * as interruptions from "./internal/laws/store/interruptions.js"
 import type * as law from "./internal/laws/store/law.js"
 import * as lifetimes from "./internal/laws/store/lifetimes.js"
-import * as model from "./internal/laws/store/model.js"
+import * as modelHistories from "./internal/laws/store/modelHistories.js"
 import * as races from "./internal/laws/store/races.js"
 import { run } from "./internal/laws/store/run.js"
 import * as sessions from "./internal/laws/store/sessions.js"
@@ -132,7 +132,7 @@ const definitions: ReadonlyArray<law.Definition> = [
   ...interruptions.definitions,
   ...sessions.definitions,
   ...watching.definitions,
-  ...model.definitions
+  ...modelHistories.definitions
 ]
 
 const waived = (definition: law.Definition, settings: law.Settings, options: Options): string | undefined => {
