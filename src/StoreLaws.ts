@@ -8,12 +8,14 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import * as broken from "./internal/laws/broken.js"
 import * as answers from "./internal/laws/store/answers.js"
 import * as interruptions from "./internal/laws/store/interruptions.js"
-import * as internal from "./internal/laws/store/law.js"
+import type * as law from "./internal/laws/store/law.js"
 import * as lifetimes from "./internal/laws/store/lifetimes.js"
-import * as model from "./internal/laws/store/model.js"
+import * as modelHistories from "./internal/laws/store/modelHistories.js"
 import * as races from "./internal/laws/store/races.js"
+import { run } from "./internal/laws/store/run.js"
 import * as sessions from "./internal/laws/store/sessions.js"
 import * as values from "./internal/laws/store/values.js"
 import * as watching from "./internal/laws/store/watching.js"
@@ -36,7 +38,7 @@ import type * as Store from "./Store.js"
  * @since 0.1.0
  * @category models
  */
-export type Capability = internal.Capability
+export type Capability = law.Capability
 
 /**
  * How a store is tested. The clock is required.
@@ -112,7 +114,7 @@ export interface Law {
  * @since 0.1.0
  * @category errors
  */
-export const LawBroken: typeof internal.LawBroken = internal.LawBroken
+export const LawBroken: typeof broken.LawBroken = broken.LawBroken
 
 /**
  * A law that a store broke.
@@ -120,9 +122,9 @@ export const LawBroken: typeof internal.LawBroken = internal.LawBroken
  * @since 0.1.0
  * @category errors
  */
-export type LawBroken = internal.LawBroken
+export type LawBroken = broken.LawBroken
 
-const definitions: ReadonlyArray<internal.Definition> = [
+const definitions: ReadonlyArray<law.Definition> = [
   ...answers.definitions,
   ...lifetimes.definitions,
   ...values.definitions,
@@ -130,10 +132,10 @@ const definitions: ReadonlyArray<internal.Definition> = [
   ...interruptions.definitions,
   ...sessions.definitions,
   ...watching.definitions,
-  ...model.definitions
+  ...modelHistories.definitions
 ]
 
-const waived = (definition: internal.Definition, settings: internal.Settings, options: Options): string | undefined => {
+const waived = (definition: law.Definition, settings: law.Settings, options: Options): string | undefined => {
   const missing = definition.needs.filter((capability) => settings.waives.includes(capability))
   if (missing.length > 0) {
     return `waived: ${missing.join(", ")}`
@@ -173,7 +175,7 @@ const waived = (definition: internal.Definition, settings: internal.Settings, op
  * ```
  */
 export const laws = (options: Options): ReadonlyArray<Law> => {
-  const settings: internal.Settings = {
+  const settings: law.Settings = {
     clock: options.clock,
     waives: options.waives ?? [],
     thoroughness: options.thoroughness ?? 1,
@@ -194,6 +196,6 @@ export const laws = (options: Options): ReadonlyArray<Law> => {
     covers: definition.covers,
     needs: definition.needs,
     waived: waived(definition, settings, options),
-    run: internal.run(definition, settings)
+    run: run(definition, settings)
   }))
 }

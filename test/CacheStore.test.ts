@@ -44,7 +44,7 @@ import {
   withData
 } from "./support/records.js"
 import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
-import { writersOfALostRevision } from "./support/restored.js"
+import { backupOf, writersOfALostRevision } from "./support/restored.js"
 
 interface Kept {
   readonly value: string
@@ -164,11 +164,7 @@ describe("CacheStore over a cache", () => {
   it.scoped("D5: after a restored backup, a writer that read a lost write gets a Conflict, also where another wrote since", () =>
     Effect.gen(function*() {
       const { cache, map } = makeCache()
-      yield* writersOfALostRevision(yield* storeOver(cache), () =>
-        Effect.sync(() => {
-          const copy = new Map(map)
-          return Effect.sync(() => copy.forEach((value, key) => map.set(key, value)))
-        }))
+      yield* writersOfALostRevision(yield* storeOver(cache), () => backupOf(map))
     }))
 
   it.scoped("C7: remove of a token that was renewed meanwhile ends the session that it became", () =>

@@ -13,10 +13,9 @@ import { once } from "node:events"
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import type { AddressInfo } from "node:net"
-import pg from "pg"
 import { createClient } from "redis"
 import { clocked } from "./support/clocked.js"
-import { databaseMissing, databaseTitle, databaseUrl } from "./support/database.js"
+import { databaseMissing, databaseTitle, poolWithSchema } from "./support/database.js"
 import {
   createSession,
   dataOf,
@@ -28,7 +27,7 @@ import {
   withData
 } from "./support/records.js"
 import { redisMissing, redisTitle, redisUrl } from "./support/redis.js"
-import { writersOfALostRevision } from "./support/restored.js"
+import { backupOf, writersOfALostRevision } from "./support/restored.js"
 
 const require = createRequire(import.meta.url)
 
@@ -175,11 +174,7 @@ describe("ExpressStore", () => {
   it.scoped("D5: after a restored backup, a writer that read a lost write gets a Conflict, also where another wrote since", () =>
     Effect.gen(function*() {
       const { map, store } = makeMap()
-      yield* writersOfALostRevision(yield* over(store), () =>
-        Effect.sync(() => {
-          const copy = new Map(map)
-          return Effect.sync(() => copy.forEach((value, key) => map.set(key, value)))
-        }))
+      yield* writersOfALostRevision(yield* over(store), () => backupOf(map))
     }))
 
   it.scoped("a backend that keeps no order of keys is not taken for a write of Express", () =>
@@ -611,18 +606,7 @@ describe("ExpressStore shares sessions with a real Express app", () => {
   it.scopedLive.skipIf(databaseMissing)(databaseTitle("by connect-pg-simple"), () =>
     Effect.gen(function*() {
       const schemaName = `effect_session_express_test_${process.pid}`
-      const pool = yield* Effect.acquireRelease(
-        Effect.promise(async () => {
-          const pool = new pg.Pool({ connectionString: databaseUrl })
-          await pool.query(`CREATE SCHEMA ${schemaName}`)
-          return pool
-        }),
-        (pool) =>
-          Effect.promise(async () => {
-            await pool.query(`DROP SCHEMA ${schemaName} CASCADE`)
-            await pool.end()
-          })
-      )
+      const pool = yield* poolWithSchema(schemaName)
       const PgStore = connectPgSimple(session)
       yield* shared(new PgStore({ pool, schemaName, createTableIfMissing: true, pruneSessionInterval: false }))
     }))

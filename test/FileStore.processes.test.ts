@@ -10,6 +10,8 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as filestore from "./fixtures/filestore.js"
 import { type Clocked, createSession, dataOf, recordOf, withData } from "./support/records.js"
+import type { Ended } from "./support/worker.js"
+import { listen } from "./support/worker.js"
 
 const bundles = fs.mkdtempSync(path.join(tmpdir(), "filestore-worker-"))
 const worker = path.join(bundles, "worker.mjs")
@@ -28,33 +30,11 @@ beforeAll(() =>
 
 afterAll(() => fs.rmSync(bundles, { recursive: true, force: true }))
 
-interface Ended {
-  readonly code: number | null
-  readonly lines: ReadonlyArray<string>
-  readonly problem: string
-}
-
 /** Runs a worker to its end, and gives each line that it says to `heard` at once. */
 const run = (args: ReadonlyArray<string>, heard: (line: string, child: ChildProcess) => void): Effect.Effect<Ended> =>
   Effect.async<Ended>((resume) => {
     const child = spawn(process.execPath, [worker, ...args], { stdio: ["pipe", "pipe", "pipe"] })
-    let output = ""
-    let read = 0
-    let problem = ""
-    child.stderr.on("data", (bytes: Buffer) => {
-      problem += bytes.toString()
-    })
-    child.stdout.on("data", (bytes: Buffer) => {
-      output += bytes.toString()
-      for (let end = output.indexOf("\n", read); end >= 0; end = output.indexOf("\n", read)) {
-        heard(output.slice(read, end), child)
-        read = end + 1
-      }
-    })
-    child.on("close", (code) => {
-      const lines = output.slice(0, output.lastIndexOf("\n") + 1).split("\n").slice(0, -1)
-      resume(Effect.succeed({ code, lines, problem }))
-    })
+    listen(child, (line) => heard(line, child), (ended) => resume(Effect.succeed(ended)))
     return Effect.sync(() => child.kill("SIGKILL"))
   })
 

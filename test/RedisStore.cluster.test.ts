@@ -6,8 +6,7 @@ import * as Store from "effect-session/Store"
 import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import * as Fixture from "./fixtures/redis.js"
 import { clocked } from "./support/clocked.js"
-import type { Clocked } from "./support/clocked.js"
-import { createSession, dataOf, drawToken, makeRecord, recordOf, revisionOf, withData } from "./support/records.js"
+import { createSession, dataOf, drawToken, increment, makeRecord, recordOf, revisionOf } from "./support/records.js"
 
 const prefix = "test:"
 
@@ -15,18 +14,6 @@ const isInstalled = await Fixture.isInstalled()
 
 const keyOf = (token: SessionToken.Token) =>
   Effect.map(SessionToken.toId(token), (id) => `${prefix}{${SessionToken.shard(token)}}${id}`)
-
-const increment = (store: Clocked, token: SessionToken.Token) =>
-  Effect.gen(function*() {
-    let record = yield* recordOf(store, token)
-    while (true) {
-      const answer = yield* store.update(token, record.revision, withData(record, { n: Number(record.data["n"]) + 1 }))
-      if (answer._tag !== "Conflict") {
-        return answer
-      }
-      record = answer.record
-    }
-  })
 
 describe.skipIf(!isInstalled)(isInstalled ? "RedisStore on a cluster" : "skipped: no redis-server here", () => {
   const scope = Effect.runSync(Scope.make())

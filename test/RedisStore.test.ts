@@ -28,12 +28,12 @@ import { createClient, createClientPool, createCluster, createSentinel, RESP_TYP
 import { vi } from "vitest"
 import * as Fixture from "./fixtures/redis.js"
 import { clocked } from "./support/clocked.js"
-import type { Clocked } from "./support/clocked.js"
 import {
   createSession,
   dataOf,
   drawToken,
   hour,
+  increment,
   makeRecord,
   recordOf,
   revisionOf,
@@ -60,19 +60,6 @@ const dump = (admin: Redis) =>
       }
     }
     return lines.sort()
-  })
-
-/** Reads the counter and writes it raised by one, again and again until it lands. */
-const increment = (store: Clocked, token: SessionToken.Token) =>
-  Effect.gen(function*() {
-    let record = yield* recordOf(store, token)
-    while (true) {
-      const answer = yield* store.update(token, record.revision, withData(record, { n: Number(record.data["n"]) + 1 }))
-      if (answer._tag !== "Conflict") {
-        return answer
-      }
-      record = answer.record
-    }
   })
 
 const storeOf = (options: RedisStore.Options) => Effect.map(RedisStore.make(options), clocked)

@@ -14,6 +14,8 @@ import { fileURLToPath } from "node:url"
 import * as Sqlite from "../src/internal/sqlStore/sqlite.js"
 import * as Fixture from "./fixtures/sql.js"
 import { clocked, createSession, dataOf } from "./support/records.js"
+import type { Ended } from "./support/worker.js"
+import { listen } from "./support/worker.js"
 
 const { sqlite } = Fixture
 
@@ -36,12 +38,6 @@ beforeAll(async () => {
 
 afterAll(() => fs.rmSync(bundles, { recursive: true, force: true }))
 
-interface Ended {
-  readonly code: number | null
-  readonly lines: ReadonlyArray<string>
-  readonly problem: string
-}
-
 /** Runs so many workers at once to their end. Whenever all of them have said "ready", they are told the next line. */
 const together = (workers: number, args: ReadonlyArray<string>, orders: ReadonlyArray<string>) =>
   Effect.suspend(() => {
@@ -59,25 +55,10 @@ const together = (workers: number, args: ReadonlyArray<string>, orders: Readonly
       const child = spawn(process.execPath, [worker, ...args], { stdio: ["pipe", "pipe", "pipe"] })
       children.push(child)
       child.stdin.on("error", () => {})
-      let output = ""
-      let read = 0
-      let problem = ""
-      child.stderr.on("data", (bytes: Buffer) => {
-        problem += bytes.toString()
-      })
-      child.stdout.on("data", (bytes: Buffer) => {
-        output += bytes.toString()
-        for (let end = output.indexOf("\n", read); end >= 0; end = output.indexOf("\n", read)) {
-          if (output.slice(read, end) === "ready") {
-            heard()
-          }
-          read = end + 1
-        }
-      })
-      child.on("close", (code) => {
+      listen(child, (line) => line === "ready" && heard(), (ended) => {
         // who fails holds up nobody
-        children.forEach((other) => code !== 0 && other.kill("SIGKILL"))
-        resume(Effect.succeed({ code, lines: output.split("\n").filter((line) => line !== ""), problem }))
+        children.forEach((other) => ended.code !== 0 && other.kill("SIGKILL"))
+        resume(Effect.succeed(ended))
       })
       return Effect.sync(() => child.kill("SIGKILL"))
     })

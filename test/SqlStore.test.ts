@@ -45,6 +45,7 @@ import {
   dataOf,
   drawToken,
   hour,
+  increment,
   makeRecord,
   recordOf,
   revisionOf,
@@ -84,19 +85,6 @@ const count = (sql: SqlClient.SqlClient, table: Statement.Fragment, where = sql`
     sql<{ readonly n: unknown }>`SELECT count(*) AS n FROM ${table} WHERE ${where}`,
     (rows) => Number(rows[0]?.n)
   )
-
-/** Reads the counter and writes it raised by one, again and again until it lands. */
-const increment = (store: Clocked, token: SessionToken.Token) =>
-  Effect.gen(function*() {
-    let record = yield* recordOf(store, token)
-    while (true) {
-      const answer = yield* store.update(token, record.revision, withData(record, { n: Number(record.data["n"]) + 1 }))
-      if (answer._tag !== "Conflict") {
-        return answer
-      }
-      record = answer.record
-    }
-  })
 
 /** All that a person could come to read of an error. */
 const printed = (error: unknown): string =>

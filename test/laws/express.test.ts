@@ -5,9 +5,8 @@ import { Effect } from "effect"
 import * as ExpressStore from "effect-session/ExpressStore"
 import * as StoreLawsSuite from "effect-session/StoreLawsSuite"
 import session from "express-session"
-import pg from "pg"
 import { createClient } from "redis"
-import { databaseMissing, databaseTitle, databaseUrl } from "../support/database.js"
+import { databaseMissing, databaseTitle, poolWithSchema } from "../support/database.js"
 import { redisMissing, redisTitle, redisUrl } from "../support/redis.js"
 
 /** An express-session store that forgets nothing by itself, so that laws may move their clock both ways. */
@@ -75,18 +74,7 @@ describe.skipIf(databaseMissing)(databaseTitle("the laws"), () => {
   StoreLawsSuite.suite("ExpressStore by connect-pg-simple", {
     layer: ExpressStore.layer(
       Effect.map(
-        Effect.acquireRelease(
-          Effect.promise(async () => {
-            const pool = new pg.Pool({ connectionString: databaseUrl })
-            await pool.query(`CREATE SCHEMA ${schemaName}`)
-            return pool
-          }),
-          (pool) =>
-            Effect.promise(async () => {
-              await pool.query(`DROP SCHEMA ${schemaName} CASCADE`)
-              await pool.end()
-            })
-        ),
+        poolWithSchema(schemaName),
         (pool) => {
           const PgStore = connectPgSimple(session)
           return new PgStore({ pool, schemaName, createTableIfMissing: true, pruneSessionInterval: false })

@@ -80,6 +80,30 @@ describe("StateLaws finds what is broken:", () => {
       "a token of as many bytes as the limit allows is carried"
     ],
     [
+      "a long token that is cut",
+      cookie,
+      (transport) => ({
+        extract: (request) =>
+          Effect.map(
+            transport.extract(request),
+            (tokens) => tokens.map((token) => Redacted.make(Redacted.value(token).slice(0, 1000)))
+          )
+      }),
+      "a token of as many bytes as the limit allows is carried"
+    ],
+    [
+      "a response that grows at its end with each token",
+      cookie,
+      (transport) => ({
+        emit: (response, token, emission) =>
+          Effect.map(transport.emit(response, token, emission), (emitted) => {
+            const before = emitted.headers["x-tokens"] ?? "-".repeat(500)
+            return HttpServerResponse.setHeader(emitted, "x-tokens", `${before}+`)
+          })
+      }),
+      "putting a token twice is putting it once, and the last one stays"
+    ],
+    [
       "an old token beside the new one",
       cookie,
       (transport) => ({

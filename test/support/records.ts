@@ -85,3 +85,16 @@ export const revisionOf = (answer: Store.Updated, before = 0): number => {
 export const withData = (record: SessionRecord, data: { readonly [key: string]: unknown }): SessionRecord =>
   // made as the middleware does, so that a store's notes stay
   Record.make(record, Json.adoptObject(data), record.dropOnRenew, record)
+
+/** Reads the counter and writes it raised by one, again and again until it lands. */
+export const increment = (store: Clocked, token: SessionToken.Token) =>
+  Effect.gen(function*() {
+    let record = yield* recordOf(store, token)
+    while (true) {
+      const answer = yield* store.update(token, record.revision, withData(record, { n: Number(record.data["n"]) + 1 }))
+      if (answer._tag !== "Conflict") {
+        return answer
+      }
+      record = answer.record
+    }
+  })

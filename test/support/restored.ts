@@ -33,3 +33,10 @@ export const writersOfALostRevision = <E, R>(
     yield* store.touch(token, read.revision, read.deadline + 1000)
     assert.deepStrictEqual(yield* recordOf(store, token), kept)
   })
+
+/** Keeps what a map holds, and answers how to put it back. */
+export const backupOf = <K, V>(map: Map<K, V>): Effect.Effect<Effect.Effect<void>> =>
+  Effect.sync(() => {
+    const copy = new Map(map)
+    return Effect.sync(() => copy.forEach((value, key) => map.set(key, value)))
+  })

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Running } from "./caller.js"
 import { attempt, Pending } from "./pending.js"
-import { forkFrom } from "./timeout.js"
+import { forkFrom, Started, takeSteps } from "./timeout.js"
 
 /**
  * `Effect.disconnect(Effect.uninterruptible(Effect.suspend(begin)))`, which whoever waits without a fiber can run. It needs
@@ -16,17 +16,14 @@ import { forkFrom } from "./timeout.js"
 export const carriedOn = <A, E>(caller: Running, begin: () => Effect.Effect<A, E>): Pending<A, E> =>
   new Pending<A, E>(() => ended(caller, attempt(begin)), (exit) => exit as Exit.Exit<A, E>)
 
-const ended = async <A, E>(caller: Running, effect: Effect.Effect<A, E>): Promise<Exit.Exit<A, E>> => {
-  let next = effect
-  while (next instanceof Pending) {
-    const pending = next as Pending<A, E>
-    const answer = await pending.ask()
-    next = attempt(() => pending.resume(answer))
-  }
-  const last = next
-  return Exit.isExit(last)
-    ? last as Exit.Exit<A, E>
-    : new Promise((resolve) => {
-      forkFrom(caller)(Effect.uninterruptible(last)).addObserver(resolve)
+const ended = <A, E>(caller: Running, effect: Effect.Effect<A, E>): Promise<Exit.Exit<A, E>> =>
+  new Promise((resolve) => {
+    // nothing limits it, so that it has no outcome before its end
+    takeSteps(new Started<A, E>(undefined), effect, (left) => {
+      if (Exit.isExit(left)) {
+        resolve(left as Exit.Exit<A, E>)
+      } else {
+        forkFrom(caller)(Effect.uninterruptible(left)).addObserver(resolve)
+      }
     })
-}
+  })

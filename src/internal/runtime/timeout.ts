@@ -80,6 +80,29 @@ const after = (caller: Running, millis: number, late: () => void): () => void =>
 }
 
 /**
+ * Takes the steps of a call as its answers come, without a fiber. What is left, an `Exit` or an effect that needs a fiber,
+ * is handed to `rest`. Once the call has an outcome, it goes no further.
+ *
+ * @internal
+ */
+export const takeSteps = <A, E, E2>(
+  started: Started<A, E | E2>,
+  call: Effect.Effect<A, E>,
+  rest: (left: Effect.Effect<A, E>) => void
+): void => {
+  if (call instanceof Pending) {
+    const pending = call as Pending<A, E>
+    void pending.ask().then((answer) => {
+      if (started.exit === undefined) {
+        takeSteps(started, attempt(() => pending.resume(answer)), rest)
+      }
+    })
+  } else {
+    rest(call)
+  }
+}
+
+/**
  * Starts a call, in a fiber of its own as soon as it needs one. If it takes longer than `limit` milliseconds, its outcome
  * is the error of `late`, and the call goes no further. `Infinity` is no limit.
  *
@@ -100,27 +123,15 @@ export const start = <A, E, E2>(
     started.complete(exit)
   }
 
-  const goOn = (effect: Effect.Effect<A, E>): void => {
-    if (started.exit !== undefined) {
-      return
-    }
-    if (Exit.isExit(effect)) {
-      complete(effect as Exit.Exit<A, E>)
-    } else if (effect instanceof Pending) {
-      const pending = effect as Pending<A, E>
-      void pending.ask().then((answer) => {
-        if (started.exit === undefined) {
-          goOn(attempt(() => pending.resume(answer)))
-        }
-      })
+  takeSteps(started, call, (left) => {
+    if (Exit.isExit(left)) {
+      complete(left as Exit.Exit<A, E>)
     } else {
-      const fiber = forkFrom(caller)(effect)
+      const fiber = forkFrom(caller)(left)
       running = fiber
       fiber.addObserver(complete)
     }
-  }
-
-  goOn(call)
+  })
   if (started.exit === undefined && limit !== Infinity) {
     cancel = after(caller, limit, () => {
       // The error has to fail inside the runtime, which adds the caller's span to it.

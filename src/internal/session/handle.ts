@@ -12,13 +12,11 @@ import * as Readable from "effect/Readable"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import { ReauthenticationRequired, SessionGone } from "../../SessionError.js"
-import type { Policy } from "../../SessionPolicy.js"
 import type { Data } from "../../SessionRecord.js"
 import * as SessionRecord from "../../SessionRecord.js"
 import * as SessionToken from "../../SessionToken.js"
 import type * as State from "../../State.js"
 import type * as Store from "../../Store.js"
-import { longestLife } from "../options.js"
 import type { Running } from "../runtime/caller.js"
 import { nowOf } from "../runtime/caller.js"
 import { andThen } from "../runtime/exit.js"
@@ -26,6 +24,7 @@ import type { CommitError } from "./commit.js"
 import { automatic, explicit, Run } from "./commit.js"
 import * as Draft from "./draft.js"
 import { FieldNotes } from "./fieldNotes.js"
+import { policyBounds, untilIdle } from "./lifetime.js"
 import { load, ready, reload } from "./load.js"
 import type { Environment, Info, Outcome, Response } from "./model.js"
 import { nothing } from "./plan.js"
@@ -430,22 +429,8 @@ export class SessionHandle extends Effectable.Class<Data> implements Ref.Ref<Dat
   }
 }
 
-/** The bounds of a session that ends after this long, idle or not; `undefined` if that is not above zero. */
-const untilIdle = (now: number, duration: Duration.DurationInput): Draft.Bounds | undefined => {
-  const idle = Math.min(Duration.toMillis(duration), longestLife)
-  return idle > 0 ? { deadline: now + idle, expiresAt: now + idle, idle, persistent: true } : undefined
-}
-
 const notAbove = (what: string) =>
   Effect.dieMessage(`${what}: write a duration above zero; Session.destroy ends a session now`)
-
-/** The policy's bounds, counted from now. */
-const policyBounds = (now: number, { idleTimeout, lifetime }: Policy): Draft.Bounds => ({
-  deadline: now + Math.min(idleTimeout, lifetime),
-  expiresAt: now + lifetime,
-  idle: idleTimeout,
-  persistent: false
-})
 
 /** The session behind the `Ref` of a tag. @internal */
 export const fromRef = (ref: Ref.Ref<Data>): Effect.Effect<SessionHandle> =>

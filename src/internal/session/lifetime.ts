@@ -2,8 +2,11 @@
  * Lifetimes as pure functions of the time, a record and the policy: when a session ends, and whether a read owes it a
  * touch. Nothing here reads a clock or a store.
  */
+import * as Duration from "effect/Duration"
 import type * as SessionPolicy from "../../SessionPolicy.js"
 import * as SessionRecord from "../../SessionRecord.js"
+import { longestLife } from "../options.js"
+import type { Bounds } from "./draft.js"
 
 /** @internal */
 export type Age =
@@ -35,3 +38,21 @@ export const ageOf = (now: number, record: SessionRecord.SessionRecord, policy: 
   const deadline = nextDeadline(now, record)
   return deadline - SessionRecord.endsAt(record) >= touchInterval(record, policy) ? { _tag: "Touch", deadline } : fresh
 }
+
+/**
+ * The bounds of a session that ends after this long, idle or not; `undefined` if that is not above zero.
+ *
+ * @internal
+ */
+export const untilIdle = (now: number, duration: Duration.DurationInput): Bounds | undefined => {
+  const idle = Math.min(Duration.toMillis(duration), longestLife)
+  return idle > 0 ? { deadline: now + idle, expiresAt: now + idle, idle, persistent: true } : undefined
+}
+
+/** The policy's bounds, counted from now. @internal */
+export const policyBounds = (now: number, { idleTimeout, lifetime }: SessionPolicy.Policy): Bounds => ({
+  deadline: now + Math.min(idleTimeout, lifetime),
+  expiresAt: now + lifetime,
+  idle: idleTimeout,
+  persistent: false
+})

@@ -1,9 +1,7 @@
 /**
  * A browser's cookies as a pure value, kept and sent by the rules of RFC 6265bis (section 5). Every request counts as
- * same-site, and there is no list of public suffixes. `follow` is a simpler client for the state laws: it makes the
- * next request from the last one and its response. The module knows nothing of sessions.
+ * same-site, and there is no list of public suffixes. The module knows nothing of sessions.
  */
-import type * as State from "../../State.js"
 
 /** @internal */
 export interface JarCookie {
@@ -31,8 +29,8 @@ const octets = (text: string): number => new TextEncoder().encode(text).length
 const hasControl = (text: string): boolean =>
   Array.from(text).some((character) => character !== "\t" && (character < " " || character === "\u007f"))
 
-/** Cuts a text in two at the first separator. Without one, the whole text is the first part. */
-const cut = (text: string, separator: string): readonly [string, string | undefined] => {
+/** Cuts a text in two at the first separator. Without one, the whole text is the first part. @internal */
+export const cut = (text: string, separator: string): readonly [string, string | undefined] => {
   const at = text.indexOf(separator)
   return at < 0 ? [text.trim(), undefined] : [text.slice(0, at).trim(), text.slice(at + 1).trim()]
 }
@@ -148,45 +146,3 @@ export const belowAllPaths = (jar: Jar): Jar =>
 /** When the cookie of a `Set-Cookie` line expires; `undefined` if it ends with the browser's session. @internal */
 export const endOf = (line: string, now: number): number | undefined =>
   expiryOf(attributesOf(line.split(";").slice(1)), now)
-
-/** The cookies that a request carries, by name. @internal */
-export const cookiesOf = (request: Request): Map<string, string> => {
-  const cookies = new Map<string, string>()
-  for (const pair of (request.headers.get("cookie") ?? "").split("; ")) {
-    const [name, value] = cut(pair, "=")
-    if (value !== undefined) {
-      cookies.set(name, value)
-    }
-  }
-  return cookies
-}
-
-/** The request that a client makes after a response, at a given time. @internal */
-export const follow = (now: number) => (transport: State.Transport, before: Request, response: Response): Request => {
-  const headers = new Headers(before.headers)
-  const cookies = /"(\*|cookies)"/.test(response.headers.get("clear-site-data") ?? "")
-    ? new Map<string, string>()
-    : cookiesOf(before)
-  for (const line of response.headers.getSetCookie()) {
-    const [name, value = ""] = cut(line.split(";")[0] ?? "", "=")
-    const end = endOf(line, now)
-    if (end !== undefined && end <= now) {
-      cookies.delete(name)
-    } else {
-      cookies.set(name, value)
-    }
-  }
-  headers.delete("cookie")
-  if (cookies.size > 0) {
-    headers.set("cookie", Array.from(cookies, ([name, value]) => `${name}=${value}`).join("; "))
-  }
-  for (const name of transport.vary.filter((name) => name.toLowerCase() !== "cookie")) {
-    const value = response.headers.get(name)
-    if (value === "") {
-      headers.delete(name)
-    } else if (value !== null) {
-      headers.set(name, value)
-    }
-  }
-  return new Request(before.url, { headers })
-}

@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import type * as SessionRecord from "../../../SessionRecord.js"
 import type * as SessionToken from "../../../SessionToken.js"
 import type * as Store from "../../../Store.js"
+import { yieldToEventLoop } from "../../runtime/eventLoop.js"
 import * as law from "./law.js"
 
 type Checked<A = void> = Effect.Effect<A, string | Store.StoreError>
@@ -73,7 +74,7 @@ const goesOn = (
 const untilOneIsLive = (trial: law.Trial, tokens: ReadonlyArray<SessionToken.Token>): Checked =>
   Effect.gen(function*() {
     for (let live = tokens.length; live > 1;) {
-      yield* law.nextTurn
+      yield* yieldToEventLoop
       const loaded = yield* Effect.forEach(tokens, (token) => trial.store.load(token))
       live = loaded.filter(({ _tag }) => _tag === "Live").length
     }
@@ -163,7 +164,7 @@ const interruptEverywhere = (trial: law.Trial, method: Store.Method, prepare: Ch
         const { check, run } = yield* prepare
         const fiber = yield* Effect.fork(run)
         for (let n = 0; n < turns; n++) {
-          yield* law.nextTurn
+          yield* yieldToEventLoop
         }
         for (let n = 0; n < steps; n++) {
           yield* Effect.yieldNow()

@@ -6,13 +6,11 @@
 import * as Effect from "effect/Effect"
 import * as SessionRecord from "../../../SessionRecord.js"
 import type * as Store from "../../../Store.js"
+import { yieldToEventLoop } from "../../runtime/eventLoop.js"
 import * as law from "./law.js"
 
 const writers = 10
 const rounds = 5
-
-const together = <A, E>(effects: ReadonlyArray<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
-  Effect.all(effects, { concurrency: "unbounded" })
 
 const count = (answers: ReadonlyArray<{ readonly _tag: string }>, tag: string): number =>
   answers.filter((answer) => answer._tag === tag).length
@@ -41,7 +39,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
     trial: (trial) =>
       Effect.gen(function*() {
         const kept = yield* law.keep(trial)
-        yield* together(Array.from({ length: writers }, () => addOne(trial, kept)))
+        yield* law.together(Array.from({ length: writers }, () => addOne(trial, kept)))
         const { data } = yield* law.expectLive(trial, kept.token, "after parallel updates")
         yield* law.expect(data["n"] === writers, () => `${writers} parallel increments ended at ${law.show(data["n"])}`)
       })
@@ -54,7 +52,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
       Effect.gen(function*() {
         for (let round = 0; round < rounds; round++) {
           const token = trial.draw()
-          const answers = yield* together(
+          const answers = yield* law.together(
             Array.from({ length: writers }, (_, n) => trial.store.create(token, law.recordOf(trial, { data: { n } })))
           )
           const won = count(answers, "Created")
@@ -74,7 +72,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
         for (let round = 0; round < rounds; round++) {
           const { record, token } = yield* law.keep(trial)
           const nexts = Array.from({ length: writers }, () => trial.draw(token))
-          const answers = yield* together(
+          const answers = yield* law.together(
             nexts.map((next, n) => trial.store.renew(token, record.revision, next, law.written(trial, record, { n })))
           )
           const won = count(answers, "Updated")
@@ -123,7 +121,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
           const first = yield* law.keep(trial)
           const late = law.written(trial, first.record, { late: true })
           const deadline = late.deadline + 1000
-          yield* together(ordered<Effect.Effect<unknown, Store.StoreError>>([
+          yield* law.together(ordered<Effect.Effect<unknown, Store.StoreError>>([
             trial.store.touch(first.token, first.record.revision, deadline),
             trial.store.update(first.token, first.record.revision, late)
           ]))
@@ -131,7 +129,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
           yield* law.expect(data["late"] === true, () => `a touch ${order} an update took the update back`)
           const second = yield* law.keep(trial)
           const next = trial.draw(second.token)
-          yield* together(ordered<Effect.Effect<unknown, Store.StoreError>>([
+          yield* law.together(ordered<Effect.Effect<unknown, Store.StoreError>>([
             trial.store.touch(second.token, second.record.revision, deadline),
             trial.store.renew(second.token, second.record.revision, next, late)
           ]))
@@ -149,7 +147,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
         for (let round = 0; round < rounds; round++) {
           const { record, token } = yield* law.keep(trial)
           const late = law.written(trial, record, { late: true })
-          yield* together([
+          yield* law.together([
             trial.store.update(token, record.revision, late),
             trial.store.touch(token, record.revision, late.deadline + 1000),
             trial.store.remove(token),
@@ -175,7 +173,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
             answered = _tag
           })
           const removing = trial.store.remove(token)
-          yield* together(round % 2 === 0 ? [renewing, removing] : [removing, renewing])
+          yield* law.together(round % 2 === 0 ? [renewing, removing] : [removing, renewing])
           yield* law.expectEnded(trial, token, "of the old token after renew beside remove")
           yield* law.expectEnded(trial, next, `of the new token after renew beside remove answered ${answered}`)
         }
@@ -192,7 +190,7 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
           const deadlines = Array.from({ length: writers }, (_, n) => record.deadline + 1000 * (n + 1))
           const latest = Math.max(...deadlines)
           const ordered = order === "the earliest" ? deadlines : deadlines.reverse()
-          const answers = yield* together(
+          const answers = yield* law.together(
             ordered.map((deadline) => trial.store.touch(token, record.revision, deadline))
           )
           for (const answer of answers) {
@@ -240,18 +238,18 @@ const races: ReadonlyArray<Omit<law.Definition, "races">> = [
               for (let n = 1; !over; n++) {
                 yield* reads
                 // fibers that only yield to each other would keep the renewal from its turn of the event loop
-                yield* n % 8 === 0 ? law.nextTurn : Effect.yieldNow()
+                yield* n % 8 === 0 ? yieldToEventLoop : Effect.yieldNow()
               }
               yield* reads
             })
           const renewing = Effect.gen(function*() {
             for (let turns = 0; turns < round; turns++) {
-              yield* law.nextTurn
+              yield* yieldToEventLoop
             }
             const answer = yield* trial.store.renew(token, record.revision, next, law.written(trial, record, { round }))
             yield* law.expectTag(answer, "Updated", "renew beside reads")
           })
-          yield* together([
+          yield* law.together([
             watching(neverNone),
             watching(neverTwo),
             watching(neverNone),

@@ -4,32 +4,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Utils from "effect/Utils"
-import type * as SessionRecord from "../../../SessionRecord.js"
 import type { Summary } from "../../../Sessions.js"
 import * as SessionToken from "../../../SessionToken.js"
 import type * as Store from "../../../Store.js"
 import * as law from "./law.js"
-
-type Checked<A = void> = Effect.Effect<A, string | Store.StoreError>
-
-interface Login extends law.Kept {
-  readonly id: SessionToken.SessionId
-}
-
-const identified = (kept: law.Kept): Effect.Effect<Login> =>
-  Effect.map(SessionToken.toId(kept.token), (id) => ({ ...kept, id }))
-
-/** Creates a session of a subject, as after a login. */
-const login = (
-  trial: law.Trial,
-  subject: string | undefined,
-  fields: Partial<SessionRecord.SessionRecord> = {}
-): Checked<Login> =>
-  Effect.flatMap(
-    law.keep(trial, subject === undefined ? fields : { subject, authenticatedAt: trial.now(), ...fields }),
-    identified
-  )
+import type { Checked, Login } from "./logins.js"
+import { expectEqual, expectListed, identified, idsOf, login, renew, someone } from "./logins.js"
+import { definitions as histories } from "./sessionHistories.js"
 
 /** Some sessions of a subject, one a second. */
 const logins = (trial: law.Trial, subject: string, count: number): Checked<ReadonlyArray<Login>> =>
@@ -38,34 +19,7 @@ const logins = (trial: law.Trial, subject: string, count: number): Checked<Reado
     return login(trial, subject)
   })
 
-const renew = (trial: law.Trial, login: Login, more: Partial<SessionRecord.SessionRecord> = {}): Checked<Login> =>
-  Effect.flatMap(law.renew(trial, { ...login, record: { ...login.record, ...more } }, { renewed: true }), identified)
-
-/** A subject that no other law has. */
-const someone = (trial: law.Trial, name: string): string => `${name} ${law.textOf(trial.draw())}`
-
-const idsOf = (trial: law.Trial, subject: string) =>
-  Effect.map(trial.sessions.list(subject), (found) => found.map(({ id }) => id))
-
-/** Expects these sessions in the list of a subject, in this order. */
-const expectListed = (
-  trial: law.Trial,
-  subject: string,
-  expected: ReadonlyArray<{ readonly id: string }>,
-  when: string
-): Checked =>
-  Effect.flatMap(idsOf(trial, subject), (found) => {
-    const problem = law.difference(found, expected.map(({ id }) => id), `the list ${when}`)
-    return problem === undefined ? Effect.void : Effect.fail(problem)
-  })
-
-const expectEqual = (actual: unknown, expected: unknown, what: string): Effect.Effect<void, string> =>
-  law.expect(actual === expected, () => `${what} answered ${law.show(actual)}, but ${law.show(expected)} was expected`)
-
 const shown = ({ label, ...rest }: Summary) => ({ ...rest, label: Option.getOrNull(label) })
-
-const together = <A, E>(effects: ReadonlyArray<Effect.Effect<A, E>>): Effect.Effect<Array<A>, E> =>
-  Effect.all(effects, { concurrency: "unbounded" })
 
 /** Renews a session and notes the token; gives nothing once it has ended. Others go on before it does. */
 const renewUnlessEnded = (
@@ -371,7 +325,7 @@ const laws: ReadonlyArray<Omit<law.Definition, "races" | "sessions">> = [
           const ann = someone(trial, "ann")
           const { id, record, token } = yield* login(trial, ann)
           const late = law.written(trial, record, { late: true })
-          yield* together<unknown, Store.StoreError>([
+          yield* law.together<unknown, Store.StoreError>([
             trial.store.update(token, record.revision, late),
             trial.store.touch(token, record.revision, late.deadline + 1000),
             trial.sessions.revoke(id),
@@ -396,7 +350,7 @@ const laws: ReadonlyArray<Omit<law.Definition, "races" | "sessions">> = [
           const next = trial.draw(token)
           const renewing = trial.store.renew(token, record.revision, next, law.written(trial, record, { late: true }))
           const ending = round % 3 === 2 ? trial.sessions.revokeAll(ann) : trial.sessions.revoke(id)
-          yield* together<unknown, Store.StoreError>(round % 2 === 0 ? [renewing, ending] : [ending, renewing])
+          yield* law.together<unknown, Store.StoreError>(round % 2 === 0 ? [renewing, ending] : [ending, renewing])
           yield* law.expectEnded(trial, token, "of the old token after a renewal beside a revocation")
           yield* law.expectEnded(trial, next, "of the new token after a renewal beside a revocation")
           yield* expectListed(trial, ann, [], "after a renewal beside a revocation")
@@ -418,7 +372,7 @@ const laws: ReadonlyArray<Omit<law.Definition, "races" | "sessions">> = [
             body: (last) => last === undefined ? Effect.succeed(last) : renewUnlessEnded(trial, last, tokens)
           })
           const ending = round % 2 === 0 ? trial.sessions.revokeAll(ann) : trial.sessions.keepNewest(ann, 0)
-          yield* together<unknown, string | Store.StoreError>([renewing, ending])
+          yield* law.together<unknown, string | Store.StoreError>([renewing, ending])
           for (const token of tokens) {
             yield* law.expectEnded(trial, token, "of a token after all ended beside renewals")
           }
@@ -428,128 +382,8 @@ const laws: ReadonlyArray<Omit<law.Definition, "races" | "sessions">> = [
   }
 ]
 
-const actions = [
-  "login",
-  "login",
-  "anonymous",
-  "renew",
-  "update",
-  "touch",
-  "remove",
-  "revoke",
-  "all",
-  "newest"
-] as const
-
-/** A session of the model: one that is live, with the ids that it had before its renewals. */
-interface Live extends Login {
-  readonly before: ReadonlyArray<string>
-}
-
-/** Plays random steps, and compares after each who is listed with who is live. */
-const play = (trial: law.Trial, seed: number): Checked =>
-  Effect.gen(function*() {
-    const random = new Utils.PCGRandom(seed)
-    const subjects = [someone(trial, "ann"), someone(trial, "bob")]
-    const taken: Array<string> = []
-    let live: ReadonlyArray<Live> = []
-    const canFollow = !trial.settings.waives.includes("tombstones")
-
-    const ofSubject = (subject: string) =>
-      live.filter(({ record }) => record.subject === subject).sort((a, b) => b.record.touchedAt - a.record.touchedAt)
-    const without = (gone: ReadonlyArray<Live>) => {
-      live = live.filter((one) => !gone.includes(one))
-    }
-
-    const step = (action: typeof actions[number], subject: string): Checked =>
-      Effect.gen(function*() {
-        const chosen = live[random.integer(Math.max(1, live.length))]
-        switch (action) {
-          case "login":
-          case "anonymous": {
-            const begun = yield* login(trial, action === "login" ? subject : undefined)
-            live = [...live, { ...begun, before: [] }]
-            return
-          }
-          case "all": {
-            const ended = yield* trial.sessions.revokeAll(subject)
-            yield* expectEqual(ended, ofSubject(subject).length, "revokeAll")
-            return without(ofSubject(subject))
-          }
-          case "newest": {
-            const ended = yield* trial.sessions.keepNewest(subject, 2)
-            yield* expectEqual(ended, Math.max(0, ofSubject(subject).length - 2), "keepNewest 2")
-            return without(ofSubject(subject).slice(2))
-          }
-        }
-        if (chosen === undefined) {
-          return
-        }
-        without([chosen])
-        switch (action) {
-          case "renew": {
-            const next = yield* renew(trial, chosen)
-            live = [...live, { ...next, before: [...chosen.before, chosen.id] }]
-            return
-          }
-          case "update": {
-            const kept = yield* law.rewrite(trial, chosen, { n: taken.length })
-            live = [...live, { ...chosen, ...kept }]
-            return
-          }
-          case "touch": {
-            const deadline = chosen.record.deadline + 1000
-            yield* trial.store.touch(chosen.token, chosen.record.revision, deadline)
-            live = [...live, { ...chosen, record: { ...chosen.record, deadline, touchedAt: trial.now() } }]
-            return
-          }
-          case "remove":
-            return yield* trial.store.remove(chosen.token)
-          case "revoke": {
-            const ids = canFollow ? [chosen.id, ...chosen.before] : [chosen.id]
-            // a store may find the sessions of nobody by their tokens alone
-            const ended = yield* trial.sessions.revoke(ids[random.integer(ids.length)] ?? chosen.id)
-            return yield* law.expect(ended || chosen.record.subject === undefined, () => "revoke answered false")
-          }
-        }
-      })
-
-    for (let n = 0; n < 16; n++) {
-      trial.moveTo(trial.now() + 1000)
-      const action = actions[random.integer(actions.length)] ?? "login"
-      taken.push(action)
-      yield* step(action, subjects[random.integer(2)] ?? "").pipe(
-        Effect.zipRight(
-          Effect.forEach(subjects, (subject) => expectListed(trial, subject, ofSubject(subject), "of a subject"))
-        ),
-        Effect.mapError((error) =>
-          typeof error === "string"
-            ? `seed ${seed} (to repeat: seed: ${seed}): after ${taken.join(", ")}: ${error}`
-            : error
-        )
-      )
-    }
-  })
-
-const histories: Omit<law.Definition, "races" | "sessions"> = {
-  name: "after random logins, renewals and ends those are listed who are live",
-  covers: ["S26", "S28", "S31", "S32"],
-  needs: ["keeping", "revocation"],
-  trial: (trial) =>
-    Effect.suspend(() => {
-      const { seed, thoroughness } = trial.settings
-      const base = Math.floor(Math.random() * 0x7fffffff)
-      const count = Math.max(1, Math.round(30 * thoroughness))
-      return Effect.forEach(
-        seed === undefined ? Array.from({ length: count }, (_, n) => base + n) : [seed],
-        (seed) => trial.fork((own) => play(own, seed)),
-        { discard: true }
-      )
-    })
-}
-
 /** @internal */
-export const definitions: ReadonlyArray<law.Definition> = [...laws, histories].map((definition) => ({
+export const definitions: ReadonlyArray<law.Definition> = [...laws, ...histories].map((definition) => ({
   ...definition,
   races: true,
   sessions: true
