@@ -3,8 +3,8 @@
  * call. The module knows nothing of sessions or stores.
  *
  * `outcome(start(caller, call, limit, late))` does the same as `Effect.timeoutFail(Effect.disconnect(call), { duration:
- * limit, onTimeout: late })`, but with one fiber and a timer instead of three fibers, and with none for a call that ends at once or that a promise
- * answers.
+ * limit, onTimeout: late })`, but with one fiber and a timer instead of three fibers, and with none for a call that ends
+ * at once or that a promise answers.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
