@@ -393,7 +393,8 @@ export const option = <A, E, S>(field: SessionField<A, E, S>): SessionField<Opti
   new Optional(lensOf(field))
 
 /**
- * Several fields of one session as one field, whose value is a struct. They are read and written together.
+ * Several fields of one session as one field, whose value is a struct. They are read and written together. Throws a
+ * `TypeError` for no fields, and for fields of several sessions.
  *
  * @since 0.1.0
  * @category constructors
@@ -409,6 +410,12 @@ export const struct = <const F extends { readonly [key: string]: SessionField.An
   const first = Object.values(lenses)[0]
   if (first === undefined) {
     throw new TypeError("SessionField.struct was given no fields. Name at least one field.")
+  }
+  const foreign = Object.values(lenses).find(({ tag }) => tag.key !== first.tag.key)
+  if (foreign !== undefined) {
+    throw new TypeError(
+      `SessionField.struct was given fields of several sessions: ${first} and ${foreign}. Make one struct for each session.`
+    )
   }
   return new Struct(lenses, first) as never
 }

@@ -155,6 +155,18 @@ describe("the functions, data-first and data-last", () => {
       assert.throws(() => SessionField.struct({}), TypeError, "at least one field")
     })))
 
+  it("struct: the fields of two sessions are refused, because a field of one would be read from the other", () => {
+    class Admin extends Session.Tag<Admin>()("field-admin") {}
+    const Role = SessionField.make("role", Schema.String, { session: Admin })
+    assert.throws(
+      () => SessionField.struct({ user: User, nested: SessionField.struct({ role: SessionField.option(Role) }) }),
+      TypeError,
+      "SessionField.struct was given fields of several sessions: SessionField(user) and SessionField(role)"
+    )
+    const Theme = SessionField.make("theme", Schema.String, { session: Admin })
+    assert.deepStrictEqual(SessionField.struct({ role: Role, theme: Theme }).keys, ["role", "theme"])
+  })
+
   it.effect("ref: a Ref of the field alone, with all that Ref can", () =>
     withSession(
       Effect.gen(function*() {
