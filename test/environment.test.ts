@@ -224,6 +224,15 @@ describe("variables of the environment", () => {
       )
     }))
 
+  it.effect("of several keys, the wrong one is named by its place, and shown to nobody", () =>
+    Effect.gen(function*() {
+      const message = yield* messageOf(modules["SealedStore"] ?? Effect.void, {
+        SESSION_KEYS: `${Redacted.value(key)},hunter2`
+      })
+      assert.include(message, "SESSION_KEYS.1")
+      assert.notInclude(message, "hunter2")
+    }))
+
   it.effect("SealedStore takes several keys, separated by commas", () =>
     Effect.asVoid(Layer.build(SealedStore.layerConfig())).pipe(
       Effect.scoped,

@@ -62,6 +62,7 @@ const named = <E>(module: string, names: ReadonlyMap<string, string>, error: E):
   if (!ConfigError.isConfigError(error) || error._op !== "InvalidData" || error.path[0] !== module) {
     return error
   }
-  const name = names.get(error.path[1] ?? "")
-  return name === undefined ? error : ConfigError.InvalidData([name], error.message)
+  const [, option = "", ...within] = error.path
+  const name = names.get(option)
+  return name === undefined ? error : ConfigError.InvalidData([name, ...within], error.message)
 }
