@@ -85,7 +85,8 @@ export interface SessionMiddleware<in out S> {
 
 /**
  * Builds the State and Store of a second, named session (see `Session.Tag`) for the life of the app. They are the session's
- * own: they do not meet those of `session`.
+ * own: they do not meet those of `session`. Where both stores are on one server, give each a place of its own, such as
+ * another prefix or table, or each session accepts the other's tokens.
  *
  * @since 0.1.0
  * @category layers

@@ -107,6 +107,10 @@ export interface Revocations<E, R> {
    * A store for the ids of ended sessions. Each id is kept until no token of the session can be live. All servers must
    * use the same store. While that store fails, sessions fail too, so that no ended session is accepted. Default: none,
    * so that a copied token stays valid until it expires.
+   *
+   * The store must keep nothing else: give it a prefix, table or folder of its own. It keeps an ended session under the
+   * public id. Where a session's middleware uses the same place, a client that sends the id as its token and logs out
+   * takes it off the list again. Nor may the store evict anything, as `MemoryStore` with a `capacity` does.
    */
   readonly revocations?: Layer.Layer<Store.Store, E, R> | undefined
 }

@@ -100,6 +100,9 @@ export interface Info extends Model.Info {}
  * (`HttpMiddleware.layerSession`, `HttpMiddleware.sessionOf`), its own verbs (`verbs`) and fields (`SessionField.make` with
  * `session`).
  *
+ * Its store needs a place of its own, such as another prefix, table or folder. A store finds a session by its token alone:
+ * of two sessions in one place, each accepts the other's tokens, and whoever is logged in to one is logged in to both.
+ *
  * @since 0.1.0
  * @category tags
  * @example
