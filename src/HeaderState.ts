@@ -9,15 +9,14 @@
  *
  * @since 0.1.0
  */
-import * as Headers from "@effect/platform/Headers"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
 import * as environment from "./internal/environment.js"
+import { redacted } from "./internal/http/headers.js"
 import * as http from "./internal/http/response.js"
 import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
@@ -151,19 +150,13 @@ const transport = (header: string, scheme: string | undefined): State.Transport 
   }
 }
 
-/** Keeps the header out of spans and logs as long as the layer is in scope (S07). */
-const redact = (state: State.State): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.locallyScopedWith(
-    Headers.currentRedactedNames,
-    (names) => [...names, ...state.transports[0].vary.map((name) => name.toLowerCase())]
-  )
-
 /**
  * Carries the session in a header. The client keeps the whole value of the response header and sends it back unchanged.
  * An empty value means that the session has ended and that the client has to forget its token. Fails with a
  * `ConfigError` that says what to write instead.
  *
- * Exactly one token per request: repeated headers or a comma-separated list are ignored.
+ * Exactly one token per request: a comma-separated list is ignored. So are repeated headers, of which servers make such a
+ * list; but Node takes the first `Authorization` and drops the others.
  *
  * @since 0.1.0
  * @category layers
@@ -179,7 +172,10 @@ const redact = (state: State.State): Effect.Effect<void, never, Scope.Scope> =>
  * ```
  */
 export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
-  Layer.scoped(State.State, Effect.tap(make(options), redact))
+  Layer.scoped(
+    State.State,
+    Effect.tap(make(options), ({ transports: [{ vary }] }) => redacted(vary.map((name) => name.toLowerCase())))
+  )
 
 const variables: environment.Variables<Options> = {
   header: environment.optional("SESSION_HEADER", Config.string),

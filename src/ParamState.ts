@@ -5,9 +5,11 @@
  *
  * A URL is recorded in many places where a cookie is not: histories, bookmarks, logs of proxies, and the `Referer` of
  * the next request (send `Referrer-Policy: same-origin`). When this state reads a token from the URL, it removes the
- * token from the surrounding spans, including the platform's own server span. It can't remove it from the span of a
- * request that never touches its session, from the `http.url` that `HttpMiddleware.logger` prints, or from spans of
- * tracers other than Effect's. Pass what you log through `redact`.
+ * token from the surrounding spans, including the platform's own server span. As long as the layer is in scope, the
+ * platform's spans show the headers `Referer` and `Location` as `<redacted>`. The state can't remove a token from the
+ * span of a request that never touches its session, or whose session an earlier state of `State.orElse` carries, from the
+ * `http.url` that `HttpMiddleware.logger` prints, or from spans of tracers other than Effect's. Pass what you log through
+ * `redact`.
  *
  * @since 0.1.0
  */
@@ -23,6 +25,7 @@ import * as Tracer from "effect/Tracer"
 import * as cookie from "./internal/cookie/rules.js"
 import * as environment from "./internal/environment.js"
 import { bodyText, hasForm } from "./internal/http/body.js"
+import { redacted } from "./internal/http/headers.js"
 import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
@@ -151,6 +154,9 @@ export const redact = (text: string, key: string = defaultKey): string => {
   return redacted + text.slice(copied)
 }
 
+/** The headers that hold a URL of the app: of the page that a request comes from, and of the one that it is sent to. */
+const linking = ["referer", "location"]
+
 /** Removes the token from the attributes of the spans around the running fiber (S07). */
 const scrub = (key: string): void => {
   let span: Tracer.AnySpan | undefined = Option.getOrUndefined(
@@ -233,7 +239,7 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
  * ```
  */
 export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
-  Layer.effect(State.State, make(options))
+  Layer.scoped(State.State, Effect.zipLeft(make(options), redacted(linking)))
 
 const variables: environment.Variables<Options> = {
   key: environment.optional("SESSION_KEY", Config.string),

@@ -2,6 +2,7 @@ import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform
 import { assert, describe, it } from "@effect/vitest"
 import type { Tracer } from "effect"
 import { Config, ConfigProvider, Effect, Exit, FastCheck as fc, Option, Redacted } from "effect"
+import * as HeaderState from "effect-session/HeaderState"
 import * as HttpMiddleware from "effect-session/HttpMiddleware"
 import * as MemoryStore from "effect-session/MemoryStore"
 import * as ParamState from "effect-session/ParamState"
@@ -326,6 +327,40 @@ describe("ParamState", () => {
           "b=1&session=<redacted>",
           "http://localhost/?session=<redacted>"
         ])
+      }))
+
+    it.effect("the server's span does not name the page that sent a form, nor where a response redirects to", () =>
+      Effect.gen(function*() {
+        const spans: Array<Tracer.AnySpan> = []
+        const app = Effect.gen(function*() {
+          spans.push(yield* Effect.currentParentSpan)
+          const request = yield* HttpServerRequest.HttpServerRequest
+          const [state] = (yield* State.State).transports
+          const [token] = request.method === "POST" ? yield* state.extract(request) : []
+          return HttpServerResponse.redirect(`/next?session=${token === undefined ? text : Redacted.value(token)}`)
+        })
+        const layers = [
+          ParamState.layer({ body: true }),
+          State.orElse(HeaderState.layer(), ParamState.layer({ body: true }))
+        ]
+        for (const layer of layers) {
+          const runtime = yield* Effect.provide(Effect.runtime<State.State>(), layer)
+          const handler = HttpApp.toWebHandlerRuntime(runtime)(Effect.orDie(app))
+          const headers = { referer: `http://localhost/form?session=${text}` }
+          for (
+            const init of [{ headers }, { ...post(`session=${text}`), headers: { "content-type": form, ...headers } }]
+          ) {
+            const response = yield* Effect.promise(() => handler(new Request("http://localhost/", init)))
+            assert.strictEqual(response.headers.get("location"), `/next?session=${text}`)
+          }
+        }
+        assert.lengthOf(spans, 4)
+        for (const span of spans) {
+          const attributes = span._tag === "Span" ? Object.fromEntries(span.attributes) : {}
+          assert.strictEqual(attributes["http.response.header.location"], "<redacted>")
+          assert.strictEqual(attributes["http.request.header.referer"], "<redacted>")
+          assert.notInclude(JSON.stringify(attributes), text)
+        }
       }))
 
     it.effect("without a span there is nothing to do", () =>

@@ -1,8 +1,11 @@
 /**
- * The response headers that the middleware adds to those of the handler: `Vary` and `Cache-Control`. The module knows
- * nothing of sessions.
+ * The response headers that the middleware adds to those of the handler, `Vary` and `Cache-Control`, and the headers that
+ * nobody writes down. The module knows nothing of sessions.
  */
+import * as Headers from "@effect/platform/Headers"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { setHeader } from "./response.js"
 
 const listed = (value: string): ReadonlyArray<string> => value.split(",").map((item) => item.trim().toLowerCase())
@@ -28,3 +31,7 @@ export const noStore = (response: HttpServerResponse.HttpServerResponse): HttpSe
     listed(before).some((item) => item === "no-store" || item === "private")
   return kept ? response : setHeader(response, "cache-control", "no-store")
 }
+
+/** Keeps headers, named in lower case, out of spans and logs as long as the scope is open (S07). @internal */
+export const redacted = (names: ReadonlyArray<string>): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.locallyScopedWith(Headers.currentRedactedNames, (others) => [...others, ...names])
