@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Either, Exit, Inspectable, Option, pipe, Ref, Schema } from "effect"
-import { HttpMiddleware, Session, SessionField, SessionPolicy, Store } from "effect-session"
+import { Cause, Deferred, Effect, Either, Exit, Inspectable, Option, pipe, Redacted, Ref, Schema } from "effect"
+import { CookieState, HttpMiddleware, Session, SessionField, SessionPolicy, Store } from "effect-session"
+import * as SealedStore from "effect-session/SealedStore"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
 
@@ -234,6 +235,27 @@ describe("values that a session can't hold", () => {
         { visits: 1 }
       ))
   }
+
+  it.effect("nested deeper than a stored session may be, by one level in each update: refused, and never written", () =>
+    Effect.gen(function*() {
+      const nest = Session.update((data) => ({ past: [data["past"] ?? "first"] }))
+      const levels = Effect.map(Session.get, (data) => JSON.stringify(data).split("[").length - 1)
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/nest": fixture.answering(nest),
+        "/levels": fixture.answering(levels),
+        "/often": fixture.answering(Effect.exit(Effect.repeatN(nest, 20_000)))
+      })))
+      for (let n = 1; n <= 99; n++) {
+        assert.strictEqual((yield* client.get("/nest")).status, 200, String(n))
+      }
+      assert.strictEqual((yield* client.get("/nest")).status, 500)
+      assert.strictEqual(yield* (yield* client.get("/levels")).text, "99")
+      assert.strictEqual((yield* client.get("/often")).status, 200)
+      assert.strictEqual(yield* (yield* client.get("/levels")).text, "99")
+    }).pipe(
+      Effect.provide([CookieState.layer(), SealedStore.layer({ keys: [Redacted.make("A".repeat(43))] })]),
+      Effect.scoped
+    ))
 
   for (const value of [null, undefined, 1, "text", [1], new Map()]) {
     it.effect(`the session itself is an object, not ${String(value) || "a Map"}`, () =>

@@ -24,21 +24,26 @@ class Itself {
 }
 
 /**
- * Marks a value as adopted, with its approximate size in characters of JSON text. The mark is a private field of the
- * value itself: nobody else can see it or make it, no copy has it, and it takes far less time than an entry in a
- * WeakMap.
+ * Marks a value as adopted, with its approximate size in characters of JSON text and how many levels of objects and
+ * arrays it has. The mark is made of private fields of the value itself: nobody else can see it or make it, no copy has
+ * it, and it takes far less time than an entry in a WeakMap.
  */
 class Adopted extends Itself {
   readonly #size: number
-  private constructor(value: object, size: number) {
+  readonly #levels: number
+  private constructor(value: object, size: number, levels: number) {
     super(value)
     this.#size = size
+    this.#levels = levels
   }
-  static mark(value: object, size: number): void {
-    new Adopted(value, size)
+  static mark(value: object, size: number, levels: number): void {
+    new Adopted(value, size, levels)
   }
   static sizeOf(value: object): number {
     return #size in value ? value.#size : 0
+  }
+  static levelsOf(value: object): number {
+    return #levels in value ? value.#levels : 0
   }
   static has(value: object): boolean {
     return #size in value
@@ -83,6 +88,10 @@ export const size = (value: Json): number => {
   }
 }
 
+const levels = (value: Json): number => typeof value === "object" && value !== null ? Adopted.levelsOf(value) : 0
+
+const tooDeep = (path: string): NotJson => new NotJson(path, `nested deeper than ${maximumDepth} levels`)
+
 const walk = (value: unknown, path: string, ancestors: ReadonlyArray<object>): Json => {
   switch (typeof value) {
     case "string":
@@ -98,14 +107,21 @@ const walk = (value: unknown, path: string, ancestors: ReadonlyArray<object>): J
     default:
       throw new NotJson(path, describe(value))
   }
-  if (value === null || Adopted.has(value)) {
+  if (value === null) {
+    return value
+  }
+  if (Adopted.has(value)) {
+    // It was not too deep where it was before, but here it may be, and then no store could read it again.
+    if (ancestors.length + Adopted.levelsOf(value) > maximumDepth) {
+      throw tooDeep(path)
+    }
     return value as Json
   }
   if (ancestors.includes(value)) {
     throw new NotJson(path, "a cycle")
   }
   if (ancestors.length >= maximumDepth) {
-    throw new NotJson(path, `nested deeper than ${maximumDepth} levels`)
+    throw tooDeep(path)
   }
   return Array.isArray(value)
     ? walkArray(value, path, [...ancestors, value])
@@ -115,12 +131,14 @@ const walk = (value: unknown, path: string, ancestors: ReadonlyArray<object>): J
 const walkArray = (value: ReadonlyArray<unknown>, path: string, ancestors: ReadonlyArray<object>): Json => {
   const copy: Array<Json> = []
   let total = 2
+  let deepest = 0
   for (let index = 0; index < value.length; index++) {
     const item = walk(value[index], `${path}[${index}]`, ancestors)
     total += size(item) + 1
+    deepest = Math.max(deepest, levels(item))
     copy.push(item)
   }
-  Adopted.mark(copy, total)
+  Adopted.mark(copy, total, deepest + 1)
   Object.freeze(copy)
   return copy
 }
@@ -133,6 +151,7 @@ const walkObject = (value: object, path: string, ancestors: ReadonlyArray<object
   }
   const copy: Record<string, Json> = {}
   let total = 2
+  let deepest = 0
   for (const key of Object.keys(value)) {
     if (key === "__proto__") {
       throw new NotJson(member(path, key), "a key named __proto__")
@@ -143,9 +162,10 @@ const walkObject = (value: object, path: string, ancestors: ReadonlyArray<object
     }
     const item = walk(field, path === "" && ancestors.length === 1 ? key : member(path, key), ancestors)
     total += key.length + 4 + size(item)
+    deepest = Math.max(deepest, levels(item))
     copy[key] = item
   }
-  Adopted.mark(copy, total)
+  Adopted.mark(copy, total, deepest + 1)
   Object.freeze(copy)
   return copy
 }
