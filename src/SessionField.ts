@@ -120,7 +120,11 @@ export interface Options<A, S> {
    * for a value that is made once. Default: reading a missing field fails with `SessionFieldMissing`.
    */
   readonly default?: (() => A) | undefined
-  /** What `Session.renew` does to the value. Use `remove` for secrets that a login has to end. Default `keep`. */
+  /**
+   * What `Session.renew` and `Session.login` do to the value. Use `remove` for secrets that a login has to end. Default
+   * `keep`. The session remembers it when the field is set. A value that was put into the session otherwise, as by
+   * `Session.update` or by a release of the app without this option, is kept until the field is set.
+   */
   readonly onRenew?: "keep" | "remove" | undefined
   /** The session that the field belongs to. Default: `Session.Session`. */
   readonly session?: Session.SessionTag<S> | undefined
