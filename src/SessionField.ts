@@ -164,6 +164,17 @@ export type NeverMissing<E> = [E] extends [never] ? unknown
   : "this field can be missing: give it a default, or use SessionField.option(field)"
 
 /**
+ * What the fields of a struct must be besides: of one session. For others, the compiler's message says what to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OfOneSession<F> = {
+  readonly [K in keyof F]: [SessionField.Tag<F[keyof F]>] extends [SessionField.Tag<F[K]>] ? unknown
+    : "these fields are of several sessions: make one struct for each session"
+}
+
+/**
  * What a field is inside: a lens over a draft of the session. `Struct` and `Optional` are made of other lenses.
  */
 abstract class Lens<A, E, S> extends Effectable.Class<A, E, S> implements SessionField<A, E, S> {
@@ -404,7 +415,7 @@ export const option = <A, E, S>(field: SessionField<A, E, S>): SessionField<Opti
  * @category constructors
  */
 export const struct = <const F extends { readonly [key: string]: SessionField.Any }>(
-  fields: F
+  fields: F & OfOneSession<F>
 ): SessionField<
   { readonly [K in keyof F]: SessionField.Value<F[K]> },
   SessionField.Error<F[keyof F]>,

@@ -439,11 +439,13 @@ is(admin.withToken(handedOn)(Effect.zip(Level, Visits)))<
 >(true, true, true)
 is(CookieState.attributes({ maxAge: "1 day" }))<void, ConfigError.ConfigError, Session.Session>(true, true, true)
 is(CookieState.attributes({ maxAge: "1 day" }, Admin))<void, ConfigError.ConfigError, Admin>(true, true, true)
-is(SessionField.struct({ visits: Visits, level: Level }))<
-  { readonly visits: number; readonly level: number },
-  never,
-  Session.Session | Admin
+is(SessionField.struct({ name: Name, level: SessionField.option(Level) }))<
+  { readonly name: string; readonly level: Option.Option<number> },
+  Missing,
+  Admin
 >(true, true, true)
+// @ts-expect-error a struct is read and written in one session
+SessionField.struct({ visits: Visits, level: Level })
 
 const adminApp = Effect.as(Effect.zip(Level, Visits), HttpServerResponse.empty())
 equal<typeof adminApp, Effect.Effect<HttpServerResponse.HttpServerResponse, never, Admin | Session.Session>>(true)
