@@ -157,6 +157,16 @@ describe("CookieState with chunks", () => {
       assert.deepStrictEqual(tokens.map(Redacted.value), ["ABCD"])
     }).pipe(Effect.provide(CookieState.layer({ chunks: true }))))
 
+  it.effect("S46: under the longest names too, a token has the room of one cookie", () =>
+    Effect.gen(function*() {
+      for (const length of [14, 2700, 2800, 3069, 3500, 4053]) {
+        const options = { name: "n".repeat(length) }
+        const [plain] = (yield* CookieState.make(options)).transports
+        const [chunked] = (yield* CookieState.make({ ...options, chunks: true })).transports
+        assert.isAtLeast(chunked.limit, plain.limit, String(length))
+      }
+    }))
+
   it.effect("together with signed it is refused when the layer is built", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(CookieState.make({ chunks: true, signed: { secrets: Redacted.make("secret") } }))

@@ -21,8 +21,9 @@ const names = (name: string): ReadonlyArray<string> =>
 
 const capacityOf = (name: string): number => maximumPiece - nameOf(name, 0).length
 
-/** The longest value, in bytes. @internal */
-export const limitOf = (name: string): number => maximumCount * capacityOf(name)
+/** The longest value, in bytes. Of a very long name one cookie holds more than the pieces do. @internal */
+export const limitOf = (name: string): number =>
+  Math.max(maximumCount * capacityOf(name), cookie.maximumSize - name.length)
 
 /** The cookies of a value, and the names of unused cookies, which have to be expired. */
 interface Pieces {
