@@ -61,7 +61,10 @@ export interface Options {
   readonly storeTimeout?: Duration.DurationInput | undefined
   /** What happens when the store fails. Default `fail`. */
   readonly onStoreFailure?: OnStoreFailure | undefined
-  /** How large a session's data may be, in characters of its JSON text. Default 262144. */
+  /**
+   * How large a session's data may be, in characters of its JSON text. A number counts as 8 characters, and a character
+   * that JSON has to escape as one. Default 262144.
+   */
   readonly maxSize?: number | undefined
   /**
    * How often `Session.watch` asks a store that does not tell of every change, once for all watchers of a session. Default
