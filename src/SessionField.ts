@@ -409,7 +409,7 @@ export const option = <A, E, S>(field: SessionField<A, E, S>): SessionField<Opti
 
 /**
  * Several fields of one session as one field, whose value is a struct. They are read and written together. Throws a
- * `TypeError` for no fields, and for fields of several sessions.
+ * `TypeError` for no fields, for two of one key, and for fields of several sessions.
  *
  * @since 0.1.0
  * @category constructors
@@ -432,7 +432,14 @@ export const struct = <const F extends { readonly [key: string]: SessionField.An
       `SessionField.struct was given fields of several sessions: ${first} and ${foreign}. Make one struct for each session.`
     )
   }
-  return new Struct(lenses, first) as never
+  const struct = new Struct(lenses, first)
+  const repeated = struct.keys.find((key, index) => struct.keys.indexOf(key) < index)
+  if (repeated !== undefined) {
+    throw new TypeError(
+      `SessionField.struct was given two fields of the key ${JSON.stringify(repeated)}. Name one of them.`
+    )
+  }
+  return struct as never
 }
 
 const use = <A, E, S, B, E2>(

@@ -156,6 +156,15 @@ describe("the functions, data-first and data-last", () => {
       assert.throws(() => SessionField.struct({}), TypeError, "at least one field")
     })))
 
+  it("struct: two fields of one key are refused, because writing one would take back the other", () => {
+    const Same = SessionField.make("user", Schema.String, { default: () => "" })
+    assert.throws(
+      () => SessionField.struct({ user: User, nested: SessionField.struct({ same: Same, visits: Visits }) }),
+      TypeError,
+      "SessionField.struct was given two fields of the key \"user\""
+    )
+  })
+
   it("struct: the fields of two sessions are refused, because a field of one would be read from the other", () => {
     class Admin extends Session.Tag<Admin>()("field-admin") {}
     const Role = SessionField.make("role", Schema.String, { session: Admin })
