@@ -11,7 +11,9 @@
  *
  * **Watching.** On PostgreSQL by `@effect/sql-pg`, whoever watches a session is told of its changes by LISTEN and
  * NOTIFY. All watchers of a store share one connection beside the pool, and one statement every 5 seconds proves that
- * it still hears; while nobody watches there is neither. A renewal and an end are always told at once. A write of data
+ * it still hears; while nobody watches there is neither. If that statement fails, is not answered within 5 seconds, or is
+ * not heard, watchers are told to ask, and again after each further attempt, so that they fail if the database can't be
+ * asked. A renewal and an end are always told at once. A write of data
  * sends its notice only while somebody watches, because PostgreSQL commits notices one after another, and other
  * instances may learn up to 5 seconds late that somebody has begun to. In a transaction of the app's own it always
  * does. The row `watched` of the table says that somebody watches. Other databases and clients tell of this process's

@@ -444,31 +444,64 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
     30_000
   )
 
-  it.scoped("P26: a server that goes away and comes back loses no watcher", () =>
-    Effect.gen(function*() {
-      const { client, other } = yield* postgres.schema
-      const proxy = yield* Fixture.proxy(Fixture.server(postgres) as URL, 5432)
-      const lines: Array<string> = []
-      const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
-      yield* Effect.gen(function*() {
-        const near = yield* instance(client)
-        const { store } = yield* instance(other.through(proxy.port))
-        const token = yield* createSession(store, {})
-        const watcher = yield* watch(store, token)
-        yield* proxy.refuse(true)
-        yield* near.store.remove(token)
-        // whoever begins to watch now is not left waiting
-        yield* meanwhile(watch(store, token))
-        yield* proxy.refuse(false)
-        yield* meanwhile(watcher.next)
-        assert.strictEqual(
-          (yield* Effect.repeat(Effect.either(store.load(token)), { until: ({ _tag }) => _tag === "Right", times: 50 }))
-            ._tag,
-          "Right"
-        )
-      }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
-      assert.include(lines.join("\n"), "It listens again")
-    }), 30_000)
+  it.scoped(
+    "S72 P26: a server that goes away leaves no watcher in silence, and loses none when it comes back",
+    () =>
+      Effect.gen(function*() {
+        const { client, other } = yield* postgres.schema
+        const proxy = yield* Fixture.proxy(Fixture.server(postgres) as URL, 5432)
+        const lines: Array<string> = []
+        const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+        yield* Effect.gen(function*() {
+          const near = yield* instance(client)
+          const { store } = yield* instance(other.through(proxy.port))
+          const token = yield* createSession(store, {})
+          const watcher = yield* watch(store, token)
+          // it is told twice of what was written before it was heard
+          yield* meanwhile(watcher.next)
+          yield* proxy.refuse(true)
+          // whoever watches is to ask, and to fail
+          yield* meanwhile(watcher.next)
+          yield* near.store.remove(token)
+          // whoever begins to watch now is not left waiting
+          yield* meanwhile(watch(store, token))
+          yield* proxy.refuse(false)
+          const found = Effect.zipRight(watcher.next, Effect.either(store.load(token)))
+          yield* meanwhile(
+            Effect.repeat(found, { until: (loaded) => loaded._tag === "Right" && loaded.right._tag !== "Live" })
+          )
+        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+        assert.include(lines.join("\n"), "It listens again")
+      }),
+    30_000
+  )
+
+  it.scoped(
+    "S72 P26: a server that says nothing any more, its connections open, leaves no watcher in silence",
+    () =>
+      Effect.gen(function*() {
+        const { client, other } = yield* postgres.schema
+        const proxy = yield* Fixture.proxy(Fixture.server(postgres) as URL, 5432)
+        const lines: Array<string> = []
+        const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+        yield* Effect.gen(function*() {
+          const near = yield* instance(client)
+          const { store } = yield* instance(other.through(proxy.port))
+          const token = yield* createSession(store, {})
+          const watcher = yield* watch(store, token)
+          // it is told twice of what was written before it was heard
+          yield* meanwhile(watcher.next)
+          yield* proxy.hold(true)
+          yield* near.store.remove(token)
+          yield* meanwhile(watcher.next)
+          yield* proxy.hold(false)
+          const found = Effect.zipRight(watcher.next, Effect.map(store.load(token), ({ _tag }) => _tag))
+          yield* meanwhile(Effect.repeat(found, { until: (tag) => tag !== "Live" }))
+        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+        assert.include(lines.join("\n"), "It listens again")
+      }),
+    30_000
+  )
 
   it.scopedLive("who watches when the store's layer is closed is told that no more will be told", () =>
     Effect.gen(function*() {

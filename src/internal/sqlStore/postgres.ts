@@ -63,11 +63,18 @@ const pause = 2000
 /** How long an answer is waited for before it is asked for again, in milliseconds. In all, that is 2.5 seconds. */
 const patience = [10, 20, 40, 80, 160, 320, 640, 1280]
 
+/** How long a statement may take until the server counts as lost, in milliseconds. One that was cut off may never answer. */
+const answerTime = 5000
+
 /** Whatever clock a test has, a server's answer takes real time. */
 const inRealTime = Effect.withClock(Clock.make())
 
 class Unheard extends Error {
   override readonly message = "The connection that listens hears nothing."
+}
+
+class Unanswered extends Error {
+  override readonly message = `The server did not answer within ${answerTime} ms.`
 }
 
 /** @internal */
@@ -94,11 +101,16 @@ export const inDatabase = (
     const notice = (text: string): Statement.Fragment => sql`pg_notify(${channel}, ${text})`
 
     /** Says that somebody watches, and sends a text to whoever listens. */
-    const send = (text: string): Effect.Effect<unknown, Sql.SqlFailure> =>
+    const send = (text: string): Effect.Effect<unknown, Sql.SqlFailure | Unanswered> =>
       Sql.rows(
         sql`INSERT INTO ${table} (id, revision, touched_at, deadline)
           VALUES (${watchedRow}, 0, ${time}, ${time} + ${sql.literal(String(watchedFor))})
           ON CONFLICT (id) DO UPDATE SET deadline = EXCLUDED.deadline RETURNING ${notice(text)} AS hit`
+      ).pipe(
+        // the driver waits until the server has cancelled what is given up
+        Effect.disconnect,
+        Effect.timeoutFail({ duration: answerTime, onTimeout: () => new Unanswered() }),
+        inRealTime
       )
 
     /** Listens, and tells everyone when it begins to hear. Fails if it hears nothing any more. */
@@ -162,8 +174,8 @@ export const inDatabase = (
                 )
               )
             }
-            // where the database answers, whoever watches can ask it; where it doesn't, they would only fail
-            yield* Effect.ignore(Effect.tap(send("again"), () => Effect.sync(() => signals.notifyAll())))
+            // whoever watches asks meanwhile, and learns that the server is gone if it does not answer
+            signals.notifyAll()
             yield* Deferred.succeed(stands, undefined)
             yield* Effect.sleep(pause)
           })
