@@ -44,6 +44,11 @@ export interface Call {
   readonly audience: string
   /** The bytes that a token may take there. */
   readonly limit: number
+  /**
+   * For `load`: the answer must be what is stored now, and not what was remembered before. `Session.watch` asks so. A store
+   * that remembers nothing ignores it. Default false.
+   */
+  readonly fresh?: boolean | undefined
 }
 
 /**

@@ -13,7 +13,7 @@
  *
  * **Sessions.** If the store behind provides `Sessions`, so does this one. They are listed by the store behind. What is
  * revoked here is treated as a removal: this process sees it at once, and the other instances are told. Whoever watches a
- * session is told by the store behind, and reads it there.
+ * session is told by the store behind, and reads it there, also where it has to ask at an interval.
  *
  * @since 0.1.0
  */

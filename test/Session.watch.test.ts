@@ -35,6 +35,7 @@ import {
 } from "effect-session"
 import type { State } from "effect-session"
 import * as testing from "effect-session/testing"
+import * as TieredStore from "effect-session/TieredStore"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { emitting } from "../src/internal/sessionEvents/emit.js"
@@ -258,6 +259,34 @@ describe("a session of another request", () => {
         }))
       ))
     ))
+
+  it.scoped("nor does a memory in front of it answer instead (S72)", () => {
+    let origin = Option.none<Store.Store>()
+    const untold = changed((store) => {
+      const behind = {
+        ...store,
+        watching: {
+          complete: false,
+          changes: () => Stream.concat(Stream.make<[void]>(undefined), Stream.never),
+          ending: () => Effect.succeedNone
+        }
+      }
+      origin = Option.some(behind)
+      return behind
+    })
+    return Effect.gen(function*() {
+      const token = yield* begun
+      const watch = yield* watching(token)
+      yield* watch.next
+      const elsewhere = Effect.provideService(Store.Store, Option.getOrThrow(origin))
+      yield* elsewhere(save(token, 1))
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* watch.rest, [{ n: 1 }])
+      yield* elsewhere(Session.withToken(token)(Session.destroy))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* watch.end, "SessionGone destroyed")
+    }).pipe(Effect.provide(services(untold.pipe(TieredStore.layer({ timeToLive: "1 hour" })))))
+  })
 
   it.scoped("the interval is the policy's", () =>
     Effect.gen(function*() {

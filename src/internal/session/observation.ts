@@ -211,7 +211,10 @@ export const read = (
   { call, policy, store, token }: Target,
   caller: Running
 ): Effect.Effect<Store.Loaded, Store.StoreError> => {
-  const loading = contained("watch", () => timed(caller, "load", store.load(token, call(nowOf(caller)))))
+  const loading = contained(
+    "watch",
+    () => timed(caller, "load", store.load(token, { ...call(nowOf(caller)), fresh: true }))
+  )
   return Timeout.outcome(Timeout.start(caller, loading, policy.storeTimeout, () => {
     gaveUp(caller, "load", policy.storeTimeout)
     return late("watch")

@@ -121,7 +121,7 @@ export const make = (origin: Store.Store, memory: Memory, announce: (id: Id) => 
     ...(origin.watching === undefined ? undefined : { watching: watching(origin.watching, memory) }),
     load: (token, call) =>
       unlessInTransaction(token, call, false, () => origin.load(token, call), (id) => {
-        const found = memory.find(id, call.audience, call.now)
+        const found = call.fresh === true ? undefined : memory.find(id, call.audience, call.now)
         // a record that has expired here may have been touched elsewhere, so the origin is asked
         return found !== undefined && !(found._tag === "Live" && SessionRecord.isExpired(found.record, call.now))
           ? Exit.succeed(found)
