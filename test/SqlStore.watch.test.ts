@@ -169,6 +169,24 @@ for (const database of Fixture.databases) {
     )
 
     it.scoped.skipIf(isTelling)(
+      "a watcher of what was written outside of a transaction is told once",
+      () =>
+        Effect.gen(function*() {
+          const { client } = yield* database.schema
+          const { store } = yield* instance(client)
+          const token = yield* createSession(store, {})
+          const told = yield* Ref.make(0)
+          yield* Effect.forkScoped(
+            Stream.runForEach(watchingOf(store).changes(token), () => Ref.update(told, (n) => n + 1))
+          )
+          yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), Ref.get(told)), { until: (n) => n > 0 })
+          yield* update(store, token)
+          yield* Effect.repeatN(Effect.zipRight(TestClock.adjust("1 second"), Effect.yieldNow()), 20)
+          assert.strictEqual(yield* Ref.get(told), 2)
+        })
+    )
+
+    it.scoped.skipIf(isTelling)(
       "a watcher of what a transaction wrote is told for ten seconds, and no longer",
       () =>
         Effect.gen(function*() {

@@ -38,18 +38,26 @@ export const make = (setup: Setup): Backend => {
   const { assignments, bodyColumn, ending, excluded, hit, insertion, isLive, isLiveAt, names, table, updated, values } =
     rows
 
+  const withShortWait = Sqlite.withShortWait(sql)
+
+  const persistently = <A>(effect: Effect.Effect<A, Sql.SqlFailure>): Effect.Effect<A, Sql.SqlFailure> =>
+    Sql.persistently(withShortWait(effect, (error) => Sql.failure(error, [])))
+
   /** Whether an UPDATE that nobody is told of matched a row. */
   const update = (assigned: Statement.Fragment, where: Statement.Fragment): Effect.Effect<boolean, Sql.SqlFailure> =>
     Effect.map(updated(assigned, where, hit), (row) => row !== undefined)
 
-  /** Has whoever watches a session be told of a statement that changed it, and says whether it did. */
+  /**
+   * Runs a statement that may change a session, has whoever watches it be told, and says whether it did. They are told
+   * outside of the short wait, which has the connection as a transaction has it.
+   */
   const told = (
     id: string,
     now: number,
     statement: Effect.Effect<object | undefined, Sql.SqlFailure>
   ): Effect.Effect<boolean, Sql.SqlFailure> =>
     Effect.flatMap(
-      statement,
+      persistently(statement),
       (row) => row === undefined ? Effect.succeed(false) : Effect.as(telling.changed(id, now, row), true)
     )
 
@@ -79,7 +87,7 @@ export const make = (setup: Setup): Backend => {
    * transaction under REPEATABLE READ, a plain read would return what the transaction saw first.
    */
   const obstacle = (id: string): Effect.Effect<StoreBackend.Entry | undefined, Sql.SqlFailure> =>
-    Effect.map(select(sql`id = ${id}`, dialect === "mysql" ? " FOR UPDATE" : ""), Option.getOrUndefined)
+    Effect.map(persistently(select(sql`id = ${id}`, dialect === "mysql" ? " FOR UPDATE" : "")), Option.getOrUndefined)
 
   /** The answer to a write that matched no row. */
   const whyNotReplaced = (id: string, now: number): Effect.Effect<StoreBackend.Replaced, Sql.SqlFailure> =>
@@ -148,11 +156,6 @@ export const make = (setup: Setup): Backend => {
         )
     )
 
-  const withShortWait = Sqlite.withShortWait(sql)
-
-  const persistently = <A>(effect: Effect.Effect<A, Sql.SqlFailure>): Effect.Effect<A, Sql.SqlFailure> =>
-    Sql.persistently(withShortWait(effect, (error) => Sql.failure(error, [])))
-
   const rename = Renewal.make(rows, telling)
   const swept = sweeping(rows)
   const mark = marking(rows, persistently)
@@ -163,30 +166,26 @@ export const make = (setup: Setup): Backend => {
     get: (key) => persistently(select(sql`id = ${key.id}`, "")),
     insert: (key, entry, now) => persistently(insert(key.id, entry, now)),
     replace: (key, revision, entry, now) =>
-      persistently(
-        Effect.flatMap(
-          told(
-            key.id,
-            now,
-            Effect.flatMap(
-              telling.written(key.id, now),
-              (returning) => updated(assignments(entry), isLiveAt(key.id, revision, now), returning)
-            )
-          ),
-          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
-        )
+      Effect.flatMap(
+        told(
+          key.id,
+          now,
+          Effect.flatMap(
+            telling.written(key.id, now),
+            (returning) => updated(assignments(entry), isLiveAt(key.id, revision, now), returning)
+          )
+        ),
+        (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
       ),
     rename: (key, revision, next, entry, tombstone, now) =>
-      persistently(
-        Effect.flatMap(
-          told(key.id, now, rename(key, revision, next, entry, tombstone, now)),
-          (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
-        )
+      Effect.flatMap(
+        told(key.id, now, rename(key, revision, next, entry, tombstone, now)),
+        (hit) => hit ? Effect.succeed(StoreBackend.replaced) : whyNotReplaced(key.id, now)
       ),
     extend: (key, revision, deadline, now) => persistently(extend(key.id, revision, deadline, now)),
     changes: telling.changes,
-    subjects: { list, end: (id, tombstone, now) => persistently(end(id, tombstone, now)) },
-    remove: (key, tombstone, now) => persistently(remove(key.id, tombstone, now)),
+    subjects: { list, end },
+    remove: (key, tombstone, now) => remove(key.id, tombstone, now),
     sweep: (limit, now) => persistently(swept(limit, now))
   }
 }
