@@ -28,6 +28,7 @@ const Meta = Schema.Struct({
   persistent: Schema.optionalWith(Schema.Literal(true), { exact: true }),
   dropOnRenew: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
   subject: Schema.optionalWith(Schema.String, { exact: true }),
+  label: Schema.optionalWith(Schema.String, { exact: true }),
   authenticatedAt: Schema.optionalWith(Schema.Finite, { exact: true }),
   data: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), { exact: true })
 })

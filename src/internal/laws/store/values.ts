@@ -94,8 +94,14 @@ const holds = <A>(
   })
 
 const optionalFields: ReadonlyArray<Partial<SessionRecord.SessionRecord>> = [
-  { subject: "ada", authenticatedAt: 1_600_000_000_000, persistent: true, dropOnRenew: ["csrf", "flash"] },
-  { subject: "" },
+  {
+    subject: "ada",
+    label: "Firefox on Linux",
+    authenticatedAt: 1_600_000_000_000,
+    persistent: true,
+    dropOnRenew: ["csrf", "flash"]
+  },
+  { subject: "", label: "" },
   { subject: "\u0000 \u{1f36a} '" },
   { authenticatedAt: 0 },
   { persistent: true },
@@ -161,7 +167,8 @@ export const definitions: ReadonlyArray<law.Definition> = [
           yield* law.expectKept(trial, updated, "after update")
           const renewed = yield* law.renew(trial, updated, { n: 2 })
           yield* law.expectKept(trial, renewed, "of the new token after renew")
-          const { authenticatedAt: _, dropOnRenew: __, persistent: ___, subject: ____, ...bare } = renewed.record
+          const { authenticatedAt: _, dropOnRenew: __, label: ___, persistent: ____, subject: _____, ...bare } =
+            renewed.record
           const stripped = yield* law.rewrite(trial, { ...renewed, record: bare }, { n: 3 })
           yield* law.expectKept(trial, stripped, "after an update without the optional fields")
           const idle = stripped.record.idle + 1
