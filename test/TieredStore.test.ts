@@ -522,6 +522,15 @@ describe.skipIf(redisMissing)(redisTitle("TieredStore before Redis, joined by it
     (redis) => Effect.promise(() => redis.quit())
   )
 
+  const impatient = Effect.acquireRelease(
+    Effect.promise(async () => {
+      const client = new Redis(redisUrl, { lazyConnect: true, enableOfflineQueue: false })
+      await client.connect()
+      return client
+    }),
+    (redis) => Effect.promise(() => redis.quit())
+  )
+
   const nodeRedis = Effect.acquireRelease(
     Effect.promise(async () => {
       const client = createClient({ url: redisUrl })
@@ -535,6 +544,10 @@ describe.skipIf(redisMissing)(redisTitle("TieredStore before Redis, joined by it
     {
       name: "ioredis",
       make: Effect.map(ioredis, (client) => ({ store: RedisStore.layer({ client, prefix }), client }))
+    },
+    {
+      name: "ioredis that queues nothing while it connects",
+      make: Effect.map(impatient, (client) => ({ store: RedisStore.layer({ client, prefix }), client }))
     },
     {
       name: "redis",

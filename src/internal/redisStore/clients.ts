@@ -89,6 +89,7 @@ interface IoRedisSubscriber {
     (event: "message", listener: (channel: string, message: string) => void): unknown
     (event: "error", listener: (error: Error) => void): unknown
   }
+  readonly options?: { enableOfflineQueue?: boolean | undefined }
   readonly subscribe: (channel: string) => Promise<unknown>
   readonly disconnect: () => void
 }

@@ -33,6 +33,10 @@ export const channel = (client: NodeRedisPubSub | IoRedisPubSub, name: string) =
       )
       : Effect.acquireRelease(Effect.sync(() => client.duplicate()), (own) => Effect.sync(() => own.disconnect())).pipe(
         Effect.tap((own) => {
+          // a client that does not queue fails what it is told before it is connected, and this one is told at once
+          if (own.options !== undefined) {
+            own.options.enableOfflineQueue = true
+          }
           own.on("error", () => undefined)
           own.on("message", (_, message) => void emit.single(message))
         }),
