@@ -463,6 +463,20 @@ describe("ExpressStore", () => {
       assert.strictEqual(yield* dataOf(yield* over(files), token), "None")
     }))
 
+  it.scoped("an error that is false, zero or empty is none, as for express-session", () =>
+    Effect.gen(function*() {
+      const { store } = makeMap()
+      for (const none of [false, 0, ""]) {
+        const odd = {
+          ...store,
+          get: (sid: string, callback: Callback) => store.get(sid, (_, value) => callback(none, value)),
+          set: (sid: string, value: object, callback?: Callback) => store.set(sid, value, () => callback?.(none))
+        }
+        const kept = yield* over(odd)
+        assert.deepStrictEqual(yield* dataOf(kept, yield* createSession(kept, { n: 1 })), { n: 1 })
+      }
+    }))
+
   it.effect("a wrong option or object fails the layer and says what to write", () =>
     Effect.gen(function*() {
       const { store } = makeMap()

@@ -40,9 +40,8 @@ const call = <A>(
     const failed = (error: unknown): void =>
       resume(Effect.fail(error ?? new Error("The store failed without an error.")))
     try {
-      const returned = f((error, value) =>
-        error === undefined || error === null ? resume(Effect.succeed(value)) : failed(error)
-      )
+      // express-session takes an error that is false, zero or empty for none
+      const returned = f((error, value) => Boolean(error) ? failed(error) : resume(Effect.succeed(value)))
       if (returned instanceof Promise) {
         returned.catch(failed)
       }
