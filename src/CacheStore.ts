@@ -129,7 +129,8 @@ const provided: Effect.Effect<Persistence, ConfigError.ConfigError> = Effect.fla
  *
  * const store = CacheStore.layer(CacheStore.fromPromises({
  *   get: (key) => memcached.get(key),
- *   set: (key, value, millis) => memcached.set(key, value, { expires: Math.ceil(millis / 1000) }),
+ *   // the time itself, because memcached takes more than 30 days for a time, and deletes the entry at once
+ *   set: (key, value, millis) => memcached.set(key, value, { expires: Math.ceil((Date.now() + millis) / 1000) }),
  *   remove: (key) => memcached.delete(key)
  * }))
  * ```
