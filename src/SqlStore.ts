@@ -27,7 +27,8 @@
  *
  * **Inside the app's own `sql.withTransaction`** every operation runs on that transaction's connection, and is
  * committed or rolled back with the app's rows. There, `Session.commit` tries once: a conflict fails with a
- * `StoreError` of reason `Contention`, so that the app can run its transaction again. The session also finds out
+ * `StoreError` of reason `Contention`, so that the app can run its transaction again. So does a deadlock or a failure to
+ * serialize, with which the database gives up the whole transaction. The session also finds out
  * whether the transaction was rolled back, which takes one more statement for each commit and one afterwards.
  * `@effect/sql` shows an open transaction to every client. If an app has a second `SqlClient` for another database, it
  * must not use the session inside that client's transactions.

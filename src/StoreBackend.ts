@@ -116,7 +116,7 @@ export const isTaken = (entry: Entry | undefined, now: number): boolean =>
 /**
  * The backend's part of a store. Each operation is atomic for its keys; an entry whose deadline is not after `now`
  * (milliseconds) counts as absent, a tombstone never as a session. It may fail with anything: `fromBackend` makes a
- * `StoreError` of it.
+ * `StoreError` of it, of reason `Contention` if it has the property `contended: true`, and else `Unavailable`.
  *
  * @since 0.1.0
  * @category backend
@@ -239,7 +239,7 @@ export const fromBackend = (
 ): Effect.Effect<Store.Store, never, Scope.Scope> => {
   const { name } = options
   const failing = <A>(method: string, effect: Effect.Effect<A, unknown>): Effect.Effect<A, Store.StoreError> =>
-    mapError(effect, unavailable(name, method))
+    mapError(effect, failure(name, method))
 
   const run = <A>(
     method: Store.Method | "watch",
@@ -395,7 +395,7 @@ export const fromBackend = (
       changes: (token) =>
         Stream.unwrap(
           Effect.map(SessionToken.toId(token), (id) => backend.changes?.of(keyOf(id, token)) ?? untold)
-        ).pipe(Stream.mapError(unavailable(name, "watch"))),
+        ).pipe(Stream.mapError(failure(name, "watch"))),
       ending: (token, { now }) =>
         run(
           "watch",
@@ -447,14 +447,21 @@ export const sessions = (subjects: Subjects, name: string): Sessions.Service => 
         ),
         // where a list is kept apart, a session may be listed for a write that was refused, or changed since
         Stream.filter(([_, record]) => record.subject === subject && !SessionRecord.isExpired(record, now)),
-        Stream.mapError(unavailable(name, "sessions"))
+        Stream.mapError(failure(name, "sessions"))
       ),
-    end: (id, now) => mapError(end(id, now), unavailable(name, "revoke"))
+    end: (id, now) => mapError(end(id, now), failure(name, "revoke"))
   })
 }
 
-const unavailable = (name: string, method: string) => (cause: unknown): Store.StoreError =>
-  new Store.StoreError({ reason: "Unavailable", method: `${name}.${method}`, cause })
+const failure = (name: string, method: string) => (cause: unknown): Store.StoreError =>
+  new Store.StoreError({
+    reason: isContended(cause) ? "Contention" : "Unavailable",
+    method: `${name}.${method}`,
+    cause
+  })
+
+const isContended = (cause: unknown): boolean =>
+  typeof cause === "object" && cause !== null && (cause as { readonly contended?: unknown }).contended === true
 
 const tombstone = (now: number, successor?: SessionToken.SessionId): Tombstone => ({
   _tag: "Tombstone",

@@ -914,6 +914,25 @@ for (const database of Fixture.databases) {
             assert.deepStrictEqual(yield* dataOf(store, token), { n: 1 })
           }))
 
+        it.scoped("a transaction that the database gives up because of another one fails with Contention", () =>
+          Effect.gen(function*() {
+            if (dialect !== "pg") {
+              return // only there a transaction can ask for it without a deadlock
+            }
+            const { sql, store } = yield* open(dialect, { table: "given_up" })
+            const token = yield* createSession(store, { n: 0 })
+            const other = yield* storeOn(yield* connect(), { table: "given_up" })
+            const interfere = yield* elsewhere(increment(other, token))
+            const error = yield* Effect.flip(sql.withTransaction(Effect.gen(function*() {
+              yield* sql`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`
+              const seen = yield* recordOf(store, token)
+              yield* interfere
+              return yield* store.update(token, seen.revision, withData(seen, { n: 5 }))
+            })))
+            assert.isTrue(Store.isStoreError(error) && error.reason === "Contention", String(error))
+            assert.deepStrictEqual(yield* dataOf(store, token), { n: 1 })
+          }))
+
         const current = (backend: SqlBackend.Backend) => Effect.map(backend.transaction, Option.getOrThrow)
 
         it.scoped("a transaction is known by its key, and outside there is none", () =>

@@ -69,6 +69,11 @@ export class SqlFailure extends Error {
   ) {
     super(message)
   }
+
+  /** Whether the database gave the statement up because of another one, and may carry it out if it is tried again. */
+  get contended(): boolean {
+    return this.kind === "Contended"
+  }
 }
 
 const kinds: ReadonlyMap<string, SqlFailure["kind"]> = new Map([
