@@ -15,9 +15,11 @@ import {
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
-import { Chunk, Effect, Layer, Redacted, Schema, Stream } from "effect"
+import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Stream } from "effect"
 import type { State, Store } from "effect-session"
 import { Csrf, HttpMiddleware, MemoryStore, ParamState, Session, SessionField, SessionRouter } from "effect-session"
+import type { IncomingMessage } from "node:http"
+import { connect } from "node:net"
 
 const Count = SessionField.make("count", Schema.Number, { default: () => 0 })
 
@@ -148,4 +150,90 @@ describe("a form that the session reads from, on Node", () => {
         }).pipe(Effect.provide([NodeHttpServer.layerTest, ParamState.layer({ body: true }), MemoryStore.layer()])))
     }
   }
+})
+
+/** Sends the beginning of a form, and what is left of it only when it is told to. */
+const beginning = (
+  handler: Effect.Effect<
+    HttpServerResponse.HttpServerResponse,
+    unknown,
+    Session.Session | HttpServerRequest.HttpServerRequest
+  >
+) =>
+  Effect.gen(function*() {
+    yield* HttpServer.serveEffect(HttpMiddleware.session(handler))
+    const { address } = yield* HttpServer.HttpServer
+    const port = address._tag === "TcpAddress" ? address.port : 0
+    const socket = yield* Effect.acquireRelease(
+      Effect.sync(() => connect(port, "127.0.0.1")),
+      (socket) => Effect.sync(() => socket.destroy())
+    )
+    const answer = yield* Effect.fork(Effect.promise(() =>
+      new Promise<string>((resolve) => {
+        let received = ""
+        socket.setEncoding("utf8").on("data", (chunk: string) => received += chunk).on("close", () => resolve(received))
+      })
+    ))
+    const head =
+      `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${contentType}\r\nContent-Length: 8\r\nConnection: close`
+    socket.write(`${head}\r\n\r\na=1`)
+    return {
+      answer: Fiber.join(answer),
+      rest: Effect.sync(() => socket.write("&b=22")),
+      leave: Effect.sync(() => socket.destroy())
+    }
+  })
+
+describe("a form that nothing more comes of, on Node", () => {
+  const environment = [NodeHttpServer.layerTest, ParamState.layer({ body: true }), MemoryStore.layer()] as const
+
+  for (const reader of ["bytes", "stream"] as const) {
+    it.scoped(`read as ${reader} before: it carries no token, and the request is answered`, () =>
+      Effect.gen(function*() {
+        yield* HttpServer.serveEffect(HttpMiddleware.session(Effect.gen(function*() {
+          yield* readers[reader]
+          const again = yield* Effect.exit(text)
+          return HttpServerResponse.text(`${yield* touch} ${Exit.isFailure(again)}`)
+        })))
+        const client = yield* HttpClient.HttpClient
+        const [sent] = sending(HttpClientRequest.post("/"), "a=1")
+        assert.strictEqual(yield* Effect.flatMap(client.execute(sent!), (answer) => answer.text), "1 true")
+      }).pipe(Effect.provide(environment)))
+  }
+
+  it.scoped("its client has left before anybody asks for it: the session's load ends", () =>
+    Effect.gen(function*() {
+      const begun = yield* Deferred.make<void>()
+      const left = yield* Deferred.make<void>()
+      const loaded = yield* Deferred.make<number>()
+      const { leave } = yield* beginning(Effect.gen(function*() {
+        const { source } = yield* HttpServerRequest.HttpServerRequest
+        yield* Deferred.succeed(begun, undefined)
+        yield* Effect.async<void>((resume) => {
+          ;(source as IncomingMessage).once("close", () => resume(Effect.void))
+        })
+        yield* Deferred.succeed(left, undefined)
+        yield* Effect.intoDeferred(touch, loaded)
+        return HttpServerResponse.empty()
+      }))
+      yield* Deferred.await(begun)
+      yield* leave
+      yield* Deferred.await(left)
+      assert.strictEqual(yield* Deferred.await(loaded), 1)
+    }).pipe(Effect.provide(environment)))
+
+  it.scoped("a reader that gives up leaves it to the others, and the connection to the answer", () =>
+    Effect.gen(function*() {
+      const gaveUp = yield* Deferred.make<void>()
+      const { answer, rest } = yield* beginning(Effect.gen(function*() {
+        const reading = yield* Effect.fork(Effect.interruptible(text))
+        yield* Effect.yieldNow()
+        yield* Fiber.interrupt(reading)
+        yield* Deferred.succeed(gaveUp, undefined)
+        return HttpServerResponse.text(`${yield* touch} ${yield* text}`)
+      }))
+      yield* Deferred.await(gaveUp)
+      yield* rest
+      assert.match(yield* answer, /^HTTP\/1.1 200 [^]*\r\n\r\n1 a=1&b=22$/)
+    }).pipe(Effect.provide(environment)))
 })

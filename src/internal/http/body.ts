@@ -3,9 +3,12 @@
  * and a router that takes a prefix off the URL makes another object: on Node, reading by that one too would never end,
  * because the body has been read. The module knows nothing of sessions.
  */
+import { RequestError } from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
+import * as Timeout from "../runtime/timeout.js"
 import { sourceOf } from "./fiber.js"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -16,17 +19,57 @@ const formType = /^\s*application\/x-www-form-urlencoded\s*(?:;|$)/i
 export const hasForm = (request: Request): boolean =>
   request.method !== "GET" && request.method !== "HEAD" && formType.test(request.headers["content-type"] ?? "")
 
-/** The text of a body that was asked for, on the request that the server was given. */
+/** The reading of a body as text that somebody asked for, on the request that the server was given. */
 const textKey: unique symbol = Symbol.for("effect-session/http/bodyText")
 
 interface Holder {
-  [textKey]?: Request["text"]
+  [textKey]?: Timeout.Started<string, RequestError>
 }
 
 const holderOf = (request: Request): Holder => {
   const source = sourceOf(request)
   return (Object.isExtensible(source) ? source : request) as Holder
 }
+
+/** What of a request of Node's tells whether its body can still be read. */
+interface Readable {
+  readonly destroyed: boolean
+  readonly readableEnded: boolean
+  readonly once: (event: "close", listener: () => void) => unknown
+}
+
+const isReadable = (source: object): source is Readable => "readableEnded" in source
+
+/** Calls `notify` if nothing more comes of a body. On Node its reader would wait for ever; elsewhere reading fails. */
+const whenLost = (source: object, notify: () => void): void => {
+  if (!isReadable(source)) {
+    return
+  }
+  if (source.destroyed || source.readableEnded) {
+    return notify()
+  }
+  source.once("close", () => {
+    if (!source.readableEnded) {
+      notify()
+    }
+  })
+}
+
+const lost = (request: Request) =>
+  new RequestError({ request, reason: "Decode", description: "the body was read before, or its client has left" })
+
+/** In a fiber of its own: a reader that is interrupted takes it from no other, and does not cut the connection. */
+const read = (request: Request, holder: Holder, text: Request["text"]): Request["text"] =>
+  Effect.withFiberRuntime((caller) => {
+    const known = holder[textKey]
+    if (known !== undefined) {
+      return Timeout.outcome(known)
+    }
+    const started = Timeout.start(caller, text, Infinity, () => lost(request))
+    holder[textKey] = started
+    whenLost(sourceOf(request), () => started.complete(Exit.fail(lost(request))))
+    return Timeout.outcome(started)
+  })
 
 /**
  * The body as text. It is read once for all requests that a router made of the same one, if they share it.
@@ -35,7 +78,7 @@ const holderOf = (request: Request): Holder => {
  */
 export const bodyText = (request: Request): Request["text"] => {
   shareBody(request)
-  return holderOf(request)[textKey] ??= request.text
+  return request.text
 }
 
 const encoder = new TextEncoder()
@@ -56,14 +99,14 @@ export const shareBody = (request: Request): void => {
   const own = <K extends keyof Request>(name: K): Request[K] => Reflect.get(platform, name, request)
   const { modify } = request
   Object.defineProperties(request, {
-    text: { configurable: true, get: () => holder[textKey] ??= own("text") },
+    text: { configurable: true, get: () => read(request, holder, Effect.suspend(() => own("text"))) },
     arrayBuffer: {
       configurable: true,
       get: (): Request["arrayBuffer"] =>
         Effect.suspend(() =>
           holder[textKey] === undefined
             ? own("arrayBuffer")
-            : Effect.map(holder[textKey], (text) => encoder.encode(text).buffer)
+            : Effect.map(request.text, (text) => encoder.encode(text).buffer)
         )
     },
     stream: {
@@ -72,7 +115,7 @@ export const shareBody = (request: Request): void => {
         Stream.suspend(() =>
           holder[textKey] === undefined
             ? own("stream")
-            : Stream.map(Stream.fromEffect(holder[textKey]), (text) => encoder.encode(text))
+            : Stream.map(Stream.fromEffect(request.text), (text) => encoder.encode(text))
         )
     },
     modify: {
