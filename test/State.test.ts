@@ -197,34 +197,34 @@ describe("over a socket of Node", () => {
 })
 
 describe("a token that takes its time to arrive, as in a form that its client sends slowly", () => {
-  const slowly = Effect.gen(function*() {
-    const asked = yield* Deferred.make<void>()
-    const arrived = yield* Deferred.make<void>()
-    const [transport] = (yield* CookieState.make()).transports
-    const state = State.make({
-      ...transport,
-      extract: (request) =>
-        request.url.includes("slow")
-          ? Deferred.succeed(asked, undefined).pipe(
-            Effect.zipRight(Deferred.await(arrived)),
-            Effect.zipRight(transport.extract(request))
-          )
-          : transport.extract(request)
+  const slowly = (app: HttpApp.Default<never, Session.Session> = fixture.answering(fixture.increment)) =>
+    Effect.gen(function*() {
+      const asked = yield* Deferred.make<void>()
+      const arrived = yield* Deferred.make<void>()
+      const [transport] = (yield* CookieState.make()).transports
+      const state = State.make({
+        ...transport,
+        extract: (request) =>
+          request.url.includes("slow")
+            ? Deferred.succeed(asked, undefined).pipe(
+              Effect.zipRight(Deferred.await(arrived)),
+              Effect.zipRight(transport.extract(request))
+            )
+            : transport.extract(request)
+      })
+      const client = yield* Effect.provideService(testing.client(HttpMiddleware.session(app)), State.State, state)
+      yield* client.get("/")
+      const request = yield* client.fork("GET", "/slow")
+      yield* Deferred.await(asked)
+      yield* TestClock.adjust("1 minute")
+      return { request, arrive: Deferred.succeed(arrived, undefined) }
     })
-    const app = HttpMiddleware.session(fixture.answering(fixture.increment))
-    const client = yield* Effect.provideService(testing.client(app), State.State, state)
-    yield* client.get("/")
-    const request = yield* client.fork("GET", "/slow")
-    yield* Deferred.await(asked)
-    yield* TestClock.adjust("1 minute")
-    return { request, arrive: Deferred.succeed(arrived, undefined) }
-  })
   const store = testing.controlled(MemoryStore.layer())
 
   it.effect("is no failure of the store", () =>
     Effect.gen(function*() {
       const failures = yield* fixture.counted("store_failures")
-      const { arrive, request } = yield* slowly
+      const { arrive, request } = yield* slowly()
       yield* arrive
       const answer = yield* Fiber.join(request)
       assert.strictEqual(answer.status, 200)
@@ -236,7 +236,7 @@ describe("a token that takes its time to arrive, as in a form that its client se
     fixture.logged(() =>
       Effect.gen(function*() {
         const controls = yield* testing.Controls
-        const { arrive, request } = yield* slowly
+        const { arrive, request } = yield* slowly()
         const held = yield* controls.hold("load")
         yield* arrive
         yield* held.arrived
@@ -246,4 +246,24 @@ describe("a token that takes its time to arrive, as in a form that its client se
         assert.strictEqual((yield* Fiber.join(request)).status, 503)
       }).pipe(Effect.provide(store))
     ))
+
+  it.effect("does not hold a response whose handler no longer waits for it longer than a store would", () =>
+    Effect.gen(function*() {
+      const failures = yield* fixture.counted("store_failures")
+      const { arrive, request } = yield* slowly(
+        fixture.increment.pipe(
+          Effect.interruptible,
+          Effect.timeoutTo({
+            duration: "10 seconds",
+            onSuccess: (count) => HttpServerResponse.text(String(count)),
+            onTimeout: () => HttpServerResponse.empty({ status: 408 })
+          })
+        )
+      )
+      yield* TestClock.adjust("5 seconds")
+      const answer = yield* Fiber.join(request)
+      assert.strictEqual(answer.status, 408)
+      yield* arrive
+      assert.strictEqual(yield* fixture.counted("store_failures"), failures)
+    }).pipe(Effect.provide(store)))
 })

@@ -43,6 +43,9 @@ export const ready = (state: SessionState, caller: Running): Loading => {
   }
 }
 
+/** Of tokens that are there at once. */
+const arrived = new Timeout.Started<void, never>(Exit.void)
+
 /** Loads the session, whatever was known of it. @internal */
 export const load = (state: SessionState, caller: Running): Loading => {
   const { storeTimeout } = state.environment.policy
@@ -51,13 +54,17 @@ export const load = (state: SessionState, caller: Running): Loading => {
   const look = (carried: Carried | undefined): Finding => contained("load", () => find(state, caller, carried))
   const carrying = contained("load", () => carried(state))
   const isHere: boolean = Exit.isExit(carrying)
+  const arrival = isHere ? arrived : new Timeout.Started<void, never>(undefined)
   // A form comes as fast as its client sends it, which says nothing of the store.
   const finding = spanned(
     caller,
     "session.load",
     isHere
       ? andThen(carrying, look)
-      : Effect.flatMap(carrying, (carried) => Timeout.outcome(start(look(carried), storeTimeout))),
+      : Effect.flatMap(carrying, (carried) => {
+        arrival.complete(Exit.void)
+        return Timeout.outcome(start(look(carried), storeTimeout))
+      }),
     (base) => base
   )
   if (Exit.isExit(finding)) {
@@ -66,8 +73,9 @@ export const load = (state: SessionState, caller: Running): Loading => {
   }
   const started = start(finding, isHere ? storeTimeout : Infinity)
   let thrown: Exit.Exit<never> | undefined = undefined
-  state.loads(started)
+  state.loads(started, arrival)
   started.whenDone(() => {
+    arrival.complete(Exit.void)
     try {
       complete(state, started.exit!)
     } catch (defect) {
@@ -89,6 +97,21 @@ const complete = (state: SessionState, exit: Exit.Exit<Draft.Base, Store.StoreEr
   } else {
     state.loadFailed(Option.getOrElse(Cause.failureOption(exit.cause), () => late("load")))
   }
+}
+
+/**
+ * `ready` for the end of a request, which does not wait for a form longer than for a store: its handler gave up waiting, and
+ * the client may never send it. The load goes on then. Answers whether the session is loaded.
+ *
+ * @internal
+ */
+export const readyAtEnd = (state: SessionState, caller: Running): Effect.Effect<boolean, Store.StoreError> => {
+  const { value } = state
+  const loaded = () => andThen(ready(state, caller), () => Exit.succeed(true))
+  return value._tag !== "Loading" || value.arrival.exit !== undefined ? loaded() : Effect.timeoutOption(
+    Effect.interruptible(Timeout.outcome(value.arrival)),
+    state.environment.policy.storeTimeout
+  ).pipe(Effect.flatMap((arrival) => Option.isSome(arrival) ? loaded() : Exit.succeed(false)))
 }
 
 const awaited = (state: SessionState, load: Timeout.Started<Draft.Base, Store.StoreError>): Loading =>

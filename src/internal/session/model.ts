@@ -52,6 +52,8 @@ export type Value =
   | {
     readonly _tag: "Loading"
     readonly load: Started<Draft.Base, Store.StoreError>
+    /** Of the tokens that the request carries, which a form's client sends as slowly as it likes. */
+    readonly arrival: Started<void, never>
     /** The session without a store that a load which failed left, while the load is tried again. */
     readonly before: Open | undefined
   }

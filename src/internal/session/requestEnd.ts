@@ -14,7 +14,7 @@ import { afterExit, andThen } from "../runtime/exit.js"
 import * as Timeout from "../runtime/timeout.js"
 import { automatic, dropChanges, planned, Run } from "./commit.js"
 import { emitting, namedIn } from "./events.js"
-import { ready } from "./load.js"
+import { readyAtEnd } from "./load.js"
 import type { Planned } from "./model.js"
 import { commit } from "./schedule.js"
 import type { SessionState } from "./state.js"
@@ -54,10 +54,13 @@ const sent = (run: Run<void>): Effect.Effect<void> => {
 
 const carriedOut = (run: Run<void>, plan: Planned<void> | undefined): Effect.Effect<void> => {
   const { caller, state } = run
-  return afterExit(attempted(() => andThen(ready(state, caller), () => commit(run, plan))), (exit) => {
-    state.send()
-    return Exit.isSuccess(exit) ? Exit.void : failed(run, exit.cause)
-  })
+  return afterExit(
+    attempted(() => andThen(readyAtEnd(state, caller), (isReady) => isReady ? commit(run, plan) : Exit.void)),
+    (exit) => {
+      state.send()
+      return Exit.isSuccess(exit) ? Exit.void : failed(run, exit.cause)
+    }
+  )
 }
 
 /** An update of the app's own may throw when it is made again on another request's data. */

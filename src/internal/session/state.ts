@@ -223,8 +223,8 @@ export class SessionState {
     this.carried = carried
   }
 
-  loads(load: Started<Draft.Base, Store.StoreError>): void {
-    this.state = { _tag: "Loading", load, before: this.before }
+  loads(load: Started<Draft.Base, Store.StoreError>, arrival: Started<void, never>): void {
+    this.state = { _tag: "Loading", load, arrival, before: this.before }
   }
 
   /** The load found what the session rests on. If an update throws when it is made on it, all is as before the load. */
