@@ -582,10 +582,10 @@ describe("CookieState", () => {
           "last-modified": "Thu, 01 Jan 1970 00:00:00 GMT",
           "set-cookie": "raw=1"
         }
-        const native = HttpServerResponse.text("body", { status: 201, headers })
-        const web = HttpServerResponse.raw(new Response("body", { status: 201, headers }))
+        const native = () => HttpServerResponse.text("body", { status: 201, headers })
+        const web = () => HttpServerResponse.raw(new Response("body", { status: 201, headers }))
         for (const response of [native, web]) {
-          const emitted = yield* cookie.emit(response, token, emission())
+          const emitted = yield* cookie.emit(response(), token, emission())
           const replaced = HttpServerResponse.toWeb(replaceBody(emitted, 503))
           assert.strictEqual(replaced.status, 503)
           assert.strictEqual(yield* Effect.promise(() => replaced.text()), "")
@@ -594,7 +594,7 @@ describe("CookieState", () => {
             ["access-control-allow-origin", "content-security-policy"]
           )
           assert.sameMembers(replaced.headers.getSetCookie().map((line) => line.split("=")[0]), ["raw", "session"])
-          assert.strictEqual(HttpServerResponse.toWeb(replaceBody(response, 503)).headers.get("set-cookie"), "raw=1")
+          assert.strictEqual(HttpServerResponse.toWeb(replaceBody(response(), 503)).headers.get("set-cookie"), "raw=1")
         }
       }))
 

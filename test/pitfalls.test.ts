@@ -31,6 +31,7 @@ import {
   Store
 } from "effect-session"
 import * as testing from "effect-session/testing"
+import { Readable } from "node:stream"
 import * as fixture from "./fixtures/http.js"
 import { clocked } from "./support/clocked.js"
 
@@ -242,6 +243,23 @@ describe("a store that hangs", () => {
       assert.strictEqual(answer.status, 503)
       assertNoCookie(answer)
     }).pipe(fixture.quietly, fixture.leavingNoFiber, Effect.provide(services())))
+
+  it.effect("S66: in create: a body that is not sent is given up, such as that of a file, which holds its descriptor", () =>
+    Effect.gen(function*() {
+      const file = Readable.from(["body"])
+      let cancelled = false
+      const fetched = new Response(new ReadableStream({ cancel: () => void (cancelled = true) }))
+      const client = yield* testing.client(HttpMiddleware.session(fixture.routes({
+        "/file": Effect.as(increment, HttpServerResponse.raw(file)),
+        "/fetched": Effect.as(increment, HttpServerResponse.raw(fetched))
+      })))
+      const controls = yield* testing.Controls
+      yield* controls.fail("create", { times: 2 })
+      assert.strictEqual((yield* client.get("/file")).status, 503)
+      assert.isTrue(file.destroyed)
+      assert.strictEqual((yield* client.get("/fetched")).status, 503)
+      assert.isTrue(cancelled)
+    }).pipe(fixture.quietly, Effect.provide(services())))
 
   it.effect("S66: those that queue behind a write that hangs are served once it has timed out", () =>
     Effect.gen(function*() {

@@ -182,9 +182,22 @@ const ofBody: ReadonlyArray<string> = [
   "last-modified"
 ]
 
+/** Gives up a body that is not sent: a file's holds its descriptor, and one that `fetch` returned its connection. */
+const discard = ({ body }: HttpServerResponse.HttpServerResponse): void => {
+  const raw = body._tag === "Raw" ? body.body : undefined
+  if (typeof raw !== "object" || raw === null) {
+    return
+  }
+  if ("destroy" in raw && typeof raw.destroy === "function") {
+    raw.destroy()
+  } else if (raw instanceof ReadableStream && !raw.locked) {
+    void raw.cancel().catch(() => undefined)
+  }
+}
+
 /**
- * The response with another status and without its body. It keeps the headers and cookies of others, such as those of
- * CORS and of another session, but not the headers that describe the body.
+ * The response with another status and without its body, which is given up. It keeps the headers and cookies of others,
+ * such as those of CORS and of another session, but not the headers that describe the body.
  *
  * @internal
  */
@@ -193,6 +206,7 @@ export const replaceBody = (
   status: number
 ): HttpServerResponse.HttpServerResponse => {
   const plain = unfold(response)
+  discard(plain)
   const headers = Headers.remove(plain.headers, ofBody)
   return hide(HttpServerResponse.empty({ status, headers, cookies: plain.cookies }), secretsOf(response))
 }
