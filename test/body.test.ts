@@ -152,6 +152,25 @@ describe("a form that the session reads from, on Node", () => {
   }
 })
 
+describe("a form that is not UTF-8, on Node", () => {
+  for (const reader of ["bytes", "stream"] as const) {
+    it.scoped(`read as ${reader} after the session: fails, and is not given other bytes`, () =>
+      Effect.gen(function*() {
+        yield* HttpServer.serveEffect(HttpMiddleware.session(Effect.gen(function*() {
+          yield* touch
+          const read = yield* Effect.exit(readers[reader])
+          return HttpServerResponse.text(Exit.isFailure(read) ? "failed" : read.value)
+        })))
+        const client = yield* HttpClient.HttpClient
+        const latin1 = new Uint8Array([0x61, 0x3d, 0xe9])
+        const answer = yield* client.execute(
+          HttpClientRequest.bodyUint8Array(HttpClientRequest.post("/"), latin1, contentType)
+        )
+        assert.strictEqual(yield* answer.text, "failed")
+      }).pipe(Effect.provide([NodeHttpServer.layerTest, ParamState.layer({ body: true }), MemoryStore.layer()])))
+  }
+})
+
 /** Sends the beginning of a form, and what is left of it only when it is told to. */
 const beginning = (
   handler: Effect.Effect<

@@ -83,10 +83,25 @@ export const bodyText = (request: Request): Request["text"] => {
 
 const encoder = new TextEncoder()
 
+/** What decoding puts in the place of bytes that are not UTF-8. */
+const replacement = "\ufffd"
+
+const bytesOf = (request: Request): Effect.Effect<Uint8Array<ArrayBuffer>, RequestError> =>
+  Effect.flatMap(request.text, (text) =>
+    text.includes(replacement)
+      ? Effect.fail(
+        new RequestError({
+          request,
+          reason: "Decode",
+          description: "the body was read as text, and is not UTF-8: read its bytes first"
+        })
+      )
+      : Effect.succeed(encoder.encode(text)))
+
 /**
  * Makes a request, and those that will be made of it, share the text of the body: whoever reads it first, by any of them,
- * all others have it too. Once the text was asked for, bytes are made of it. A body that nobody asks for as text is left
- * to who reads its bytes.
+ * all others have it too. Once the text was asked for, bytes are made of it if they can be. A body that nobody asks for
+ * as text is left to who reads its bytes.
  *
  * @internal
  */
@@ -106,7 +121,7 @@ export const shareBody = (request: Request): void => {
         Effect.suspend(() =>
           holder[textKey] === undefined
             ? own("arrayBuffer")
-            : Effect.map(request.text, (text) => encoder.encode(text).buffer)
+            : Effect.map(bytesOf(request), (bytes) => bytes.buffer)
         )
     },
     stream: {
@@ -115,7 +130,7 @@ export const shareBody = (request: Request): void => {
         Stream.suspend(() =>
           holder[textKey] === undefined
             ? own("stream")
-            : Stream.map(Stream.fromEffect(request.text), (text) => encoder.encode(text))
+            : Stream.fromEffect(bytesOf(request))
         )
     },
     modify: {
