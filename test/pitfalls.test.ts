@@ -261,6 +261,25 @@ describe("a store that hangs", () => {
       assert.isTrue(cancelled)
     }).pipe(fixture.quietly, Effect.provide(services())))
 
+  it.scoped("S57 S66: in create: the 503 carries another session's new cookie, and no cache may keep it", () =>
+    Effect.gen(function*() {
+      class Other extends Session.Tag<Other>()("other") {}
+      const adding = Effect.zipRight(Session.verbs(Other).set({ a: 1 }), fixture.answering(increment))
+      const layer = HttpMiddleware.layerSession(Other, [
+        CookieState.layer({ name: "__Host-other" }),
+        MemoryStore.layer()
+      ])
+      const other = yield* Layer.build(layer)
+      const both = HttpMiddleware.sessionOf(Other)(HttpMiddleware.session(adding))
+      const client = yield* testing.client(Effect.provide(both, other))
+      const controls = yield* testing.Controls
+      yield* controls.fail("create")
+      const answer = yield* client.get("/")
+      assert.strictEqual(answer.status, 503)
+      assert.match(answer.setCookies.join(), /^__Host-other=/)
+      assert.strictEqual(answer.headers.get("cache-control"), "no-store")
+    }).pipe(fixture.quietly, Effect.provide(services())))
+
   it.effect("S66: those that queue behind a write that hangs are served once it has timed out", () =>
     Effect.gen(function*() {
       const client = yield* testing.client(app)

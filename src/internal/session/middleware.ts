@@ -211,13 +211,13 @@ const statusOf = (failure: Cause.Cause<unknown>): number => {
 
 /**
  * The answer to a commit that failed: a store that failed is never a success, even if the handler swallowed it. The
- * headers and cookies of others stay, such as another session's new token.
+ * headers and cookies of others stay, such as another session's new token, which no cache may keep.
  */
 const answerOf = (
   { failure }: internal.Verdict,
   response: HttpServerResponse.HttpServerResponse
 ): HttpServerResponse.HttpServerResponse =>
-  failure === undefined || response.status >= 500 ? response : replaceBody(response, statusOf(failure))
+  failure === undefined || response.status >= 500 ? response : noStore(replaceBody(response, statusOf(failure)))
 
 /** Puts into the response what is to be said of the session. */
 const say = (verdict: internal.Verdict, response: HttpServerResponse.HttpServerResponse, now: number): Said => {
