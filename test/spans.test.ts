@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Option, Tracer } from "effect"
-import { HttpMiddleware, Session, SessionToken } from "effect-session"
+import { CookieState, HttpMiddleware, Session, SessionToken, State, Store } from "effect-session"
 import * as testing from "effect-session/testing"
 import * as fixture from "./fixtures/http.js"
 
@@ -79,4 +79,42 @@ describe("S07: spans", () => {
       const status = take()[0]?.status
       assert.isTrue(status?._tag === "Ended" && Exit.isFailure(status.exit))
     })).pipe(Effect.provide(fixture.services())))
+
+  for (const how of ["at once", "later, as in a form"] as const) {
+    it.scoped(`the store's own span of a load stands under it, where the token is there ${how}`, () =>
+      Effect.gen(function*() {
+        const native = yield* Effect.tracer
+        const parents: Array<string | undefined> = []
+        const tracer = Tracer.make({
+          ...native,
+          span: (name, parent, ...rest) => {
+            if (name === "query") {
+              parents.push(parent._tag === "Some" && parent.value._tag === "Span" ? parent.value.name : undefined)
+            }
+            return native.span(name, parent, ...rest)
+          },
+          context: (f) => f()
+        })
+        const [transport] = (yield* CookieState.make()).transports
+        const state = State.make({
+          ...transport,
+          extract: (request) =>
+            how === "at once"
+              ? transport.extract(request)
+              : Effect.zipRight(Effect.yieldNow(), transport.extract(request))
+        })
+        const store = Store.around(
+          yield* Store.Store,
+          ({ method }, run) => method === "load" ? Effect.withSpan(Effect.suspend(run), "query") : run()
+        )
+        const client = yield* testing.client(app).pipe(
+          Effect.provideService(State.State, state),
+          Effect.provideService(Store.Store, store),
+          Effect.withTracer(tracer)
+        )
+        yield* client.get("/add")
+        yield* client.get("/read")
+        assert.deepStrictEqual(parents, ["session.load"])
+      }).pipe(Effect.provide(fixture.services())))
+  }
 })

@@ -49,8 +49,8 @@ const arrived = new Timeout.Started<void, never>(Exit.void)
 /** Loads the session, whatever was known of it. @internal */
 export const load = (state: SessionState, caller: Running): Loading => {
   const { storeTimeout } = state.environment.policy
-  const start = (call: Finding, limit: number) =>
-    Timeout.start(caller, call, limit, () => tooLate(state, caller, "load"))
+  const start = (from: Running, call: Finding, limit: number) =>
+    Timeout.start(from, call, limit, () => tooLate(state, caller, "load"))
   const look = (carried: Carried | undefined): Finding => contained("load", () => find(state, caller, carried))
   const carrying = contained("load", () => carried(state))
   const isHere: boolean = Exit.isExit(carrying)
@@ -63,7 +63,8 @@ export const load = (state: SessionState, caller: Running): Loading => {
       ? andThen(carrying, look)
       : Effect.flatMap(carrying, (carried) => {
         arrival.complete(Exit.void)
-        return Timeout.outcome(start(look(carried), storeTimeout))
+        // From the fiber that is in the span.
+        return Effect.withFiberRuntime((waiting) => Timeout.outcome(start(waiting, look(carried), storeTimeout)))
       }),
     (base) => base
   )
@@ -71,7 +72,7 @@ export const load = (state: SessionState, caller: Running): Loading => {
     complete(state, finding as Exit.Exit<Draft.Base, Store.StoreError>)
     return answer(state)
   }
-  const started = start(finding, isHere ? storeTimeout : Infinity)
+  const started = start(caller, finding, isHere ? storeTimeout : Infinity)
   let thrown: Exit.Exit<never> | undefined = undefined
   state.loads(started, arrival)
   started.whenDone(() => {
