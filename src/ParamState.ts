@@ -42,7 +42,8 @@ export interface Options {
   /**
    * Whether the parameter is also looked for in a body of `application/x-www-form-urlencoded`, before the query.
    * Default false, because the platform reads a body once: a handler that reads a form as a stream or as bytes has to
-   * touch the session before. Handlers that read it as text, JSON or parameters are not affected.
+   * touch the session before, or the form's token is not found. Handlers that read it as text, JSON or parameters are
+   * not affected.
    */
   readonly body?: boolean | undefined
 }

@@ -220,6 +220,19 @@ describe("a form that nothing more comes of, on Node", () => {
       }).pipe(Effect.provide(environment)))
   }
 
+  for (const reader of ["bytes", "stream"] as const) {
+    it.scoped(`read as ${reader} meanwhile: the handler has them, and it carries no token`, () =>
+      Effect.gen(function*() {
+        yield* HttpServer.serveEffect(HttpMiddleware.session(Effect.gen(function*() {
+          const [text, count] = yield* Effect.all([readers[reader], touch], { concurrency: 2 })
+          return HttpServerResponse.text(`${count} ${text}`)
+        })))
+        const client = yield* HttpClient.HttpClient
+        const [sent] = sending(HttpClientRequest.post("/"), "a=1")
+        assert.strictEqual(yield* Effect.flatMap(client.execute(sent!), (answer) => answer.text), "1 a=1")
+      }).pipe(Effect.provide(environment)))
+  }
+
   it.scoped("its client has left before anybody asks for it: the session's load ends", () =>
     Effect.gen(function*() {
       const begun = yield* Deferred.make<void>()

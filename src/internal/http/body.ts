@@ -19,11 +19,19 @@ const formType = /^\s*application\/x-www-form-urlencoded\s*(?:;|$)/i
 export const hasForm = (request: Request): boolean =>
   request.method !== "GET" && request.method !== "HEAD" && formType.test(request.headers["content-type"] ?? "")
 
-/** The reading of a body as text that somebody asked for, on the request that the server was given. */
-const textKey: unique symbol = Symbol.for("effect-session/http/bodyText")
+/**
+ * How a body was asked for first: as text, or as bytes, which nobody else may take then. Two readers of both kinds break each
+ * other on Node, where one changes what the other is given.
+ */
+type Reading =
+  | { readonly _tag: "Text"; readonly text: Timeout.Started<string, RequestError> }
+  | { readonly _tag: "Bytes" }
+
+/** The reading of a body, on the request that the server was given. */
+const readingKey: unique symbol = Symbol.for("effect-session/http/bodyReading")
 
 interface Holder {
-  [textKey]?: Timeout.Started<string, RequestError>
+  [readingKey]?: Reading
 }
 
 const holderOf = (request: Request): Holder => {
@@ -58,35 +66,14 @@ const whenLost = (source: object, notify: () => void): void => {
 const lost = (request: Request) =>
   new RequestError({ request, reason: "Decode", description: "the body was read before, or its client has left" })
 
-/** In a fiber of its own: a reader that is interrupted takes it from no other, and does not cut the connection. */
-const read = (request: Request, holder: Holder, text: Request["text"]): Request["text"] =>
-  Effect.withFiberRuntime((caller) => {
-    const known = holder[textKey]
-    if (known !== undefined) {
-      return Timeout.outcome(known)
-    }
-    const started = Timeout.start(caller, text, Infinity, () => lost(request))
-    holder[textKey] = started
-    whenLost(sourceOf(request), () => started.complete(Exit.fail(lost(request))))
-    return Timeout.outcome(started)
-  })
-
-/**
- * The body as text. It is read once for all requests that a router made of the same one, if they share it.
- *
- * @internal
- */
-export const bodyText = (request: Request): Request["text"] => {
-  shareBody(request)
-  return request.text
-}
-
 const encoder = new TextEncoder()
 
 /** What decoding puts in the place of bytes that are not UTF-8. */
 const replacement = "\ufffd"
 
-const bytesOf = (request: Request): Effect.Effect<Uint8Array<ArrayBuffer>, RequestError> =>
+type Bytes = Effect.Effect<Uint8Array<ArrayBuffer>, RequestError>
+
+const bytesOf = (request: Request): Bytes =>
   Effect.flatMap(request.text, (text) =>
     text.includes(replacement)
       ? Effect.fail(
@@ -97,6 +84,35 @@ const bytesOf = (request: Request): Effect.Effect<Uint8Array<ArrayBuffer>, Reque
         })
       )
       : Effect.succeed(encoder.encode(text)))
+
+/** In a fiber of its own: a reader that is interrupted takes it from no other, and does not cut the connection. */
+const readText = (request: Request, holder: Holder, own: Request["text"]): Request["text"] =>
+  Effect.withFiberRuntime((caller) => {
+    const known = holder[readingKey]
+    if (known !== undefined) {
+      return known._tag === "Text" ? Timeout.outcome(known.text) : Effect.fail(lost(request))
+    }
+    const text = Timeout.start(caller, own, Infinity, () => lost(request))
+    holder[readingKey] = { _tag: "Text", text }
+    whenLost(sourceOf(request), () => text.complete(Exit.fail(lost(request))))
+    return Timeout.outcome(text)
+  })
+
+/** Bytes of the text if that was asked for first, and else those of the platform. */
+const readBytes = <A>(request: Request, holder: Holder, own: () => A, ofText: (bytes: Bytes) => A): A => {
+  const { _tag } = holder[readingKey] ??= { _tag: "Bytes" }
+  return _tag === "Text" ? ofText(bytesOf(request)) : own()
+}
+
+/**
+ * The body as text. It is read once for all requests that a router made of the same one, if they share it.
+ *
+ * @internal
+ */
+export const bodyText = (request: Request): Request["text"] => {
+  shareBody(request)
+  return request.text
+}
 
 /**
  * Makes a request, and those that will be made of it, share the text of the body: whoever reads it first, by any of them,
@@ -114,24 +130,16 @@ export const shareBody = (request: Request): void => {
   const own = <K extends keyof Request>(name: K): Request[K] => Reflect.get(platform, name, request)
   const { modify } = request
   Object.defineProperties(request, {
-    text: { configurable: true, get: () => read(request, holder, Effect.suspend(() => own("text"))) },
+    text: { configurable: true, get: () => readText(request, holder, Effect.suspend(() => own("text"))) },
     arrayBuffer: {
       configurable: true,
       get: (): Request["arrayBuffer"] =>
-        Effect.suspend(() =>
-          holder[textKey] === undefined
-            ? own("arrayBuffer")
-            : Effect.map(bytesOf(request), (bytes) => bytes.buffer)
-        )
+        Effect.suspend(() => readBytes(request, holder, () => own("arrayBuffer"), Effect.map((bytes) => bytes.buffer)))
     },
     stream: {
       configurable: true,
       get: (): Request["stream"] =>
-        Stream.suspend(() =>
-          holder[textKey] === undefined
-            ? own("stream")
-            : Stream.fromEffect(bytesOf(request))
-        )
+        Stream.suspend(() => readBytes(request, holder, () => own("stream"), (bytes) => Stream.fromEffect(bytes)))
     },
     modify: {
       configurable: true,
