@@ -59,13 +59,14 @@ export const load = (state: SessionState, caller: Running): Loading => {
   const finding = spanned(
     caller,
     "session.load",
-    isHere
-      ? andThen(carrying, look)
-      : Effect.flatMap(carrying, (carried) => {
-        arrival.complete(Exit.void)
-        // From the fiber that is in the span.
-        return Effect.withFiberRuntime((waiting) => Timeout.outcome(start(waiting, look(carried), storeTimeout)))
-      }),
+    (): Finding =>
+      isHere
+        ? andThen(carrying, look)
+        : Effect.flatMap(carrying, (carried) => {
+          arrival.complete(Exit.void)
+          // From the fiber that is in the span.
+          return Effect.withFiberRuntime((waiting) => Timeout.outcome(start(waiting, look(carried), storeTimeout)))
+        }),
     (base) => base
   )
   if (Exit.isExit(finding)) {

@@ -23,19 +23,20 @@ import { commitWithin, learnEndings } from "./transactions.js"
 export const commit = <B>(run: Run<B>, plan: Planned<B> | undefined): Effect.Effect<B, CommitError> => {
   const { caller, state } = run
   const { transaction } = state.environment.store
-  const committing = transaction === undefined ? inTurn(run, plan) : Effect.flatMap(
-    transaction,
-    Option.match({
-      onNone: () => Effect.flatMap(learnEndings(run.state), () => inTurn(run, undefined)),
-      // It holds the record until the transaction ends, so it must not wait for a turn. It runs in the caller's fiber, so
-      // that it never goes on after the transaction, on a connection that is another's by then.
-      onSome: (transaction) =>
-        Effect.timeoutFail(commitWithin(run, transaction), {
-          duration: run.state.environment.policy.storeTimeout,
-          onTimeout: () => tooLate(run)
-        })
-    })
-  )
+  const committing = () =>
+    transaction === undefined ? inTurn(run, plan) : Effect.flatMap(
+      transaction,
+      Option.match({
+        onNone: () => Effect.flatMap(learnEndings(run.state), () => inTurn(run, undefined)),
+        // It holds the record until the transaction ends, so it must not wait for a turn. It runs in the caller's fiber, so
+        // that it never goes on after the transaction, on a connection that is another's by then.
+        onSome: (transaction) =>
+          Effect.timeoutFail(commitWithin(run, transaction), {
+            duration: run.state.environment.policy.storeTimeout,
+            onTimeout: () => tooLate(run)
+          })
+      })
+    )
   return spanned(caller, "session.commit", committing, () => state.open.base)
 }
 

@@ -13,18 +13,18 @@ export const idOf = ({ record, token }: Draft.Live): Effect.Effect<SessionToken.
   record.id !== undefined ? Effect.succeed(record.id) : SessionToken.toId(token)
 
 /**
- * Runs an effect in a span. `restsOn` tells what the session rests on when the effect has succeeded.
+ * Runs an effect in a span, and makes it there, because a call may be started when its effect is made. `restsOn` tells what the session rests on when the effect has succeeded.
  *
  * @internal
  */
 export const spanned = <A, E>(
   caller: Running,
   name: "session.load" | "session.commit",
-  effect: Effect.Effect<A, E>,
+  effect: () => Effect.Effect<A, E>,
   restsOn: (value: A) => Draft.Base
 ): Effect.Effect<A, E> =>
   isTraced(caller)
-    ? effect.pipe(
+    ? Effect.suspend(effect).pipe(
       Effect.tap((value) => {
         const base = restsOn(value)
         return base._tag === "Live"
@@ -33,4 +33,4 @@ export const spanned = <A, E>(
       }),
       Effect.withSpan(name, { captureStackTrace: false })
     )
-    : effect
+    : effect()
