@@ -126,27 +126,55 @@ describe("FileStore: faults of the folder in use", () => {
       })
   )
 
-  it.scopedLive("a folder that disappears ends its sessions; if it comes back before a new one begins, they live on", () =>
+  it.scopedLive("S25: while the folder is gone nothing is read or ended, and no logout is answered that was not done", () =>
     Effect.gen(function*() {
       const directory = path.join(yield* filestore.folder, "sessions")
       yield* browsing(directory, (browser, logs) =>
         Effect.gen(function*() {
           assert.strictEqual(yield* answer(browser, "/"), "200 1")
           fs.renameSync(directory, `${directory}.away`)
-          assert.strictEqual(yield* answer(browser, "/read"), "200 0")
+          for (const url of ["/read", "/", "/login", "/logout"]) {
+            assert.strictEqual(yield* statusOf(browser, url), 503, url)
+          }
           assert.isFalse(fs.existsSync(directory))
+          assert.include(logs, "the session could not be loaded")
           fs.renameSync(`${directory}.away`, directory)
           assert.strictEqual(yield* answer(browser, "/"), "200 2")
-          assert.deepStrictEqual(logs, [])
+        }))
+    }))
 
-          fs.renameSync(directory, `${directory}.away`)
+  it.scopedLive("a folder that was deleted is made again by the next session that begins, with a warning", () =>
+    Effect.gen(function*() {
+      const directory = path.join(yield* filestore.folder, "sessions")
+      yield* browsing(directory, (browser, logs) =>
+        Effect.gen(function*() {
           assert.strictEqual(yield* answer(browser, "/"), "200 1")
-          assert.deepStrictEqual(logs, [
+          fs.rmSync(directory, { recursive: true })
+          assert.strictEqual(yield* statusOf(browser, "/"), 503)
+          const another = yield* testing.client(app)
+          const before = logs.length
+          assert.strictEqual(yield* answer(another, "/"), "200 1")
+          assert.deepStrictEqual(logs.slice(before), [
             "FileStore: The folder of sessions was deleted. It is made again, and all sessions have ended."
           ])
-          assert.strictEqual(yield* answer(browser, "/"), "200 2")
+          assert.strictEqual(yield* answer(browser, "/read"), "200 0")
+          assert.strictEqual(yield* answer(another, "/"), "200 2")
           assert.lengthOf(contentOf(directory), 1)
-          assert.lengthOf(contentOf(`${directory}.away`), 1)
+        }))
+    }))
+
+  it.scopedLive("a folder that went with the one it was in, as on a disk that was unmounted, is not made again", () =>
+    Effect.gen(function*() {
+      const disk = path.join(yield* filestore.folder, "disk")
+      const directory = path.join(disk, "sessions")
+      yield* browsing(directory, (browser) =>
+        Effect.gen(function*() {
+          assert.strictEqual(yield* answer(browser, "/"), "200 1")
+          fs.renameSync(disk, `${disk}.away`)
+          assert.strictEqual(yield* statusOf(yield* testing.client(app), "/"), 503)
+          assert.isFalse(fs.existsSync(disk))
+          fs.renameSync(`${disk}.away`, disk)
+          assert.strictEqual(yield* answer(browser, "/"), "200 2")
         }))
     }))
 })

@@ -263,12 +263,27 @@ describe("FileStore: the lists by subject on the disk", () => {
         const [file = ""] = listFiles(directory)
         for (const folder of [path.dirname(file), path.join(directory, "subjects"), directory]) {
           fs.rmSync(folder, { recursive: true })
-          assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+          if (folder !== directory) {
+            assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [])
+          }
           const token = yield* login(store, "ann")
           assert.deepStrictEqual(yield* idsOf(sessions, "ann"), [idOf(token)])
         }
       }
     }).pipe(Effect.provide(quiet)))
+
+  it.scoped("S28: while the folder is gone nobody is told that a subject has no sessions, or that all have ended", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { sessions, store } = yield* open(directory)
+      const token = yield* login(store, "ann")
+      fs.renameSync(directory, `${directory}.away`)
+      yield* Effect.addFinalizer(() => Effect.sync(() => fs.renameSync(`${directory}.away`, directory)))
+      assert.strictEqual((yield* Effect.flip(sessions.count("ann"))).reason, "Unavailable")
+      assert.strictEqual((yield* Effect.flip(sessions.revokeAll("ann"))).reason, "Unavailable")
+      assert.strictEqual((yield* Effect.flip(sessions.revoke(idOf(token)))).reason, "Unavailable")
+      assert.isFalse(fs.existsSync(directory))
+    }))
 
   it.scoped("a session that can't be listed does not begin", () =>
     Effect.gen(function*() {

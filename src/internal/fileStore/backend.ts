@@ -126,7 +126,7 @@ export const make = (files: Swap.Files): Listed.Listed => {
             : { _tag: "Write", base: Format.baseOf(found), content, value: true })
       )
     return andThen(
-      files.write(temporary, content(nonce)),
+      files.writeFirst(temporary, content(nonce)),
       () =>
         andThen(Swap.orUndo(files.link(temporary, id), drop), (linked) =>
           linked

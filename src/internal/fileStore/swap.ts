@@ -21,7 +21,7 @@
  * owner's. So two breakers never both win, and nobody deletes a lock that a third process has just made, because names
  * are not used again.
  */
-import type * as PlatformError from "@effect/platform/Error"
+import * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as Path from "@effect/platform/Path"
 import * as Clock from "effect/Clock"
@@ -66,10 +66,12 @@ export interface Files {
   /** Whether its calls are promises that need no fiber. */
   readonly answersByPromise: boolean
   readonly nonce: (now: number) => string
-  /** Reads the file of an id. */
+  /** Reads the file of an id. Fails if the folder is missing, because then nobody knows what has ended. */
   readonly read: (id: string) => Effect.Effect<Format.Found, PlatformError.PlatformError>
   /** Writes a new file. Fails if the name exists. */
   readonly write: (name: string, content: Uint8Array) => Effect.Effect<void, PlatformError.PlatformError>
+  /** The same, for a session that begins: if the folder was deleted, it is made again. */
+  readonly writeFirst: (name: string, content: Uint8Array) => Effect.Effect<void, PlatformError.PlatformError>
   /** Gives a file a second name. The answer is false if that name exists. */
   readonly link: (from: string, to: string) => Effect.Effect<boolean, PlatformError.PlatformError>
   readonly rename: (from: string, to: string) => Effect.Effect<void, PlatformError.PlatformError>
@@ -80,7 +82,7 @@ export interface Files {
   readonly removeTree: (name: string) => Effect.Effect<void>
   /** Every name in the folder. */
   readonly list: Effect.Effect<Array<string>, PlatformError.PlatformError>
-  /** Every name in a folder in the folder, which may be missing. */
+  /** Every name in a folder in the folder. That one may be missing, but not the folder itself. */
   readonly listIn: (folder: string) => Effect.Effect<Array<string>, PlatformError.PlatformError>
   /** Makes an empty file. The answer is false if the name exists. Fails if its folder is missing. */
   readonly mark: (name: string) => Effect.Effect<boolean, PlatformError.PlatformError>
@@ -139,12 +141,29 @@ export const make = (options: {
   const trashName = Format.trash(Format.nonce(0, process, 0))
   const trash = path(trashName)
 
+  /**
+   * What is not in the folder has ended, if the folder is there. While a disk is unmounted or the folder is moved, a logout
+   * would be answered that is not done, and its session would live again with the folder.
+   */
+  const absent = <A>(answer: A): Effect.Effect<A, PlatformError.PlatformError> =>
+    Effect.flatMap(fileSystem.exists(directory), (exists) => exists ? Exit.succeed(answer) : missing)
+
+  const missing = Exit.fail(
+    new PlatformError.SystemError({
+      module: "FileSystem",
+      method: "exists",
+      reason: "NotFound",
+      pathOrDescriptor: directory,
+      description: "The folder of sessions is missing"
+    })
+  )
+
   const readName: Files["read"] = (name) =>
     catchAll(
       andThen(disk.read(path(name)), (bytes) => Exit.succeed<Format.Found>(Format.decode(bytes))),
       (error) =>
         isNotFound(error)
-          ? Exit.succeed(undefined)
+          ? absent(undefined)
           : isBadResource(error) || isDenied(error)
           ? Exit.succeed(Format.corrupt)
           : Exit.fail(error)
@@ -158,23 +177,24 @@ export const make = (options: {
     Effect.ignore(fileSystem.remove(path(name), { force: true, recursive: true }))
 
   const listing = (folder: string): Files["list"] =>
-    Effect.catchIf(Listing.list(fileSystem, folder), isNotFound, () => Effect.sync(() => []))
+    Effect.catchIf(Listing.list(fileSystem, folder), isNotFound, () => absent([]))
 
-  // Deleting the folder under a running service is a plain way to end every session.
-  const makeAgain = Effect.zipRight(
-    fileSystem.makeDirectory(directory, { recursive: true, mode: 0o700 }),
-    Effect.logWarning(
-      "FileStore: The folder of sessions was deleted. It is made again, and all sessions have ended."
-    )
+  /** The folders above it are not made again. They are gone together if a disk was unmounted, and nobody deleted anything. */
+  const makeAgain = fileSystem.makeDirectory(directory, { mode: 0o700 }).pipe(
+    Effect.zipRight(
+      Effect.logWarning(
+        "FileStore: The folder of sessions was deleted. It is made again, and all sessions have ended."
+      )
+    ),
+    Effect.catchIf(alreadyExists, () => Effect.void)
   )
 
-  const write: Files["write"] = (name, content) =>
-    orUndo(
-      catchAll(create(name, content), (error) =>
-        isNotFound(error)
-          ? Effect.zipRight(makeAgain, create(name, content))
-          : Exit.fail(error)),
-      () => remove(name)
+  const write: Files["write"] = (name, content) => orUndo(create(name, content), () => remove(name))
+
+  const writeFirst: Files["writeFirst"] = (name, content) =>
+    catchAll(
+      write(name, content),
+      (error) => isNotFound(error) ? Effect.zipRight(makeAgain, write(name, content)) : Exit.fail(error)
     )
 
   const mark: Files["mark"] = (name) =>
@@ -331,6 +351,7 @@ export const make = (options: {
     nonce,
     read: readName,
     write,
+    writeFirst,
     link,
     rename,
     syncFolder,
