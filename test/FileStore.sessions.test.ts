@@ -483,6 +483,7 @@ describe("FileStore: what is left on a list", () => {
       assert.deepStrictEqual(listedIds(directory), [id])
       yield* filestore.sweptAfter(directory, 11 * minute, { passes: 2 })
       assert.deepStrictEqual(listedIds(directory), [])
+      assert.deepStrictEqual(fs.readdirSync(directory).sort(), [id, "subjects"])
     }))
 
   it.scopedLive("S68: the sweep leaves in the folder of lists what is not ours", () =>

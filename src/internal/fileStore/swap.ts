@@ -323,10 +323,14 @@ export const make = (options: {
       (error) => isNotFound(error) ? Exit.succeed(false) : Exit.fail(error)
     )
 
-  /** Links the temporary file as the session's. The answer is false if that is there, or if the other was deleted. */
+  /**
+   * Links the temporary file as the session's. The answer is false if that is there, or if the other was deleted. The name
+   * is not discarded: the lock is the same file, and a rename over a name of the same file, as the trash would be, does
+   * nothing.
+   */
   const commitNew = (temporary: string, id: string) =>
     catchAll(
-      andThen(link(temporary, id), (linked) => andThen(discard(temporary), () => Exit.succeed(linked))),
+      andThen(link(temporary, id), (linked) => andThen(remove(temporary), () => Exit.succeed(linked))),
       (error) => isNotFound(error) ? Exit.succeed(false) : Exit.fail(error)
     )
 
