@@ -487,6 +487,33 @@ describe("FileStore: killed at every step", () => {
       )
     }))
 
+  it.scopedLive("S13: a session whose renewal the sweep finishes while it is read is live", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const store = yield* filestore.open(directory)
+      const token = yield* createSession(store, { n: 0 })
+      const next = yield* drawToken()
+      const died = yield* Deferred.make<void>()
+      const victim = yield* filestore.openThen(directory, (call, effect) =>
+        // the rename over the old file is the commit, and the one of its lock is next
+        call.method === "rename" && call.paths[0]?.endsWith(".lock") === true
+          ? Effect.zipRight(Deferred.succeed(died, undefined), Effect.never)
+          : effect)
+      yield* Effect.forkDaemon(victim.renew(token, 0, next, yield* makeRecord({ n: 1 })))
+      yield* Deferred.await(died)
+      let sweeps = 0
+      const reader = yield* filestore.openThen(
+        directory,
+        (call, effect) =>
+          call.method === "readFile" && call.paths[0]?.endsWith(idOf(token)) === true && sweeps++ === 0
+            ? Effect.zipRight(Effect.orDie(sweptAfter(directory, 3 * 60_000)), effect)
+            : effect
+      )
+      assert.deepStrictEqual(yield* dataOf(reader, next), { n: 1 })
+      assert.strictEqual(sweeps, 1)
+      assert.isFalse(fs.existsSync(sessionFile(directory, token)))
+    }))
+
   it.scopedLive("S25 S26: a removal is done or not, and can be repeated", () =>
     killedAtEveryStep(
       (store, token) => store.remove(token),

@@ -37,7 +37,8 @@ const longestRest = 10_000
 const longestSleep = 3_600_000
 
 /**
- * Resolves a pending session: it is live if the old id's tombstone names it, otherwise it does not exist.
+ * Resolves a pending session: it is live if the old id's tombstone names it. Otherwise it does not exist, or it is not
+ * pending any more: a sweep may have removed the mark, and then the tombstone, after the session was read.
  *
  * @internal
  */
@@ -49,9 +50,15 @@ export const resolve = (
   found?._tag === "Entry" && found.from !== undefined
     ? andThen(
       files.read(found.from),
-      (old) => Exit.succeed(old?._tag === "Tombstone" && old.successor === id ? found : undefined)
+      (old) =>
+        old?._tag === "Tombstone" && old.successor === id
+          ? Exit.succeed(found)
+          : andThen(files.read(id), (again) => Exit.succeed(isSettled(again) ? again : undefined))
     )
     : Exit.succeed(found)
+
+const isSettled = (found: Format.Found): found is Format.Content =>
+  found?._tag === "Tombstone" || (found?._tag === "Entry" && found.from === undefined)
 
 /** Removes the pending mark of a session whose renewal was committed. @internal */
 export const finish = (files: Swap.Files, id: string, now: number) =>
