@@ -31,7 +31,7 @@
  * - **`Session.watch` is told at once** of what this process writes, and asks for what others do.
  * - **Other users can't read them.** The folder is made with mode 0700, the files with 0600. A file's name is the
  *   token's hash. A folder that exists already keeps its mode; if it is open to other users, a warning is logged when
- *   the layer is built.
+ *   the layer is built. Whoever can write to it can log in as anybody, because a file there is a session.
  *
  * @since 0.1.0
  */
@@ -120,7 +120,7 @@ const probeId = "-".repeat(43)
 /**
  * Warns of a folder that other users can reach. The mode of an existing folder is not changed, because it may be shared
  * with a backup's user on purpose. Its files have mode 0600 in any case. Who can read the folder learns how many
- * sessions there are, and who can write to it can end them.
+ * sessions there are. Who can write to it can end them, and can put a file there that is a session of anybody.
  */
 const warnOfOthers = (
   fileSystem: FileSystem.FileSystem,

@@ -31,6 +31,8 @@ import * as Store from "./Store.js"
 export interface Options {
   /**
    * How many sessions are kept at most. A new session beyond that ends the least recently used one. Default: no limit.
+   * Sessions of visitors who aren't logged in count as well. So whoever may begin as many as they like can end those of
+   * others: limit how often a client begins one.
    */
   readonly capacity?: number | undefined
 }
