@@ -29,7 +29,7 @@ import Keyv from "keyv"
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import * as Entry from "../src/internal/record/entryText.js"
+import * as Entry from "../src/internal/cacheStore/entryText.js"
 import {
   callAt,
   type Clocked,

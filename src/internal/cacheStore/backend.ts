@@ -7,11 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Backend from "../../StoreBackend.js"
 import { repeatedToken } from "../options.js"
-import * as Entry from "../record/entryText.js"
 import { Alarm, DeadlineIndex } from "../runtime/deadlineIndex.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
 import * as sweeping from "../store/sweeping.js"
 import type { Cache } from "./clients.js"
+import * as Entry from "./entryText.js"
 
 /** @internal */
 export interface Options {
