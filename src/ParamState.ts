@@ -18,6 +18,7 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -27,6 +28,7 @@ import * as environment from "./internal/environment.js"
 import { bodyText, hasForm } from "./internal/http/body.js"
 import { redacted } from "./internal/http/headers.js"
 import * as check from "./internal/options.js"
+import { andThen } from "./internal/runtime/exit.js"
 import * as SessionToken from "./SessionToken.js"
 import * as State from "./State.js"
 
@@ -216,7 +218,9 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
       vary: [],
       persistent: false,
       extract: body
-        ? (request) => Effect.map(ofBody(request, name), (ofForm) => [...ofForm, ...ofQuery(request, name, key)])
+        // a request without a form is answered at once
+        ? (request) =>
+          andThen(ofBody(request, name), (ofForm) => Exit.succeed([...ofForm, ...ofQuery(request, name, key)]))
         : (request) => Effect.succeed(ofQuery(request, name, key)),
       emit: (response) => Effect.succeed(response),
       expire: (response) => response
