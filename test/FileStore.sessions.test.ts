@@ -11,6 +11,7 @@ import { encode as encodeRecord, type SessionRecord } from "effect-session/Sessi
 import * as Sessions from "effect-session/Sessions"
 import * as SessionToken from "effect-session/SessionToken"
 import * as Store from "effect-session/Store"
+import * as testing from "effect-session/testing"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { isMainThread } from "node:worker_threads"
@@ -283,6 +284,30 @@ describe("FileStore: the lists by subject on the disk", () => {
       assert.strictEqual((yield* Effect.flip(sessions.revokeAll("ann"))).reason, "Unavailable")
       assert.strictEqual((yield* Effect.flip(sessions.revoke(idOf(token)))).reason, "Unavailable")
       assert.isFalse(fs.existsSync(directory))
+    }))
+
+  it.scoped("S28: a session whose folder goes before it is saved makes no folder, whatever is written of it", () =>
+    Effect.gen(function*() {
+      const directory = yield* filestore.folder
+      const { store } = yield* open(directory)
+      const token = yield* login(store, "ann")
+      const record = yield* recordOf(store, token)
+      const longer = testing.record({
+        ...record,
+        subject: "bob",
+        expiresAt: (record.expiresAt ?? record.deadline) + hour
+      })
+      fs.renameSync(directory, `${directory}.away`)
+      yield* Effect.addFinalizer(() => Effect.sync(() => fs.renameSync(`${directory}.away`, directory)))
+      for (
+        const write of [
+          store.renew(token, record.revision, yield* drawToken(token), longer),
+          store.update(token, record.revision, longer)
+        ]
+      ) {
+        assert.strictEqual((yield* Effect.flip(write)).reason, "Unavailable")
+        assert.isFalse(fs.existsSync(directory))
+      }
     }))
 
   it.scoped("a session that can't be listed does not begin", () =>

@@ -13,7 +13,7 @@ import * as Backend from "../../StoreBackend.js"
 import { repeatedToken } from "../options.js"
 import { carriedOn } from "../runtime/background.js"
 import type { Running } from "../runtime/caller.js"
-import { afterExit, andThen } from "../runtime/exit.js"
+import { afterExit, andThen, catchAll } from "../runtime/exit.js"
 import * as KeyedMutex from "../runtime/keyedMutex.js"
 import { attempt } from "../runtime/pending.js"
 import { Signals } from "../runtime/signals.js"
@@ -126,7 +126,7 @@ export const make = (files: Swap.Files): Listed.Listed => {
             : { _tag: "Write", base: Format.baseOf(found), content, value: true })
       )
     return andThen(
-      files.writeFirst(temporary, content(nonce)),
+      files.write(temporary, content(nonce)),
       () =>
         andThen(Swap.orUndo(files.link(temporary, id), drop), (linked) =>
           linked
@@ -292,8 +292,18 @@ export const make = (files: Swap.Files): Listed.Listed => {
     untilDue,
     changes: { complete: false, of: ({ id }) => signals.stream(id) }
   }
-  return Listed.make(unlisted, subjects)
+  const listed = Listed.make(unlisted, subjects)
+  return {
+    ...listed,
+    // Only a session that begins makes a missing folder: for any other, its own session is in the one that is missing.
+    insert: (key, entry, now) => {
+      const begin = () => listed.insert(key, entry, now)
+      return catchAll(begin(), (error) => isMissing(error) ? andThen(files.makeAgain, begin) : Exit.fail(error))
+    }
+  }
 }
+
+const isMissing = (error: unknown): boolean => PlatformError.isPlatformError(error) && Swap.isNotFound(error)
 
 /** Fails a renewal whose new token is in use, so that no session ends for it (S05). */
 const repeated = new PlatformError.SystemError({

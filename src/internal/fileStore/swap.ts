@@ -70,8 +70,6 @@ export interface Files {
   readonly read: (id: string) => Effect.Effect<Format.Found, PlatformError.PlatformError>
   /** Writes a new file. Fails if the name exists. */
   readonly write: (name: string, content: Uint8Array) => Effect.Effect<void, PlatformError.PlatformError>
-  /** The same, for a session that begins: if the folder was deleted, it is made again. */
-  readonly writeFirst: (name: string, content: Uint8Array) => Effect.Effect<void, PlatformError.PlatformError>
   /** Gives a file a second name. The answer is false if that name exists. */
   readonly link: (from: string, to: string) => Effect.Effect<boolean, PlatformError.PlatformError>
   readonly rename: (from: string, to: string) => Effect.Effect<void, PlatformError.PlatformError>
@@ -86,6 +84,8 @@ export interface Files {
   readonly listIn: (folder: string) => Effect.Effect<Array<string>, PlatformError.PlatformError>
   /** Makes an empty file. The answer is false if the name exists. Fails if its folder is missing. */
   readonly mark: (name: string) => Effect.Effect<boolean, PlatformError.PlatformError>
+  /** Makes the folder itself, if it was deleted. */
+  readonly makeAgain: Effect.Effect<void, PlatformError.PlatformError>
   /** Makes a folder in the folder, if it is not there. */
   readonly makeFolder: (name: string) => Effect.Effect<void, PlatformError.PlatformError>
   /** When a file was last written, in milliseconds since the epoch, if it is there and the platform can tell. */
@@ -191,25 +191,14 @@ export const make = (options: {
 
   const write: Files["write"] = (name, content) => orUndo(create(name, content), () => remove(name))
 
-  const writeFirst: Files["writeFirst"] = (name, content) =>
-    catchAll(
-      write(name, content),
-      (error) => isNotFound(error) ? Effect.zipRight(makeAgain, write(name, content)) : Exit.fail(error)
-    )
-
   const mark: Files["mark"] = (name) =>
     catchAll(
       andThen(create(name, nothing), () => Exit.succeed(true)),
       (error) => alreadyExists(error) ? Exit.succeed(false) : Exit.fail(error)
     )
 
-  const makeFolder: Files["makeFolder"] = (name) => {
-    const make = fileSystem.makeDirectory(path(name), { mode: 0o700 })
-    return make.pipe(
-      Effect.catchIf(isNotFound, () => Effect.zipRight(makeAgain, make)),
-      Effect.catchIf(alreadyExists, () => Effect.void)
-    )
-  }
+  const makeFolder: Files["makeFolder"] = (name) =>
+    Effect.catchIf(fileSystem.makeDirectory(path(name), { mode: 0o700 }), alreadyExists, () => Effect.void)
 
   const modifiedAt: Files["modifiedAt"] = (name) =>
     fileSystem.stat(path(name)).pipe(
@@ -355,7 +344,7 @@ export const make = (options: {
     nonce,
     read: readName,
     write,
-    writeFirst,
+    makeAgain,
     link,
     rename,
     syncFolder,
