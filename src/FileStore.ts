@@ -19,8 +19,8 @@
  *   fails with a `StoreError`.
  * - **A folder that is missing is a failure**, not the end of its sessions: it may have been moved or unmounted, and a
  *   logout must not be answered that is not done. The next session that begins makes it again, with a warning, if the
- *   folder above it is there. Let that be inside of what is mounted: an empty mount point looks like a folder whose files
- *   were deleted.
+ *   folder above it is there. On a mounted disk, let `directory` and the folder above it lie on that disk, as in
+ *   `/mnt/disk/app/sessions`: a mount point is there, and empty, while its disk is not.
  * - **Expired files are deleted** one minute after their end or later. The sweep goes through the folder when the
  *   earliest file that it knows of is due, and at least once an hour. It takes less than 2 % of a core, and so it may
  *   take an hour or more to go through hundreds of thousands of live files.

@@ -16,7 +16,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as environment from "./internal/environment.js"
-import { redacted } from "./internal/http/headers.js"
+import { redactHeaders } from "./internal/http/headers.js"
 import * as http from "./internal/http/response.js"
 import * as check from "./internal/options.js"
 import * as SessionToken from "./SessionToken.js"
@@ -174,7 +174,7 @@ const transport = (header: string, scheme: string | undefined): State.Transport 
 export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
   Layer.scoped(
     State.State,
-    Effect.tap(make(options), ({ transports: [{ vary }] }) => redacted(vary.map((name) => name.toLowerCase())))
+    Effect.tap(make(options), ({ transports: [{ vary }] }) => redactHeaders(vary.map((name) => name.toLowerCase())))
   )
 
 const variables: environment.Variables<Options> = {

@@ -26,7 +26,7 @@ import * as Tracer from "effect/Tracer"
 import * as cookie from "./internal/cookie/rules.js"
 import * as environment from "./internal/environment.js"
 import { bodyText, hasForm } from "./internal/http/body.js"
-import { redacted } from "./internal/http/headers.js"
+import { redactHeaders } from "./internal/http/headers.js"
 import * as check from "./internal/options.js"
 import { andThen } from "./internal/runtime/exit.js"
 import * as SessionToken from "./SessionToken.js"
@@ -43,9 +43,9 @@ export interface Options {
   readonly key?: string | undefined
   /**
    * Whether the parameter is also looked for in a body of `application/x-www-form-urlencoded`, before the query.
-   * Default false, because the platform reads a body once: a handler that reads a form as a stream or as bytes has to
-   * touch the session before, or the form's token is not found. Handlers that read it as text, JSON or parameters are
-   * not affected.
+   * Default false, because the platform reads a body once: a handler that reads a form's bytes or stream before it
+   * touches the session leaves nothing to read the token from, and gets a new session. Handlers that read it as text,
+   * JSON or parameters are not affected.
    */
   readonly body?: boolean | undefined
 }
@@ -158,7 +158,7 @@ export const redact = (text: string, key: string = defaultKey): string => {
 }
 
 /** The headers that hold a URL of the app: of the page that a request comes from, and of the one that it is sent to. */
-const linking = ["referer", "location"]
+const urlHeaders = ["referer", "location"]
 
 /** Removes the token from the attributes of the spans around the running fiber (S07). */
 const scrub = (key: string): void => {
@@ -244,7 +244,7 @@ export const make = (options: Options = {}): Effect.Effect<State.State, ConfigEr
  * ```
  */
 export const layer = (options: Options = {}): Layer.Layer<State.State, ConfigError.ConfigError> =>
-  Layer.scoped(State.State, Effect.zipLeft(make(options), redacted(linking)))
+  Layer.scoped(State.State, Effect.zipLeft(make(options), redactHeaders(urlHeaders)))
 
 const variables: environment.Variables<Options> = {
   key: environment.optional("SESSION_KEY", Config.string),

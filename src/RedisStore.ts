@@ -43,9 +43,9 @@
  *
  * A single server that loses writes loses the session's before that of its list. In a cluster the two lie on different
  * nodes: if a failover or a crash loses what was listed last, and not the session, that is alive and unlisted until it
- * is renewed or its absolute bound is prolonged, and `Sessions` does not end it. In a cluster the same becomes of a
- * session in one case more: its login failed after it was listed, the same request tries it again over ten minutes
- * later, and in that moment a reader takes the first try off the list.
+ * is renewed or its absolute bound is prolonged, and `Sessions` does not end it. There is one more such case in
+ * a cluster: a login fails after it was listed, the same request tries it again more than ten minutes later, and a
+ * reader takes the first try off the list in that moment.
  *
  * **Changes.** A store tells `Session.watch` of a write by publishing on the channel of the key's name. It listens on a
  * connection of its own, which it opens, with the client's settings, while somebody watches: one for all watchers, and

@@ -109,8 +109,8 @@ export interface Revocations<E, R> {
    * so that a copied token stays valid until it expires.
    *
    * The store must keep nothing else: give it a prefix, table or folder of its own. It keeps an ended session under the
-   * public id. Where a session's middleware uses the same place, a client that sends the id as its token and logs out
-   * takes it off the list again. Nor may the store evict anything, as `MemoryStore` with a `capacity` does.
+   * public id. Otherwise a client can send that id as a token to the session that shares the place, log out, and so
+   * delete the entry: the ended session lives again. Nor may the store evict anything, as `MemoryStore` with a `capacity` does.
    */
   readonly revocations?: Layer.Layer<Store.Store, E, R> | undefined
 }

@@ -57,7 +57,10 @@ export interface Options {
    * timeout. For a session with a shorter idle timeout of its own, it is the same fraction of that one.
    */
   readonly touchInterval?: Duration.DurationInput | undefined
-  /** How long the store may take to load a session, and again to commit it. Default 5 seconds. */
+  /**
+   * How long the store may take to load a session, and again to commit it. A form that carries the token has to arrive
+   * before, which is not counted; the end of a request waits for it no longer than this. Default 5 seconds.
+   */
   readonly storeTimeout?: Duration.DurationInput | undefined
   /** What happens when the store fails. Default `fail`. */
   readonly onStoreFailure?: OnStoreFailure | undefined

@@ -248,7 +248,8 @@ const Cause = Schema.optionalToOptional(Schema.Unknown, Schema.Unknown, {
  *
  * - `Unavailable`: the backend failed; `cause` has its words
  * - `Timeout`: it did not answer within the policy's store timeout
- * - `Contention`: other writers won every attempt within that timeout
+ * - `Contention`: others wrote first, on every attempt within that timeout, or in a transaction of the app's own (a
+ *   conflict, a deadlock), which has to be run again
  * - `TooLarge`: the session does not fit what carries it
  * - `Misused`: the operation is not possible here; `description` says what to do instead
  *

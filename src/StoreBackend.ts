@@ -116,7 +116,8 @@ export const isTaken = (entry: Entry | undefined, now: number): boolean =>
 /**
  * The backend's part of a store. Each operation is atomic for its keys; an entry whose deadline is not after `now`
  * (milliseconds) counts as absent, a tombstone never as a session. It may fail with anything: `fromBackend` makes a
- * `StoreError` of it, of reason `Contention` if it has the property `contended: true`, and else `Unavailable`.
+ * `StoreError` of it, of reason `Contention` if it has the property `contended: true` (others wrote first, and the same
+ * call may succeed if it is made again), and else `Unavailable`.
  *
  * @since 0.1.0
  * @category backend

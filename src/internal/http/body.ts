@@ -20,8 +20,8 @@ export const hasForm = (request: Request): boolean =>
   request.method !== "GET" && request.method !== "HEAD" && formType.test(request.headers["content-type"] ?? "")
 
 /**
- * How a body was asked for first: as text, or as bytes, which nobody else may take then. Two readers of both kinds break each
- * other on Node, where one changes what the other is given.
+ * How a body was asked for first: as text, or as bytes, after which nobody can have its text. Two readers of both kinds
+ * break each other on Node, where one changes what the other is given.
  */
 type Reading =
   | { readonly _tag: "Text"; readonly text: Timeout.Started<string, RequestError> }
@@ -68,7 +68,7 @@ const lost = (request: Request) =>
 
 const encoder = new TextEncoder()
 
-/** What decoding puts in the place of bytes that are not UTF-8. */
+/** What decoding puts in the place of bytes that are not UTF-8. A text that holds it may have come from either. */
 const replacement = "\ufffd"
 
 type Bytes = Effect.Effect<Uint8Array<ArrayBuffer>, RequestError>
@@ -80,7 +80,7 @@ const bytesOf = (request: Request): Bytes =>
         new RequestError({
           request,
           reason: "Decode",
-          description: "the body was read as text, and is not UTF-8: read its bytes first"
+          description: "the body was read as text, which does not tell its bytes: read those first"
         })
       )
       : Effect.succeed(encoder.encode(text)))
@@ -105,7 +105,7 @@ const readBytes = <A>(request: Request, holder: Holder, own: () => A, ofText: (b
 }
 
 /**
- * The body as text. It is read once for all requests that a router made of the same one, if they share it.
+ * The body as text. It is read once for all requests that a router makes of this one from then on.
  *
  * @internal
  */

@@ -33,5 +33,5 @@ export const noStore = (response: HttpServerResponse.HttpServerResponse): HttpSe
 }
 
 /** Keeps headers, named in lower case, out of spans and logs as long as the scope is open (S07). @internal */
-export const redacted = (names: ReadonlyArray<string>): Effect.Effect<void, never, Scope.Scope> =>
+export const redactHeaders = (names: ReadonlyArray<string>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.locallyScopedWith(Headers.currentRedactedNames, (others) => [...others, ...names])

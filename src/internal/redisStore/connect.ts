@@ -27,7 +27,7 @@ export const connect = (
     if (redis === undefined) {
       return yield* invalid(
         path,
-        "install the package \"redis\" (npm install redis), which could not be loaded, or pass a client of \"ioredis\" "
+        "install the package \"redis\" (npm install redis@6), which could not be loaded, or pass a client of \"ioredis\" "
           + "as `client`"
       )
     }

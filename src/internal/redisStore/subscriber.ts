@@ -194,7 +194,7 @@ export const fromClient = (client: object): Open | undefined => {
     return has(client, "duplicate") ? fromIoRedis(client as unknown as IoRedis | IoRedisCluster) : undefined
   }
   const pick = fromNodeRedis(client)
-  // of a pool and a cluster, no option shows it
+  // a private member, because a pool and a cluster show it nowhere else
   const { _keyPrefix: prefix = "" } = client as { readonly _keyPrefix?: string | Buffer }
   return pick && prefixing(byNodeRedis(pick), String(prefix))
 }

@@ -13,7 +13,8 @@ export const idOf = ({ record, token }: Draft.Live): Effect.Effect<SessionToken.
   record.id !== undefined ? Effect.succeed(record.id) : SessionToken.toId(token)
 
 /**
- * Runs an effect in a span, and makes it there, because a call may be started when its effect is made. `restsOn` tells what the session rests on when the effect has succeeded.
+ * Runs an effect in a span. The effect is made inside of it, because a store's call may begin when its effect is made.
+ * `restsOn` tells what the session rests on when the effect has succeeded.
  *
  * @internal
  */
