@@ -237,7 +237,8 @@ export const token: Effect.Effect<string, never, Session.Session> = own.token
  * Tokens are compared in constant time. It looks at every request that it is run for, whatever the method.
  *
  * A handler can read the form before or afterwards as text or parameters. It can read it as bytes or as a stream only
- * afterwards, because the platform reads a body once, and only if it is UTF-8. Multipart bodies are not read: send the header with them.
+ * afterwards, because the platform reads a body once, and only if it is UTF-8. Multipart bodies are not read: send the
+ * header with them.
  *
  * @since 0.1.0
  * @category combinators

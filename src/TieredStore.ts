@@ -60,8 +60,8 @@ export interface Options {
 }
 
 /**
- * A connected Redis client of the package `redis`, version 6 or newer, or `ioredis`, version 5 or newer, as far as the channel
- * uses it.
+ * A connected Redis client of the package `redis`, version 6 or newer, or `ioredis`, version 5 or newer, as far as the
+ * channel uses it.
  *
  * @since 0.1.0
  * @category models

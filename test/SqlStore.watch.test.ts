@@ -244,6 +244,25 @@ const listenTo = (sql: SqlClient.SqlClient, channel: string) =>
     return upTo
   })
 
+/** What is logged meanwhile, a line each. */
+const logged = () => {
+  const lines: Array<string> = []
+  const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+  return { lines, layer: Logger.replace(Logger.defaultLogger, logger) }
+}
+
+/** A session that is watched by a store whose connections pass a proxy, and another store that needs none. */
+const watchedThrough = (client: Fixture.Client, proxied: Fixture.Client) =>
+  Effect.gen(function*() {
+    const near = yield* instance(client)
+    const { store } = yield* instance(proxied)
+    const token = yield* createSession(store, {})
+    const watcher = yield* watch(store, token)
+    // it is told twice of what was written before it was heard
+    yield* meanwhile(watcher.next)
+    return { near, store, token, watcher }
+  })
+
 const listeners = (sql: SqlClient.SqlClient, channel: string) =>
   sql<{ readonly pid: number }>`SELECT pid FROM pg_stat_activity WHERE query = ${`LISTEN "${channel}"`}`
 
@@ -441,8 +460,7 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
     () =>
       Effect.gen(function*() {
         const { client } = yield* postgres.schema
-        const lines: Array<string> = []
-        const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+        const { layer, lines } = logged()
         yield* Effect.gen(function*() {
           const { sql, store } = yield* instance(client, { table: "cut" })
           const channel = "effect_session:cut"
@@ -455,7 +473,7 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
           const other = yield* instance(client, { table: "cut" })
           yield* Effect.forEach(tokens, (token) => other.store.remove(token))
           yield* Effect.forEach(watchers, ({ next }) => next)
-        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+        }).pipe(Effect.provide(layer))
         assert.isAtMost(lines.length, 1)
         assert.include(lines.join("\n"), "It listens again")
       }),
@@ -468,15 +486,9 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
       Effect.gen(function*() {
         const { client, other } = yield* postgres.schema
         const proxy = yield* Fixture.proxy(Fixture.server(postgres) as URL, 5432)
-        const lines: Array<string> = []
-        const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+        const { layer, lines } = logged()
         yield* Effect.gen(function*() {
-          const near = yield* instance(client)
-          const { store } = yield* instance(other.through(proxy.port))
-          const token = yield* createSession(store, {})
-          const watcher = yield* watch(store, token)
-          // it is told twice of what was written before it was heard
-          yield* meanwhile(watcher.next)
+          const { near, store, token, watcher } = yield* watchedThrough(client, other.through(proxy.port))
           yield* proxy.refuse(true)
           // whoever watches is to ask, and to fail
           yield* meanwhile(watcher.next)
@@ -488,7 +500,7 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
           yield* meanwhile(
             Effect.repeat(found, { until: (loaded) => loaded._tag === "Right" && loaded.right._tag !== "Live" })
           )
-        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+        }).pipe(Effect.provide(layer))
         assert.include(lines.join("\n"), "It listens again")
       }),
     30_000
@@ -500,22 +512,16 @@ describe.skipIf(postgres.missing !== undefined)(Fixture.title("SqlStore: LISTEN 
       Effect.gen(function*() {
         const { client, other } = yield* postgres.schema
         const proxy = yield* Fixture.proxy(Fixture.server(postgres) as URL, 5432)
-        const lines: Array<string> = []
-        const logger = Logger.map(Logger.stringLogger, (line) => void lines.push(line))
+        const { layer, lines } = logged()
         yield* Effect.gen(function*() {
-          const near = yield* instance(client)
-          const { store } = yield* instance(other.through(proxy.port))
-          const token = yield* createSession(store, {})
-          const watcher = yield* watch(store, token)
-          // it is told twice of what was written before it was heard
-          yield* meanwhile(watcher.next)
+          const { near, store, token, watcher } = yield* watchedThrough(client, other.through(proxy.port))
           yield* proxy.hold(true)
           yield* near.store.remove(token)
           yield* meanwhile(watcher.next)
           yield* proxy.hold(false)
           const found = Effect.zipRight(watcher.next, Effect.map(store.load(token), ({ _tag }) => _tag))
           yield* meanwhile(Effect.repeat(found, { until: (tag) => tag !== "Live" }))
-        }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+        }).pipe(Effect.provide(layer))
         assert.include(lines.join("\n"), "It listens again")
       }),
     30_000

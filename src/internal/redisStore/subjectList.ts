@@ -89,8 +89,9 @@ export const make = (commands: Commands.Commands, prefix: string): Effect.Effect
 
     /**
      * The old keys of sessions that were renewed. What is listed next takes them off in passing, so that they do not pile
-     * up; on a single server the same script does it, so that a renewal takes no command more. What is lost of them, with the process or by a command that failed, stays
-     * listed until a reader finds it or its bound comes. Each renewal lists before it leaves one, so they stay few.
+     * up; on a single server the same script does it, so that a renewal takes no command more. What is lost of them, with
+     * the process or by a command that failed, stays listed until a reader finds it or its bound comes. Each renewal lists
+     * before it leaves one, so they stay few.
      */
     const leaving: Array<readonly [subject: string, key: Key]> = []
 
